@@ -1,0 +1,148 @@
+import { z } from 'zod'
+
+/** The whole configuration, parsed once from the environment. Times are milliseconds where the name says Ms. */
+export interface Config {
+  readonly production: boolean
+  readonly host: string
+  /** 0 asks for any free port. */
+  readonly port: number
+  /** Absent: an embedded Postgres in `dataDir`. */
+  readonly databaseUrl: string | undefined
+  /** Absent: `databaseUrl`. A direct connection where that one goes through a transaction pooler. */
+  readonly listenDatabaseUrl: string | undefined
+  readonly migrate: boolean
+  readonly dataDir: string
+  readonly auth: {
+    readonly secret: string | undefined
+    readonly jwksUrl: string | undefined
+    readonly issuer: string | undefined
+    readonly audience: string | undefined
+  }
+  /** Exact origins, as browsers write them: `https://app.example`. */
+  readonly corsOrigins: readonly string[]
+  readonly maxConnections: number
+  readonly maxConnectionsPerUser: number
+  readonly heartbeatIntervalMs: number
+  readonly stallTimeoutMs: number
+  readonly drainTimeoutMs: number
+  /** Unsent bytes per connection past which it is no longer pushed to. */
+  readonly outboxMaxBytes: number
+  readonly eventRetentionHours: number
+  readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
+}
+
+export type ConfigResult =
+  | { readonly ok: true; readonly config: Config }
+  | { readonly ok: false; readonly faults: readonly string[] }
+
+const whole = (min: number, max: number, fallback: number) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, `must be a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
+    .default(fallback)
+
+const postgresUrl = z
+  .string()
+  .refine((text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text), 'must be a postgres:// URL')
+
+const origins = z
+  .string()
+  .transform((text) => text.split(',').map((part) => part.trim()))
+  .refine(
+    (list) => list.every((origin) => URL.canParse(origin) && new URL(origin).origin === origin),
+    'must be a comma-separated list of origins such as https://app.example (scheme and host, no path, no *)',
+  )
+
+const Environment = z.object({
+  NODE_ENV: z.string().optional(),
+  HOST: z.string().default('127.0.0.1'),
+  PORT: whole(0, 65_535, 8080),
+  DATABASE_URL: postgresUrl.optional(),
+  LISTEN_DATABASE_URL: postgresUrl.optional(),
+  MIGRATE: z.enum(['on', 'off'], 'must be on or off').default('on'),
+  DATA_DIR: z.string().default('.glimpse'),
+  JWT_SECRET: z
+    .string()
+    .refine((text) => Buffer.byteLength(text) >= 32, 'must be at least 32 bytes long (RFC 7518 §3.2)')
+    .optional(),
+  JWKS_URL: z
+    .string()
+    .refine(
+      (text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol),
+      'must be an http(s) URL',
+    )
+    .optional(),
+  JWT_ISSUER: z.string().optional(),
+  JWT_AUDIENCE: z.string().optional(),
+  CORS_ORIGINS: origins.default([]),
+  MAX_CONNECTIONS: whole(1, 10_000_000, 50_000),
+  MAX_CONNECTIONS_PER_USER: whole(1, 100_000, 10),
+  HEARTBEAT_INTERVAL_MS: whole(50, 3_600_000, 15_000),
+  STALL_TIMEOUT_MS: whole(100, 86_400_000, 60_000),
+  DRAIN_TIMEOUT_MS: whole(0, 3_600_000, 10_000),
+  OUTBOX_MAX_BYTES: whole(1024, 1_073_741_824, 65_536),
+  EVENT_RETENTION_HOURS: whole(1, 1_000_000, 168),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
+      error: 'must be one of fatal, error, warn, info, debug, trace, silent',
+    })
+    .default('info'),
+})
+
+/**
+ * Parses the environment. Every fault is reported at once, each as `NAME: what is wrong`, so that an operator
+ * mends a deployment in one round. An empty variable counts as unset, as shells and compose files write it.
+ * Values are never repeated in a fault: they may be secrets.
+ */
+export function parseConfig(environment: Readonly<Record<string, string | undefined>>): ConfigResult {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const parsed = Environment.safeParse(given)
+  const faults = parsed.success
+    ? []
+    : parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
+
+  if (given.JWT_SECRET !== undefined && given.JWKS_URL !== undefined)
+    faults.push('JWT_SECRET, JWKS_URL: set one of the two, not both')
+  if (given.NODE_ENV === 'production') {
+    if (given.JWT_SECRET === undefined && given.JWKS_URL === undefined)
+      faults.push('JWT_SECRET, JWKS_URL: with NODE_ENV=production one of the two must be set')
+    if (given.DATABASE_URL === undefined)
+      faults.push(
+        'DATABASE_URL: with NODE_ENV=production it must be set (the embedded Postgres is for development)',
+      )
+  }
+  if (given.LISTEN_DATABASE_URL !== undefined && given.DATABASE_URL === undefined)
+    faults.push('LISTEN_DATABASE_URL: set without DATABASE_URL')
+  if (!parsed.success || faults.length > 0) return { ok: false, faults }
+
+  const env = parsed.data
+  return {
+    ok: true,
+    config: {
+      production: env.NODE_ENV === 'production',
+      host: env.HOST,
+      port: env.PORT,
+      databaseUrl: env.DATABASE_URL,
+      listenDatabaseUrl: env.LISTEN_DATABASE_URL,
+      migrate: env.MIGRATE === 'on',
+      dataDir: env.DATA_DIR,
+      auth: {
+        secret: env.JWT_SECRET,
+        jwksUrl: env.JWKS_URL,
+        issuer: env.JWT_ISSUER,
+        audience: env.JWT_AUDIENCE,
+      },
+      corsOrigins: env.CORS_ORIGINS,
+      maxConnections: env.MAX_CONNECTIONS,
+      maxConnectionsPerUser: env.MAX_CONNECTIONS_PER_USER,
+      heartbeatIntervalMs: env.HEARTBEAT_INTERVAL_MS,
+      stallTimeoutMs: env.STALL_TIMEOUT_MS,
+      drainTimeoutMs: env.DRAIN_TIMEOUT_MS,
+      outboxMaxBytes: env.OUTBOX_MAX_BYTES,
+      eventRetentionHours: env.EVENT_RETENTION_HOURS,
+      logLevel: env.LOG_LEVEL,
+    },
+  }
+}

@@ -1,0 +1,51 @@
+/** Every way a request can fail, as data: one class, a stable code each, turned into HTTP in one place (http/problem.ts). */
+
+export type ErrorCode =
+  | 'malformed_json'
+  | 'invalid_field'
+  | 'unauthorized'
+  | 'forbidden'
+  | 'origin_not_allowed'
+  | 'not_found'
+  | 'unknown_story'
+  | 'method_not_allowed'
+  | 'expired_story'
+  | 'body_too_large'
+  | 'not_json'
+  | 'upgrade_required'
+  | 'too_many_requests'
+  | 'unavailable'
+  | 'busy'
+  | 'overloaded'
+  | 'full'
+  | 'draining'
+  | 'internal'
+
+export interface ErrorDetails {
+  /** One sentence for the caller; never SQL, never a stack. */
+  readonly detail?: string
+  /** The request field or variable at fault. */
+  readonly field?: string
+  /** Seconds after which trying again makes sense (RFC 9110 §10.2.3). */
+  readonly retryAfter?: number
+  /** For `method_not_allowed`: the methods the resource has (RFC 9110 §10.2.1). */
+  readonly allow?: readonly string[]
+  readonly cause?: unknown
+}
+
+export class GlimpseError extends Error {
+  readonly code: ErrorCode
+  readonly details: ErrorDetails
+
+  constructor(code: ErrorCode, details: ErrorDetails = {}) {
+    super(details.detail ?? code, details.cause === undefined ? undefined : { cause: details.cause })
+    this.name = 'GlimpseError'
+    this.code = code
+    this.details = details
+  }
+}
+
+/** A fault the operator has to mend before the service can start: one clear line, exit code 1. */
+export class StartError extends Error {
+  override readonly name = 'StartError'
+}
