@@ -2,6 +2,7 @@
 
 export type ErrorCode =
   | 'malformed_json'
+  | 'malformed_request'
   | 'invalid_field'
   | 'unauthorized'
   | 'forbidden'
@@ -9,11 +10,13 @@ export type ErrorCode =
   | 'not_found'
   | 'unknown_story'
   | 'method_not_allowed'
+  | 'request_timeout'
   | 'expired_story'
   | 'body_too_large'
   | 'not_json'
   | 'upgrade_required'
   | 'too_many_requests'
+  | 'headers_too_large'
   | 'unavailable'
   | 'busy'
   | 'overloaded'

@@ -67,6 +67,19 @@ export type ResumePoint =
   | { readonly from: 'now' | 'oldest' | 'invalid' }
   | ({ readonly from: 'cursor' } & Cursor)
 
+/** Where a user's stream stands: `head` the last seq given out (0: none yet), `oldest` that of the oldest event kept. */
+export interface StreamHead {
+  readonly epoch: string
+  readonly head: number
+  readonly oldest: number
+}
+
+/** Consecutive events of one stream: the first has the number `first`, each other the next. */
+export interface EventRun {
+  readonly first: number
+  readonly bodies: readonly string[]
+}
+
 const CURSOR = /^([0-9a-z]{1,32})\.(0|[1-9][0-9]{0,15})$/
 
 /** `{epoch: '7f3a9c', seq: 42}` → `7f3a9c.42`. */

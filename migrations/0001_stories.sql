@@ -1,0 +1,39 @@
+-- Stories, who viewed them, who reacted. Any writer may write here: the triggers of 0003 make the events.
+-- All of Glimpse lives in the schema glimpse, so that it can stand beside an application's own tables.
+
+create schema if not exists glimpse;
+
+-- A user id travels in NOTIFY payloads between tabs and newlines, and into JWTs and URLs: a control character in
+-- one would cut a payload in the wrong place, so no table lets one in.
+create function glimpse.is_user_id(id text) returns boolean
+  language sql immutable strict parallel safe
+  return char_length(id) between 1 and 128 and id !~ '[\u0001-\u001f\u007f-\u009f]';
+
+-- RFC 3339 writes four digits for the year; infinity and far dates have no such form.
+create function glimpse.is_rfc3339(at timestamptz) returns boolean
+  language sql immutable strict parallel safe
+  return at >= timestamptz '0001-01-01 00:00:00+00' and at < timestamptz '9999-12-31 00:00:00+00';
+
+create table glimpse.stories (
+  id         uuid        primary key default gen_random_uuid(),
+  author_id  text        not null check (glimpse.is_user_id(author_id)),
+  text       text        check (char_length(text) <= 2000),
+  created_at timestamptz not null default date_trunc('milliseconds', now()),
+  expires_at timestamptz not null default date_trunc('milliseconds', now()) + interval '24 hours'
+);
+create index stories_expires_at on glimpse.stories (expires_at);
+
+create table glimpse.story_views (
+  story_id  uuid        not null references glimpse.stories on delete cascade,
+  viewer_id text        not null check (glimpse.is_user_id(viewer_id)),
+  viewed_at timestamptz not null default date_trunc('milliseconds', now()) check (glimpse.is_rfc3339(viewed_at)),
+  primary key (story_id, viewer_id)
+);
+
+create table glimpse.story_reactions (
+  story_id   uuid        not null references glimpse.stories on delete cascade,
+  user_id    text        not null check (glimpse.is_user_id(user_id)),
+  emoji      text        not null check (octet_length(emoji) between 1 and 128),
+  reacted_at timestamptz not null default date_trunc('milliseconds', now()) check (glimpse.is_rfc3339(reacted_at)),
+  primary key (story_id, user_id)
+);

@@ -1,0 +1,28 @@
+import { existsSync } from 'node:fs'
+import { parseConfig } from '../src/config.ts'
+import { StartError } from '../src/errors.ts'
+import { createLogger } from '../src/log.ts'
+import { migrate } from '../src/store/migrate.ts'
+
+/** `npm run migrate`: brings the schema of LISTEN_DATABASE_URL, or else DATABASE_URL, up to date, and says what it did. */
+if (existsSync('.env')) process.loadEnvFile('.env')
+const log = createLogger('info')
+const parsed = parseConfig({
+  DATABASE_URL: process.env.DATABASE_URL,
+  LISTEN_DATABASE_URL: process.env.LISTEN_DATABASE_URL,
+})
+const url = parsed.ok ? (parsed.config.listenDatabaseUrl ?? parsed.config.databaseUrl) : undefined
+if (!parsed.ok) for (const fault of parsed.faults) log.fatal(fault)
+else if (url === undefined)
+  log.fatal('DATABASE_URL: must be set; the embedded Postgres is migrated at every start')
+
+if (url === undefined) process.exitCode = 1
+else {
+  try {
+    await migrate(url, log)
+    log.info('the schema is up to date')
+  } catch (error) {
+    log.fatal(error instanceof StartError ? error.message : { err: error })
+    process.exitCode = 1
+  }
+}

@@ -1,0 +1,25 @@
+import type { EventRun } from '../event.ts'
+
+/** What a bus tells, in the instance that holds it. All are called from the event loop's turn that heard the news. */
+export interface BusListener {
+  /** Whether anybody here wants this user's events; asked before a line is looked at further. */
+  readonly wants: (user: string) => boolean
+  /** Events of one user as they came, in commit order; possibly doubled, possibly with some missing before. */
+  readonly onEvents: (user: string, run: EventRun) => void
+  /** A user's stream has reached `seq`; the event itself was too large to send along. */
+  readonly onHint: (user: string, seq: number) => void
+  /** The bus is in force from now on, in this history; what came before may be lost, so the heads are to be read. */
+  readonly onGap: (epoch: string) => void
+}
+
+/**
+ * Carries hints from the database to the instances. At most once is enough: the log answers every doubt. Postgres'
+ * LISTEN is one; a relay into another broker would be another.
+ */
+export interface Bus {
+  /** Resolves once a message has made the whole way; rejects with StartError where that can't be. */
+  start(): Promise<void>
+  /** Whether a message sent now would arrive, as of the last proof. */
+  readonly alive: boolean
+  close(): Promise<void>
+}

@@ -1,0 +1,191 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { StartError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { Bus, BusListener } from './bus.ts'
+import { ListenSession } from './listen-session.ts'
+import { readPayloads } from './payload.ts'
+
+export interface PostgresBusOptions {
+  /** A direct connection; through a transaction pooler LISTEN succeeds and nothing ever arrives. */
+  readonly url: string
+  readonly listener: BusListener
+  /** Sends a payload on the channel over the way that writers use; rejects where that can't be done now. */
+  readonly notify: (payload: string) => Promise<void>
+  readonly log: Logger
+  /** Names this instance among all that hear the canary. */
+  readonly instance: string
+  readonly onRoundTrip?: (milliseconds: number) => void
+  readonly onReplaced?: () => void
+  readonly onAlive?: (alive: boolean) => void
+  readonly now?: () => number
+  readonly canaryIntervalMs?: number
+  /** A canary later than this proves the way broken. */
+  readonly canaryTimeoutMs?: number
+}
+
+const CANARY_INTERVAL_MS = 1500
+const CANARY_TIMEOUT_MS = 2500
+const MAX_BACKOFF_MS = 2000
+
+/**
+ * LISTEN, supervised. A canary, a NOTIFY over the writers' way that must come back here, proves the whole way every
+ * few seconds: a half-open or stopped session gives no sign of its own, for ever. Where it is late, or the session
+ * ends, a new session takes over, and the listener is told of the gap once LISTEN is in force again.
+ */
+export class PostgresBus implements Bus {
+  readonly #options: Required<Pick<PostgresBusOptions, 'now' | 'canaryIntervalMs' | 'canaryTimeoutMs'>> &
+    PostgresBusOptions
+  readonly #closing = new AbortController()
+  #session: ListenSession | undefined
+  #supervisor: Promise<void> | undefined
+  #payloads: string[] = []
+  #alive = false
+  #canary = { payload: '', sentAt: 0, returned: () => {} }
+  #sessionClosed = () => {}
+
+  constructor(options: PostgresBusOptions) {
+    this.#options = {
+      now: () => performance.now(),
+      canaryIntervalMs: CANARY_INTERVAL_MS,
+      canaryTimeoutMs: CANARY_TIMEOUT_MS,
+      ...options,
+    }
+  }
+
+  get alive(): boolean {
+    return this.#alive
+  }
+
+  async start(): Promise<void> {
+    await this.#connect().catch((error: Error) => {
+      throw new StartError(`LISTEN_DATABASE_URL or DATABASE_URL: LISTEN failed: ${error.message}`, {
+        cause: error,
+      })
+    })
+    if (!(await this.#sing())) {
+      this.#session?.end()
+      throw new StartError(
+        'LISTEN_DATABASE_URL: a NOTIFY sent over DATABASE_URL did not arrive here; LISTEN needs a direct connection ' +
+          'to the same database, not one through a transaction pooler',
+      )
+    }
+    this.#supervisor = this.#supervise()
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    this.#session?.end()
+    this.#alive = false
+    await this.#supervisor
+  }
+
+  async #supervise(): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      const interrupted = new Promise<'closed'>((resolve) => {
+        this.#sessionClosed = () => resolve('closed')
+      })
+      const reason = await Promise.race([
+        sleep(this.#options.canaryIntervalMs, 'due' as const, {
+          signal: this.#closing.signal,
+          ref: false,
+        }).catch(() => 'end' as const),
+        interrupted,
+      ])
+      if (reason === 'end') return
+      if (reason === 'due' && (await this.#sing())) continue
+      if (this.#closing.signal.aborted) return
+      await this.#replace(reason === 'closed' ? 'the LISTEN session ended' : 'the canary is late')
+    }
+  }
+
+  /** Sends a canary; whether it came back in time. */
+  async #sing(): Promise<boolean> {
+    const sentAt = this.#options.now()
+    const payload = `\t${this.#options.instance}\t${sentAt}`
+    const returned = new Promise<boolean>((resolve) => {
+      this.#canary = { payload, sentAt, returned: () => resolve(true) }
+      this.#sessionClosed = () => resolve(false)
+    })
+    const sent = this.#options.notify(payload).then(
+      () => returned,
+      (error: Error) => {
+        this.#options.log.debug({ err: error }, 'the canary could not be sent')
+        return false
+      },
+    )
+    const late = sleep(this.#options.canaryTimeoutMs, false, {
+      signal: this.#closing.signal,
+      ref: false,
+    }).catch(() => false)
+    const alive = await Promise.race([sent, late])
+    this.#setAlive(alive)
+    if (alive) this.#options.onRoundTrip?.(this.#options.now() - sentAt)
+    return alive
+  }
+
+  #setAlive(alive: boolean): void {
+    if (alive === this.#alive) return
+    this.#alive = alive
+    this.#options.onAlive?.(alive)
+    if (alive) this.#options.log.info('the bus is live')
+  }
+
+  async #replace(reason: string): Promise<void> {
+    this.#setAlive(false)
+    this.#options.log.warn({ reason }, 'replacing the LISTEN session; events wait in the log meanwhile')
+    this.#options.onReplaced?.()
+    this.#session?.end()
+    this.#session = undefined
+    for (
+      let backoffMs = 50;
+      !this.#closing.signal.aborted;
+      backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS)
+    ) {
+      try {
+        await this.#connect()
+        await this.#sing()
+        return
+      } catch (error) {
+        this.#options.log.debug({ err: error }, 'LISTEN failed')
+        await sleep(backoffMs * (0.5 + Math.random() / 2), undefined, { signal: this.#closing.signal }).catch(
+          () => {},
+        )
+      }
+    }
+  }
+
+  async #connect(): Promise<void> {
+    const session = await ListenSession.open({
+      url: this.#options.url,
+      connectTimeoutMs: this.#options.canaryTimeoutMs,
+      onPayload: (payload) => this.#take(payload),
+      onClosed: () => this.#sessionClosed(),
+    })
+    if (this.#closing.signal.aborted) {
+      session.end()
+      return
+    }
+    this.#session = session
+    this.#options.listener.onGap(session.epoch)
+  }
+
+  /** Payloads that arrive in one chunk are read together: a user's events among them then leave in one write. */
+  #take(payload: string): void {
+    if (payload.charCodeAt(0) === 9) {
+      if (payload === this.#canary.payload) this.#canary.returned()
+      return
+    }
+    if (this.#payloads.push(payload) === 1) queueMicrotask(() => this.#read())
+  }
+
+  #read(): void {
+    const payloads = this.#payloads
+    this.#payloads = []
+    try {
+      readPayloads(payloads, this.#options.listener)
+    } catch (error) {
+      // The driver would swallow it; the log still has the events, and the sweep delivers them.
+      this.#options.log.error({ err: error }, 'a bus message could not be read')
+    }
+  }
+}

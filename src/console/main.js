@@ -1,0 +1,230 @@
+import { commandList } from './commands.js'
+import { byId, element } from './dom.js'
+import { Identity, NeedsToken } from './identity.js'
+import { Panel } from './panel.js'
+import { personFields } from './person.js'
+import { openEventSource } from './sse.js'
+import { openWebSocket } from './websocket.js'
+
+const EMOJI = new Map([
+  ['❤️', 'love'],
+  ['😂', 'laugh'],
+  ['😮', 'wow'],
+  ['😢', 'sad'],
+  ['👏', 'applause'],
+  ['🔥', 'fire'],
+])
+const VIEWERS = ['bob', 'carol', 'dave', 'erin', 'frank', 'grace', 'heidi', 'ivan']
+
+const author = new Identity('author', 'alice')
+const viewer = new Identity('viewer', 'bob')
+/** @type {string | undefined} */
+let story
+
+const guide = byId('guide', HTMLElement)
+const errorLine = byId('error', HTMLElement)
+const postForm = byId('post', HTMLFormElement)
+const storyText = byId('story-text', HTMLInputElement)
+const viewButton = byId('view', HTMLButtonElement)
+const reactions = byId('reactions', HTMLFieldSetElement)
+const remember = commandList(byId('commands', HTMLOListElement), (as) =>
+  (as === 'AUTHOR' ? author : viewer).token(),
+)
+
+/** What was last asked for on this page, and when: shows how fast the news of it came round. */
+let asked = { event: '', at: 0 }
+
+const authorFields = personFields(personIn('author'), {
+  label: 'Author',
+  identity: author,
+  onChange: authorChanged,
+  onError: showError,
+})
+const viewerFields = personFields(personIn('viewer'), {
+  label: 'Viewer',
+  identity: viewer,
+  onChange: viewerChanged,
+  onError: showError,
+})
+
+const panels = [
+  new Panel(byId('sse', HTMLElement), {
+    title: 'Server-Sent Events',
+    address: 'GET /events',
+    announce: 'polite',
+    transport: openEventSource,
+    identity: author,
+    sinceClick,
+    onConnect: (cursor) =>
+      remember({ method: 'GET', path: '/events', as: 'AUTHOR', stream: true, ...(cursor && { cursor }) }),
+  }),
+  new Panel(byId('websocket', HTMLElement), {
+    title: 'WebSocket',
+    address: 'GET /ws',
+    announce: 'off',
+    transport: openWebSocket,
+    identity: author,
+    sinceClick,
+    onConnect: () => {},
+  }),
+]
+
+postForm.addEventListener('submit', (submitted) => {
+  submitted.preventDefault()
+  void attempt(postStory)
+})
+viewButton.addEventListener('click', () => void attempt(viewStory))
+byId('another', HTMLButtonElement).addEventListener('click', () => {
+  const next = VIEWERS[VIEWERS.indexOf(viewer.name) + 1] ?? `viewer-${Math.random().toString(36).slice(2, 6)}`
+  viewer.useToken(undefined)
+  viewer.rename(next)
+  viewerFields.show()
+  viewerChanged()
+})
+for (const [emoji, name] of EMOJI) {
+  const button = element('button', { type: 'button', 'aria-label': `React with ${name}`, title: name }, emoji)
+  button.addEventListener('click', () => void attempt(() => react(emoji)))
+  reactions.append(button)
+}
+
+showNames()
+void attempt(start)
+
+/** Both panels listen before the first click, so that the first click already shows what this is about. */
+async function start() {
+  await author.token()
+  for (const panel of panels) panel.connect()
+  await viewer.token()
+  say(`Post a story as ${author.name}, then view it as ${viewer.name}: the news arrives in both panels.`)
+}
+
+async function postStory() {
+  const body = storyText.value === '' ? {} : { text: storyText.value }
+  const posted = await act('AUTHOR', { method: 'POST', path: '/stories', body })
+  story = posted.id
+  byId('story', HTMLElement).hidden = false
+  byId('story-shown', HTMLElement).textContent = posted.text ?? storyText.value
+  byId('story-id', HTMLElement).textContent = posted.id
+  viewButton.disabled = false
+  reactions.disabled = false
+  viewButton.classList.add('primary')
+  postForm.querySelector('button')?.classList.remove('primary')
+  await showTotals()
+  say(`Posted. Now press “View it as ${viewer.name}”.`)
+}
+
+async function viewStory() {
+  const path = `/stories/${story}/view`
+  clock('story.viewed')
+  const { recorded } = await act('VIEWER', { method: 'POST', path })
+  await showTotals()
+  if (viewer.name === author.name) say('Your own views are not news: no event.')
+  else if (recorded) say(`${viewer.name} viewed it. React, or be another viewer.`)
+  else say(`${viewer.name} has viewed it before: a second look is no new view, so no event.`)
+}
+
+/** @param {string} emoji */
+async function react(emoji) {
+  clock('story.reacted')
+  const { recorded } = await act('VIEWER', {
+    method: 'POST',
+    path: `/stories/${story}/reactions`,
+    body: { emoji },
+  })
+  await showTotals()
+  if (viewer.name === author.name) say('Your own reactions are not news: no event.')
+  else if (recorded) say(`${viewer.name} reacted ${emoji}. Try Disconnect, act again, then Resume.`)
+  else say(`${viewer.name}’s reaction was ${emoji} already: nothing changed, so no event.`)
+}
+
+/**
+ * One request by one of the two, shown as curl too.
+ * @param {'AUTHOR' | 'VIEWER'} as
+ * @param {{ method: string, path: string, body?: unknown }} call
+ */
+async function act(as, call) {
+  remember({ ...call, as })
+  return (as === 'AUTHOR' ? author : viewer).request(call)
+}
+
+async function showTotals() {
+  const { views, reactions: counts } = await author.request({ method: 'GET', path: `/stories/${story}` })
+  const parts = [`${views} ${views === 1 ? 'view' : 'views'}`]
+  for (const [emoji, count] of Object.entries(counts)) parts.push(`${emoji} ${count}`)
+  byId('story-totals', HTMLElement).textContent = parts.join(' · ')
+}
+
+/** @param {'story.viewed' | 'story.reacted'} type */
+function clock(type) {
+  asked = { event: `${type} ${story} ${viewer.name}`, at: performance.now() }
+}
+
+/** @param {import('./stream.js').StoryEvent} event */
+function sinceClick({ type, data }) {
+  if (asked.event !== `${type} ${data.story_id} ${data.viewer_id ?? data.user_id}`) return undefined
+  const ms = performance.now() - asked.at
+  // Later than this it is history being replayed, not news that came round.
+  return ms > 2000 ? undefined : Math.max(1, Math.round(ms))
+}
+
+function authorChanged() {
+  story = undefined
+  byId('story', HTMLElement).hidden = true
+  viewButton.disabled = true
+  reactions.disabled = true
+  viewButton.classList.remove('primary')
+  postForm.querySelector('button')?.classList.add('primary')
+  showNames()
+  for (const panel of panels) panel.changeUser()
+  void attempt(async () => {
+    await author.token()
+    say(`You are the author ${author.name} now. Post a story.`)
+  })
+}
+
+function viewerChanged() {
+  showNames()
+  void attempt(async () => {
+    await viewer.token()
+    say(story === undefined ? `The viewer is ${viewer.name} now.` : `Now view it as ${viewer.name}.`)
+  })
+}
+
+function showNames() {
+  viewButton.textContent = `View it as ${viewer.name}`
+  byId('hear-title', HTMLElement).textContent = `${author.name} hears of it, live`
+}
+
+/**
+ * Does one thing; what goes wrong is said in plain words, and a missing token is asked for.
+ * @param {() => Promise<void>} action
+ */
+async function attempt(action) {
+  errorLine.hidden = true
+  try {
+    await action()
+  } catch (error) {
+    showError(error instanceof Error ? error.message : String(error))
+    if (!(error instanceof NeedsToken)) return
+    authorFields.askForToken()
+    viewerFields.askForToken()
+  }
+}
+
+/** @param {string} words */
+function say(words) {
+  guide.textContent = words
+}
+
+/** @param {string} words */
+function showError(words) {
+  errorLine.hidden = false
+  errorLine.textContent = words
+}
+
+/** @param {string} id */
+function personIn(id) {
+  const container = byId(id, HTMLElement).querySelector('[data-person]')
+  if (!(container instanceof HTMLElement)) throw new Error(`#${id} has no place for a person`)
+  return container
+}

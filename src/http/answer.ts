@@ -1,0 +1,33 @@
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
+
+/** What a handler answers. A string or Buffer body goes out as it is, anything else as JSON. */
+export interface Answer {
+  readonly status: number
+  readonly headers?: OutgoingHttpHeaders
+  readonly body?: unknown
+}
+
+/**
+ * Writes an answer in one go. What the API says is personal and changes at any time: nothing may store it, and no
+ * browser may guess its type.
+ */
+export function sendAnswer(
+  response: ServerResponse,
+  answer: Answer,
+  headers: OutgoingHttpHeaders = {},
+): void {
+  const { body } = answer
+  const bytes =
+    typeof body === 'string' || Buffer.isBuffer(body) ? body : body === undefined ? '' : JSON.stringify(body)
+  response.writeHead(answer.status, {
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    'Referrer-Policy': 'no-referrer',
+    ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+    // RFC 9110 §8.6: no Content-Length in a 204.
+    ...(answer.status === 204 ? {} : { 'Content-Length': Buffer.byteLength(bytes) }),
+    ...headers,
+    ...answer.headers,
+  })
+  response.end(bytes)
+}

@@ -1,0 +1,63 @@
+import type { JSONWebKeySet, JWK } from 'jose'
+import { Agent, request } from 'undici'
+import { z } from 'zod'
+
+export interface KeySetFetcher {
+  /** The URL without what may be secret in it, for logs. */
+  readonly name: string
+  /** Rejects where the endpoint does not answer in time with status 200 and a key set of sane size. */
+  fetch(): Promise<{ readonly text: string; readonly keySet: JSONWebKeySet }>
+  close(): Promise<void>
+}
+
+/** A hundred RSA keys of 4,096 bits with room to spare. */
+const BODY_MAX_BYTES = 256 * 1024
+
+const KeySet = z.object({ keys: z.array(z.looseObject({ kty: z.string() })).max(100) })
+
+/**
+ * RFC 7517 §5: keys of kinds we do not know are passed over, not an error. So are keys that protect nothing: symmetric
+ * ones, which are no secret once published, and RSA with the exponent 1, for which anybody can write a signature.
+ */
+function isUsable(key: JWK): boolean {
+  if (key.kty === 'RSA') return BigInt(`0x0${Buffer.from(key.e ?? '', 'base64url').toString('hex')}`) > 1n
+  return key.kty === 'EC' || key.kty === 'OKP'
+}
+
+/** Fetches one JWKS URL; `timeoutMs` bounds the whole exchange, from name lookup to the last byte. */
+export function createKeySetFetcher(url: string, timeoutMs: number): KeySetFetcher {
+  const { origin, pathname } = new URL(url)
+  // An agent of its own: nobody's global dispatcher (proxies, interceptors that follow redirects) stands in between.
+  const agent = new Agent({ connections: 1, maxResponseSize: BODY_MAX_BYTES })
+  return {
+    name: origin + pathname,
+    async fetch() {
+      const { statusCode, body } = await request(url, {
+        dispatcher: agent,
+        signal: AbortSignal.timeout(timeoutMs),
+        headers: { accept: 'application/jwk-set+json, application/json', 'user-agent': 'glimpse' },
+      })
+      if (statusCode !== 200) {
+        await body.dump()
+        throw new Error(`the key set's server answered ${statusCode}, not 200`)
+      }
+      const text = await body.text()
+      return { text, keySet: parseKeySet(text) }
+    },
+    close: () => agent.destroy(),
+  }
+}
+
+function parseKeySet(text: string): JSONWebKeySet {
+  const parsed = KeySet.safeParse(parseJson(text))
+  if (!parsed.success) throw new Error('the answer is not a JSON Web Key Set (RFC 7517 §5)')
+  return { keys: parsed.data.keys.filter(isUsable) }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

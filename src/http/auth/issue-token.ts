@@ -1,0 +1,46 @@
+import { SignJWT } from 'jose'
+import { GlimpseError } from '../../errors.ts'
+import { isUserId } from '../../event.ts'
+import { secretBytes } from './key-source.ts'
+
+export interface TokenClaims {
+  readonly issuer?: string | undefined
+  readonly audience?: string | undefined
+  /** Milliseconds since 1970. */
+  readonly now?: () => number
+}
+
+/** A year: for development, where a longer one would only be forgotten. */
+export const TOKEN_MAX_SECONDS = 31_536_000
+
+/**
+ * Signs a development token (HS256: `sub`, `iat`, `exp`, and `iss` and `aud` where configured). Production tokens come
+ * from whoever knows the users. Throws `invalid_field` for a bad user or a lifetime that is not a whole number from 1 to
+ * 31,536,000 seconds.
+ */
+export async function issueToken(
+  secret: Uint8Array | string,
+  user: unknown,
+  expiresInSeconds: number,
+  { issuer, audience, now = Date.now }: TokenClaims = {},
+): Promise<string> {
+  if (!isUserId(user))
+    throw new GlimpseError('invalid_field', {
+      field: 'user',
+      detail: 'user must be 1 to 128 characters, none of them a control character',
+    })
+  if (!Number.isInteger(expiresInSeconds) || expiresInSeconds < 1 || expiresInSeconds > TOKEN_MAX_SECONDS)
+    throw new GlimpseError('invalid_field', {
+      field: 'expires_in',
+      detail: `expires_in must be a whole number of seconds from 1 to ${TOKEN_MAX_SECONDS}`,
+    })
+  const issuedAt = Math.floor(now() / 1000)
+  const token = new SignJWT()
+    .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+    .setSubject(user)
+    .setIssuedAt(issuedAt)
+    .setExpirationTime(issuedAt + expiresInSeconds)
+  if (issuer !== undefined) token.setIssuer(issuer)
+  if (audience !== undefined) token.setAudience(audience)
+  return token.sign(secretBytes(secret))
+}

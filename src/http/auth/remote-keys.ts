@@ -1,0 +1,133 @@
+import { createLocalJWKSet, type JWTVerifyGetKey } from 'jose'
+import { GlimpseError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import { createKeySetFetcher, type KeySetFetcher } from './fetch-key-set.ts'
+import type { KeySource } from './key-source.ts'
+
+export interface RemoteKeysOptions {
+  readonly url: string
+  readonly now?: () => number
+  readonly log: Logger
+  readonly fetchTimeoutMs?: number
+}
+
+/** Older keys are fetched again in the background, by the next token that comes. */
+const MAX_AGE_MS = 10 * 60_000
+
+/** After a quiet time even older ones are fetched before they are used: a removed key must not come back to life. */
+const MUST_LOOK_MS = 2 * MAX_AGE_MS
+
+/** As long as the endpoint fails, the last good keys serve on, but no longer than this. */
+const LIFETIME_MS = 24 * 60 * 60_000
+
+/** The least time between two fetches that tokens of unknown keys ask for, and the longest between failed ones. */
+const COOLDOWN_MS = 30_000
+
+/** The pause after the first failure while there are no keys at all; it doubles up to the cooldown. */
+const FIRST_PAUSE_MS = 1000
+
+/**
+ * An issuer's public keys (JWKS, RFC 7517 §5), fetched when first needed and kept fresh by use.
+ *
+ * Our own state machine around jose's local key set: its remote one makes every token wait and then fail once the set
+ * is over-age and the endpoint down, and counts its cooldown from the last success only, so that a broken endpoint is
+ * asked again by every request.
+ */
+export class RemoteKeys implements KeySource {
+  readonly algorithms = ['RS256', 'ES256', 'EdDSA']
+  generation = 0
+  readonly choose: JWTVerifyGetKey = (header, token) => {
+    if (this.#keys === undefined) throw new Error('no keys yet')
+    return this.#keys(header, token)
+  }
+
+  readonly #fetcher: KeySetFetcher
+  readonly #now: () => number
+  readonly #log: Logger
+  #keys: JWTVerifyGetKey | undefined
+  #text: string | undefined
+  #fetchedAt = Number.NEGATIVE_INFINITY
+  #failures = 0
+  /** No fetch before this, whoever asks: set by failures. */
+  #pausedUntil = Number.NEGATIVE_INFINITY
+  /** No fetch for an unknown key before this. */
+  #cooldownUntil = Number.NEGATIVE_INFINITY
+  #fetching: Promise<boolean> | undefined
+
+  constructor(options: RemoteKeysOptions) {
+    this.#fetcher = createKeySetFetcher(options.url, options.fetchTimeoutMs ?? 5000)
+    this.#now = options.now ?? Date.now
+    this.#log = options.log
+  }
+
+  usable(): boolean {
+    const age = this.#now() - this.#fetchedAt
+    if (age < MAX_AGE_MS) return true
+    if (age >= LIFETIME_MS) return false
+    // Waiting is only worth it where nothing says that the endpoint is down.
+    if (age >= MUST_LOOK_MS && this.#failures === 0) return false
+    void this.#fetch()
+    return true
+  }
+
+  async ready(): Promise<void> {
+    if (this.usable()) return
+    await this.#fetch()
+    if (this.usable()) return
+    const retryAfter = Math.max(1, Math.ceil((this.#pausedUntil - this.#now()) / 1000))
+    throw new GlimpseError('unavailable', { detail: 'Tokens cannot be verified right now.', retryAfter })
+  }
+
+  async refresh(): Promise<boolean> {
+    if (this.#fetching !== undefined) return this.#fetching
+    if (this.#now() < this.#cooldownUntil) return false
+    this.#cooldownUntil = this.#now() + COOLDOWN_MS
+    return this.#fetch()
+  }
+
+  async warm(): Promise<void> {
+    await this.#fetch()
+  }
+
+  close(): Promise<void> {
+    return this.#fetcher.close()
+  }
+
+  /** One fetch for all who want one, none during a pause; never rejects. Resolves to whether the keys changed. */
+  #fetch(): Promise<boolean> {
+    if (this.#fetching !== undefined) return this.#fetching
+    if (this.#now() < this.#pausedUntil) return Promise.resolve(false)
+    this.#fetching = this.#fetchNow().finally(() => {
+      this.#fetching = undefined
+    })
+    return this.#fetching
+  }
+
+  async #fetchNow(): Promise<boolean> {
+    try {
+      const { text, keySet } = await this.#fetcher.fetch()
+      if (this.#failures > 0) this.#log.info({ url: this.#fetcher.name }, 'key set answers again')
+      this.#failures = 0
+      this.#fetchedAt = this.#now()
+      if (text === this.#text) return false
+      this.#keys = createLocalJWKSet(keySet)
+      this.#text = text
+      this.generation += 1
+      const keys = keySet.keys.map(({ kid, alg, kty }) => ({ kid, alg, kty }))
+      if (keys.length === 0)
+        this.#log.warn({ url: this.#fetcher.name }, 'key set holds no key that can sign tokens')
+      else this.#log.info({ url: this.#fetcher.name, keys }, 'key set fetched')
+      return true
+    } catch (error) {
+      this.#failures += 1
+      const haveKeys = this.#now() - this.#fetchedAt < LIFETIME_MS
+      const pause = haveKeys ? COOLDOWN_MS : Math.min(FIRST_PAUSE_MS * 2 ** (this.#failures - 1), COOLDOWN_MS)
+      this.#pausedUntil = this.#now() + pause
+      this.#log.warn(
+        { url: this.#fetcher.name, err: error, failures: this.#failures, haveKeys, retryMs: pause },
+        'key set cannot be fetched',
+      )
+      return false
+    }
+  }
+}

@@ -1,0 +1,50 @@
+import type { IncomingMessage } from 'node:http'
+import { GlimpseError } from '../errors.ts'
+
+export const MAX_BODY_BYTES = 16_384
+
+/**
+ * Reads a request's JSON body.
+ *
+ * @returns the parsed value; an empty body is an empty object
+ * @throws GlimpseError `not_json` (415), `body_too_large` (413), `malformed_json` (400)
+ */
+export async function readJson(request: IncomingMessage): Promise<unknown> {
+  const bytes = await readBytes(request)
+  if (bytes.length === 0) return {}
+  const type = request.headers['content-type'] ?? ''
+  if (!/^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(type)) {
+    throw new GlimpseError('not_json', { detail: 'Send the body as Content-Type: application/json.' })
+  }
+  let text: string
+  try {
+    // RFC 8259 §8.1: JSON is UTF-8. Lenient decoding would store a different text than was sent.
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new GlimpseError('malformed_json', { detail: 'The body is not valid JSON in UTF-8.', cause })
+  }
+}
+
+function readBytes(request: IncomingMessage): Promise<Buffer> {
+  const tooLarge = () =>
+    new GlimpseError('body_too_large', { detail: `The body may hold ${MAX_BODY_BYTES} bytes at most.` })
+  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return Promise.reject(tooLarge())
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let length = 0
+    request.on('data', (chunk: Buffer) => {
+      length += chunk.length
+      if (length > MAX_BODY_BYTES) reject(tooLarge())
+      else chunks.push(chunk)
+    })
+    request.on('end', () =>
+      resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)),
+    )
+    request.on('error', (cause) => reject(new GlimpseError('malformed_request', { cause })))
+    request.on('close', () => {
+      if (!request.complete)
+        reject(new GlimpseError('malformed_request', { detail: 'The body ended early.' }))
+    })
+  })
+}

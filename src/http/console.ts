@@ -1,0 +1,51 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { extname } from 'node:path'
+import { GlimpseError } from '../errors.ts'
+import type { Answer } from './answer.ts'
+import type { Handler } from './context.ts'
+
+const FOLDER = new URL('../../src/console/', import.meta.url)
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml',
+}
+
+/** Everything from this origin, nothing inline: a name or a text that somehow became markup could still do nothing. */
+const SECURITY_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+/** The page's files, read once: a request can name one of them and nothing else on the disk. */
+const files: ReadonlyMap<string, Answer> = new Map(
+  readdirSync(FOLDER)
+    .filter((name) => extname(name) in TYPES)
+    .map((name) => [
+      name,
+      {
+        status: 200,
+        headers: {
+          'Content-Type': TYPES[extname(name)],
+          'Cache-Control': 'no-cache',
+          'Content-Security-Policy': SECURITY_POLICY,
+        },
+        body: readFileSync(new URL(name, FOLDER)),
+      },
+    ]),
+)
+
+/** `GET /` and `GET /console/{file}`: the page to try the service on. */
+export const getConsole: Handler = ({ params }) => {
+  const file = files.get(params.file ?? 'index.html')
+  if (file === undefined) throw new GlimpseError('not_found')
+  return file
+}

@@ -1,0 +1,85 @@
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { Config } from '../config.ts'
+import { GlimpseError } from '../errors.ts'
+import type { Hub } from '../hub/hub.ts'
+import type { Logger } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
+import type { Batcher } from '../store/batcher.ts'
+import type { EventLog } from '../store/event-log.ts'
+import type { Pool } from '../store/pool.ts'
+import type { Reaction } from '../store/reactions.ts'
+import type { Recorded } from '../store/recorded.ts'
+import type { View } from '../store/views.ts'
+import type { WebSocketTransport } from '../transport/websocket.ts'
+import type { Answer } from './answer.ts'
+import { findToken } from './auth/find-token.ts'
+import type { Identity, TokenVerifier } from './auth/verifier.ts'
+
+/** What the handlers work with; made once, in service.ts. */
+export interface App {
+  readonly config: Config
+  readonly log: Logger
+  readonly metrics: Metrics
+  readonly sql: Pool
+  readonly views: Batcher<View, Recorded>
+  readonly reactions: Batcher<Reaction, Recorded>
+  readonly eventLog: EventLog
+  readonly hub: Hub
+  readonly websockets: WebSocketTransport
+  readonly verifier: TokenVerifier
+  /** Signs a development token; undefined in production and where tokens come from a JWKS issuer. */
+  readonly issueToken: ((user: string, expiresInSeconds: number) => Promise<string>) | undefined
+  /** Why an event sent now would not arrive; empty where it would. */
+  readonly unready: () => readonly string[]
+}
+
+/** The parts of a request's URL; the query is parsed only where somebody asks for it. */
+export class RequestUrl {
+  readonly path: string
+  readonly #query: string
+  #searchParams: URLSearchParams | undefined
+
+  /** @param target the request-target (RFC 9112 §3.2), in origin-form or, as proxies send it, absolute-form */
+  constructor(target: string) {
+    const text =
+      target.startsWith('/') || !URL.canParse(target) ? target : target.slice(new URL(target).origin.length)
+    const question = text.indexOf('?')
+    this.path = question === -1 ? text : text.slice(0, question)
+    this.#query = question === -1 ? '' : text.slice(question + 1)
+  }
+
+  get searchParams(): URLSearchParams {
+    this.#searchParams ??= new URLSearchParams(this.#query)
+    return this.#searchParams
+  }
+}
+
+/** One request on its way through a handler. */
+export interface Context {
+  readonly app: App
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly url: RequestUrl
+  readonly params: Readonly<Record<string, string | undefined>>
+  /** Headers that go with every answer, such as those of CORS. */
+  readonly headers: OutgoingHttpHeaders
+  /** The rest of an upgraded connection's first packet; undefined for a plain request. */
+  readonly upgradeHead: Buffer | undefined
+}
+
+/** Answers a request, or takes its response over and returns undefined. Throws GlimpseError to refuse. */
+export type Handler = (context: Context) => Promise<Answer | undefined> | Answer | undefined
+
+/**
+ * Who calls. The token comes from the header, from `?token=` where `query` allows it, or from the cookie.
+ *
+ * @throws GlimpseError `unauthorized`, the same for every bad token
+ */
+export async function authenticate(
+  { app, request, url }: Context,
+  { query = false } = {},
+): Promise<Identity> {
+  const token = findToken(request, url, { query, corsOrigins: app.config.corsOrigins })
+  if (token === undefined) throw new GlimpseError('unauthorized', { detail: 'A token is needed.' })
+  return app.verifier.cached(token) ?? app.verifier.verify(token)
+}

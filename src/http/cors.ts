@@ -1,0 +1,42 @@
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import { GlimpseError } from '../errors.ts'
+import type { Answer } from './answer.ts'
+import { originVerdict } from './auth/origin.ts'
+
+/**
+ * The CORS headers (Fetch standard §3.2) of an answer: for a listed origin exactly that origin, never a wildcard, so
+ * that credentials can be allowed; for any other none, and the browser keeps the answer from the page.
+ */
+export function corsHeaders(request: IncomingMessage, listed: readonly string[]): OutgoingHttpHeaders {
+  if (listed.length === 0) return {}
+  const verdict = originVerdict(request, listed)
+  // A shared cache must not hand one origin's headers to another.
+  if (verdict !== 'listed') return { Vary: 'Origin' }
+  return {
+    Vary: 'Origin',
+    'Access-Control-Allow-Origin': request.headers.origin,
+    'Access-Control-Allow-Credentials': 'true',
+    'Access-Control-Expose-Headers': 'Location, Retry-After, WWW-Authenticate',
+  }
+}
+
+/** Answers OPTIONS: what the path can do, and for a preflight from a listed origin that the real request may come. */
+export function optionsAnswer(
+  request: IncomingMessage,
+  listed: readonly string[],
+  methods: readonly string[],
+): Answer {
+  if (methods.length === 0) throw new GlimpseError('not_found', { detail: 'There is nothing at this path.' })
+  if (originVerdict(request, listed) === 'foreign') {
+    throw new GlimpseError('origin_not_allowed', { detail: 'CORS_ORIGINS does not list this origin.' })
+  }
+  return {
+    status: 204,
+    headers: {
+      Allow: methods.join(', '),
+      'Access-Control-Allow-Methods': methods.join(', '),
+      'Access-Control-Allow-Headers': 'Authorization, Content-Type, Last-Event-ID',
+      'Access-Control-Max-Age': '600',
+    },
+  }
+}

@@ -1,0 +1,54 @@
+import { type ErrorCode, GlimpseError } from '../errors.ts'
+import type { Answer } from './answer.ts'
+
+const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; readonly title: string }>> = {
+  malformed_json: { status: 400, title: 'Malformed JSON' },
+  malformed_request: { status: 400, title: 'Malformed request' },
+  invalid_field: { status: 400, title: 'Invalid field' },
+  unauthorized: { status: 401, title: 'Unauthorized' },
+  forbidden: { status: 403, title: 'Forbidden' },
+  origin_not_allowed: { status: 403, title: 'Origin not allowed' },
+  not_found: { status: 404, title: 'Not found' },
+  unknown_story: { status: 404, title: 'Unknown story' },
+  method_not_allowed: { status: 405, title: 'Method not allowed' },
+  request_timeout: { status: 408, title: 'Request timeout' },
+  expired_story: { status: 410, title: 'Expired story' },
+  body_too_large: { status: 413, title: 'Body too large' },
+  not_json: { status: 415, title: 'Not JSON' },
+  upgrade_required: { status: 426, title: 'Upgrade required' },
+  too_many_requests: { status: 429, title: 'Too many requests' },
+  headers_too_large: { status: 431, title: 'Headers too large' },
+  internal: { status: 500, title: 'Internal error' },
+  busy: { status: 503, title: 'Busy' },
+  draining: { status: 503, title: 'Draining' },
+  full: { status: 503, title: 'Full' },
+  overloaded: { status: 503, title: 'Overloaded' },
+  unavailable: { status: 503, title: 'Unavailable' },
+}
+
+/**
+ * An error as `application/problem+json` (RFC 9457): `type` is stable, `field` names what is at fault. What is not a
+ * GlimpseError is an opaque 500: its text may hold SQL or secrets, and is for the log alone.
+ */
+export function problemAnswer(error: unknown): Answer {
+  const { code, details } = error instanceof GlimpseError ? error : new GlimpseError('internal')
+  const { status, title } = PROBLEMS[code]
+  return {
+    status,
+    headers: {
+      'Content-Type': 'application/problem+json',
+      ...(details.retryAfter === undefined ? {} : { 'Retry-After': String(details.retryAfter) }),
+      ...(details.allow === undefined ? {} : { Allow: details.allow.join(', ') }),
+      // RFC 6750 §3: the challenge says which scheme would do.
+      ...(code === 'unauthorized' ? { 'WWW-Authenticate': 'Bearer' } : {}),
+      ...(code === 'upgrade_required' ? { Upgrade: 'websocket', Connection: 'Upgrade' } : {}),
+    },
+    body: {
+      type: `urn:glimpse:problem:${code}`,
+      title,
+      status,
+      ...(details.detail === undefined ? {} : { detail: details.detail }),
+      ...(details.field === undefined ? {} : { field: details.field }),
+    },
+  }
+}

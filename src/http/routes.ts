@@ -1,0 +1,73 @@
+import createRouter, { type HTTPMethod } from 'find-my-way'
+import type { Config } from '../config.ts'
+import { GlimpseError } from '../errors.ts'
+import { getConsole } from './console.ts'
+import type { Handler } from './context.ts'
+import { getLive, getMetrics, getReady } from './health.ts'
+import { deleteReaction, postReaction, postStory, postView, readStory, removeStory } from './stories.ts'
+import { getEvents, getWebSocket } from './streams.ts'
+import { postToken } from './tokens.ts'
+
+type Method = 'GET' | 'POST' | 'DELETE'
+
+const ROUTES: readonly (readonly [Method, string, Handler])[] = [
+  ['POST', '/stories', postStory],
+  ['GET', '/stories/:id', readStory],
+  ['DELETE', '/stories/:id', removeStory],
+  ['POST', '/stories/:id/view', postView],
+  ['POST', '/stories/:id/reactions', postReaction],
+  ['DELETE', '/stories/:id/reactions', deleteReaction],
+  ['GET', '/events', getEvents],
+  ['GET', '/ws', getWebSocket],
+  ['GET', '/livez', getLive],
+  ['GET', '/healthz', getLive],
+  ['GET', '/readyz', getReady],
+  ['GET', '/metrics', getMetrics],
+  ['GET', '/', getConsole],
+  ['GET', '/console/:file', getConsole],
+]
+
+/** Routes that exist outside production only. */
+const DEVELOPMENT_ROUTES: typeof ROUTES = [['POST', '/dev/tokens', postToken]]
+
+export interface Match {
+  /** The route's pattern, as metrics and logs name it. */
+  readonly route: string
+  readonly handler: Handler
+  readonly params: Readonly<Record<string, string | undefined>>
+}
+
+export class Routes {
+  readonly #router = createRouter({ ignoreTrailingSlash: false, maxParamLength: 200 })
+  readonly #methods = new Set<HTTPMethod>()
+
+  constructor(config: Config) {
+    for (const [method, path, handler] of config.production ? ROUTES : [...ROUTES, ...DEVELOPMENT_ROUTES]) {
+      this.#router.on(method, path, () => {}, { route: path, handler })
+      this.#methods.add(method)
+    }
+  }
+
+  /**
+   * The route of a request; HEAD is answered as GET is (RFC 9110 §9.3.2), but a stream has no end to leave out.
+   *
+   * @throws GlimpseError `not_found`, or `method_not_allowed` with the methods that are
+   */
+  find(method: string, path: string): Match {
+    const asked = method === 'HEAD' && path !== '/events' && path !== '/ws' ? 'GET' : method
+    const found = this.#router.find(asked as HTTPMethod, path)
+    if (found !== null) return { ...(found.store as Omit<Match, 'params'>), params: found.params }
+    const allow = this.methodsOf(path)
+    if (allow.length === 0) throw new GlimpseError('not_found', { detail: 'There is nothing at this path.' })
+    throw new GlimpseError('method_not_allowed', {
+      allow,
+      detail: `Only ${allow.join(', ')} can be used here.`,
+    })
+  }
+
+  /** The methods a path answers, as `Allow` lists them; none for an unknown path. */
+  methodsOf(path: string): string[] {
+    const methods: string[] = [...this.#methods].filter((method) => this.#router.find(method, path) !== null)
+    return methods.length === 0 ? [] : [...methods, 'OPTIONS']
+  }
+}

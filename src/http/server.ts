@@ -1,0 +1,121 @@
+import { createServer, type IncomingMessage, type Server, ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { GlimpseError } from '../errors.ts'
+import { sendAnswer } from './answer.ts'
+import { type App, type Context, RequestUrl } from './context.ts'
+import { corsHeaders, optionsAnswer } from './cors.ts'
+import { problemAnswer } from './problem.ts'
+import { Routes } from './routes.ts'
+
+/** Longer than common load balancers keep an idle connection: the side that closes first must not be ours. */
+const KEEP_ALIVE_MS = 75_000
+
+/** The HTTP server with its routes, not yet listening. It stands on Node's own http, streams included. */
+export function createHttpServer(app: App): Server {
+  const routes = new Routes(app.config)
+  const server = createServer({
+    // So that 'drain' is certain to come for every connection that was held up for its outbox.
+    highWaterMark: Math.min(16_384, app.config.outboxMaxBytes),
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    headersTimeout: 15_000,
+    requestTimeout: 30_000,
+  })
+  server.on('request', (request, response) => void answer(app, routes, request, response))
+  server.on('upgrade', (request, socket, head) => upgrade(app, routes, request, socket, head))
+  server.on('clientError', refuseMalformed)
+  return server
+}
+
+/** Finds the handler, runs it, and turns whatever it throws into a problem. Never rejects. */
+async function answer(
+  app: App,
+  routes: Routes,
+  request: IncomingMessage,
+  response: ServerResponse,
+  upgradeHead?: Buffer,
+): Promise<void> {
+  const method = request.method ?? 'GET'
+  const url = new RequestUrl(request.url ?? '/')
+  const headers = corsHeaders(request, app.config.corsOrigins)
+  let route = 'none'
+  let status = 200
+  try {
+    if (method === 'OPTIONS') {
+      const options = optionsAnswer(request, app.config.corsOrigins, routes.methodsOf(url.path))
+      status = options.status
+      sendAnswer(response, options, headers)
+      return
+    }
+    const match = routes.find(method, url.path)
+    route = match.route
+    const context: Context = { app, request, response, url, params: match.params, headers, upgradeHead }
+    const result = await match.handler(context)
+    if (result === undefined) return
+    status = result.status
+    sendAnswer(response, result, headers)
+  } catch (error) {
+    const problem = problemAnswer(error)
+    status = problem.status
+    logProblem(app, route, status, error)
+    refuse(request, response, () => sendAnswer(response, problem, headers))
+  } finally {
+    app.metrics.requests.inc({ route, status })
+  }
+}
+
+/** A refused request may still be sending its body: the connection can't be used for another. */
+function refuse(request: IncomingMessage, response: ServerResponse, send: () => void): void {
+  if (response.headersSent) {
+    response.destroy()
+    return
+  }
+  if (!request.complete) response.setHeader('Connection', 'close')
+  send()
+  request.resume()
+}
+
+/** The path's pattern only: the URL itself may hold a token. */
+function logProblem(app: App, route: string, status: number, error: unknown): void {
+  if (!(error instanceof GlimpseError)) app.log.error({ route, err: error }, 'a request failed unexpectedly')
+  else if (error.code === 'internal')
+    app.log.error({ route, err: error.cause }, 'a request failed unexpectedly')
+  else if (status >= 500)
+    app.log.debug({ route, code: error.code, err: error.cause }, 'a request was refused')
+  else app.log.trace({ route, code: error.code, field: error.details.field }, 'a request was refused')
+}
+
+/**
+ * A request with `Upgrade` has left the HTTP parser: its answer, unless it is the upgrade, is written through a response
+ * of our own and ends the connection. Upgrades to anything but WebSocket are answered as if they had not been asked for
+ * (RFC 9110 §7.8 lets a server ignore them; curl --http2 sends one with every request).
+ */
+function upgrade(app: App, routes: Routes, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket as Socket)
+  response.on('finish', () => socket.end())
+  socket.on('error', () => socket.destroy())
+  const toWebSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
+  void answer(app, routes, request, response, toWebSocket ? head : undefined)
+}
+
+/** What Node's parser could not read (RFC 9112): answered as plainly as it deserves, and closed. */
+function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const code =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? 'headers_too_large'
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? 'request_timeout'
+        : 'malformed_request'
+  const { status, body } = problemAnswer(new GlimpseError(code))
+  const text = JSON.stringify(body)
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\n` +
+      `Content-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
+  )
+}

@@ -1,0 +1,81 @@
+import { GlimpseError } from '../errors.ts'
+import { asGlimpseError } from '../store/failure.ts'
+import { removeReaction } from '../store/reactions.ts'
+import type { Recorded } from '../store/recorded.ts'
+import { createStory, deleteStory, getStory } from '../store/stories.ts'
+import { readJson } from './body.ts'
+import { authenticate, type Handler } from './context.ts'
+import { NewStoryBody, parseBody, ReactionBody, storyId } from './fields.ts'
+
+const DAY_SECONDS = 86_400
+
+const unknownStory = () => new GlimpseError('unknown_story', { detail: 'There is no such story.' })
+const expiredStory = () => new GlimpseError('expired_story', { detail: 'The story has expired.' })
+
+/** Statements outside a batch fail the same way as those inside: with data, not with SQL. */
+function stored<Result>(result: Promise<Result>): Promise<Result> {
+  return result.catch((error) => {
+    throw asGlimpseError(error)
+  })
+}
+
+function recordedAt(recorded: Recorded): { at: string; recorded: boolean } {
+  if (recorded.outcome === 'unknown_story') throw unknownStory()
+  if (recorded.outcome === 'expired_story') throw expiredStory()
+  return { at: recorded.at, recorded: recorded.outcome === 'recorded' }
+}
+
+export const postStory: Handler = async (context) => {
+  const { user } = await authenticate(context)
+  const body = parseBody(NewStoryBody, await readJson(context.request))
+  const story = await stored(
+    createStory(context.app.sql, {
+      authorId: user,
+      text: body.text ?? null,
+      expiresInSeconds: body.expires_in ?? DAY_SECONDS,
+    }),
+  )
+  return { status: 201, headers: { Location: `/stories/${story.id}` }, body: story }
+}
+
+export const readStory: Handler = async (context) => {
+  await authenticate(context)
+  const found = await stored(getStory(context.app.sql, storyId(context.params.id)))
+  if (found === undefined) throw unknownStory()
+  if (found.expired) throw expiredStory()
+  return { status: 200, body: found.story }
+}
+
+export const removeStory: Handler = async (context) => {
+  const { user } = await authenticate(context)
+  const outcome = await stored(deleteStory(context.app.sql, storyId(context.params.id), user))
+  if (outcome === 'unknown_story') throw unknownStory()
+  if (outcome === 'forbidden')
+    throw new GlimpseError('forbidden', { detail: 'Only its author may delete a story.' })
+  return { status: 204 }
+}
+
+export const postView: Handler = async (context) => {
+  const { user } = await authenticate(context)
+  const id = storyId(context.params.id)
+  const { at, recorded } = recordedAt(await context.app.views.submit({ storyId: id, viewerId: user }))
+  return { status: 200, body: { story_id: id, viewer_id: user, viewed_at: at, recorded } }
+}
+
+export const postReaction: Handler = async (context) => {
+  const { user } = await authenticate(context)
+  const id = storyId(context.params.id)
+  const { emoji } = parseBody(ReactionBody, await readJson(context.request))
+  const { at, recorded } = recordedAt(
+    await context.app.reactions.submit({ storyId: id, userId: user, emoji }),
+  )
+  return { status: 200, body: { story_id: id, user_id: user, emoji, reacted_at: at, recorded } }
+}
+
+export const deleteReaction: Handler = async (context) => {
+  const { user } = await authenticate(context)
+  const outcome = await stored(removeReaction(context.app.sql, storyId(context.params.id), user))
+  if (outcome === 'unknown_story') throw unknownStory()
+  if (outcome === 'expired_story') throw expiredStory()
+  return { status: 204 }
+}

@@ -1,0 +1,86 @@
+import { GlimpseError } from '../errors.ts'
+import { eventText, formatCursor, parseResumePoint, type ResumePoint } from '../event.ts'
+import type { Place } from '../hub/hub.ts'
+import { startFrom } from '../hub/resume.ts'
+import { beginSse } from '../transport/sse.ts'
+import type { Answer } from './answer.ts'
+import { originVerdict } from './auth/origin.ts'
+import { authenticate, type Context, type Handler } from './context.ts'
+
+/** A stream is personal: a page of another site must not open one, whatever credentials the browser would add. */
+function refuseForeignOrigin({ app, request }: Context): void {
+  if (originVerdict(request, app.config.corsOrigins) === 'foreign') {
+    throw new GlimpseError('origin_not_allowed', { detail: 'CORS_ORIGINS does not list this origin.' })
+  }
+}
+
+/** `GET /events`: Server-Sent Events, or one page of the log for a client that asks for JSON. */
+export const getEvents: Handler = async (context) => {
+  refuseForeignOrigin(context)
+  if (wantsJson(context.request.headers.accept)) return poll(context)
+  const { request, response, url } = context
+  const lastEventId = request.headers['last-event-id']
+  const resume = parseResumePoint(
+    typeof lastEventId === 'string' && lastEventId !== ''
+      ? lastEventId
+      : url.searchParams.get('last_event_id'),
+  )
+  beginSse(response, await enter(context, resume), context.headers)
+  return undefined
+}
+
+/** `GET /ws`: the same stream over WebSocket. Refusals come before the upgrade, as plain HTTP. */
+export const getWebSocket: Handler = async (context) => {
+  refuseForeignOrigin(context)
+  const { app, request, url, upgradeHead } = context
+  if (upgradeHead === undefined) {
+    throw new GlimpseError('upgrade_required', { detail: 'This is a WebSocket endpoint (RFC 6455).' })
+  }
+  const { socket } = request
+  const place = await enter(context, parseResumePoint(url.searchParams.get('last_event_id')))
+  context.response.detachSocket(socket)
+  app.websockets.begin(request, socket, upgradeHead, place)
+  return undefined
+}
+
+async function enter(context: Context, resume: ResumePoint): Promise<Place> {
+  const { user, expiresAt } = await authenticate(context, { query: true })
+  return context.app.hub.enter(user, resume, expiresAt)
+}
+
+/** EventSource asks for `text/event-stream`, curl for anything: both mean the stream. */
+function wantsJson(accept = ''): boolean {
+  return accept.includes('application/json') && !accept.includes('text/event-stream')
+}
+
+const MAX_POLL_EVENTS = 1000
+
+/** One page of the stream after `?after=`, in the very texts that the streams send. */
+async function poll(context: Context): Promise<Answer> {
+  const { app, url } = context
+  const { user } = await authenticate(context, { query: true })
+  const limit = url.searchParams.get('limit') ?? '100'
+  if (!/^[1-9][0-9]{0,3}$/.test(limit) || Number(limit) > MAX_POLL_EVENTS) {
+    throw new GlimpseError('invalid_field', {
+      field: 'limit',
+      detail: 'limit must be a whole number from 1 to 1000.',
+    })
+  }
+  const point = parseResumePoint(url.searchParams.get('after'))
+  const asked = point.from === 'cursor' ? point.seq : 0
+  let page = await app.eventLog.page(user, asked, Number(limit))
+  const start = startFrom(point, page)
+  if (start.cursor !== asked) page = await app.eventLog.page(user, start.cursor, Number(limit))
+  if (start.reset !== undefined) app.metrics.resets.inc({ reason: start.reset })
+
+  const texts = page.bodies.map((body, i) => eventText(page.epoch, page.first + i, body))
+  const last = start.cursor + texts.length
+  const reset = start.reset === undefined ? null : { reason: start.reset, oldest: page.oldest }
+  return {
+    status: 200,
+    headers: { 'Content-Type': 'application/json' },
+    body:
+      `{"events":[${texts.join(',')}],"cursor":"${formatCursor(page.epoch, last)}",` +
+      `"has_more":${page.head > last},"reset":${JSON.stringify(reset)}}`,
+  }
+}

@@ -1,0 +1,213 @@
+import { type CloseReason, formatCursor, type ResetReason, type StreamHead } from '../event.ts'
+import type { Start } from './resume.ts'
+import type { Run } from './run.ts'
+import type { Sink } from './sink.ts'
+import type { Sleeper } from './wheel.ts'
+
+/** Wall time for what others set (a token's `exp`), monotonic time for what we measure; both in ms. */
+export interface Clock {
+  readonly wall: () => number
+  readonly monotonic: () => number
+}
+
+export interface ConnectionLimits {
+  readonly outboxMaxBytes: number
+  readonly heartbeatIntervalMs: number
+  readonly stallTimeoutMs: number
+}
+
+/** How a client should take a close: whether coming back makes sense, and after how long (ms). */
+export const CLOSES: Readonly<
+  Record<CloseReason, { readonly reconnect: boolean; readonly retryMs: number }>
+> = {
+  token_expired: { reconnect: true, retryMs: 1000 },
+  replaced: { reconnect: false, retryMs: 86_400_000 },
+  draining: { reconnect: true, retryMs: 1000 },
+  stalled: { reconnect: true, retryMs: 2000 },
+  overloaded: { reconnect: true, retryMs: 10_000 },
+}
+
+/**
+ * A cursor over its user's stream. It takes an event when that is exactly the next one and the socket keeps up; in
+ * every other case it is behind, and whoever owns it reads the log after its cursor.
+ *
+ * opening (no sink yet) → open → closed. Whether an open one is live or catching up follows from two numbers: it is
+ * behind while `announced` is greater than `cursor`.
+ */
+export class Connection implements Sleeper {
+  readonly user: string
+  readonly #clock: Clock
+  readonly #limits: ConnectionLimits
+  readonly #onClosed: (connection: Connection, reason: CloseReason | 'gone') => void
+  #expiresAt: number
+  #sink: Sink | undefined
+  #closed: CloseReason | 'gone' | undefined
+  #epoch = ''
+  #cursor = 0
+  #announced = 0
+  #heartbeatAt = 0
+  #sentBefore = 0
+  #progressAt = 0
+
+  constructor(options: {
+    readonly user: string
+    readonly expiresAt: number
+    readonly clock: Clock
+    readonly limits: ConnectionLimits
+    readonly onClosed: (connection: Connection, reason: CloseReason | 'gone') => void
+  }) {
+    this.user = options.user
+    this.#expiresAt = options.expiresAt
+    this.#clock = options.clock
+    this.#limits = options.limits
+    this.#onClosed = options.onClosed
+  }
+
+  get transport(): Sink['transport'] | undefined {
+    return this.#sink?.transport
+  }
+
+  /** It has a transport and has not ended. */
+  get isOpen(): boolean {
+    return this.#sink !== undefined && this.#closed === undefined
+  }
+
+  get epoch(): string {
+    return this.#epoch
+  }
+
+  get cursor(): number {
+    return this.#cursor
+  }
+
+  /** Open, with events in the log that it has not been given. */
+  get behind(): boolean {
+    return this.isOpen && this.#announced > this.#cursor
+  }
+
+  /** Whether the outbox has room; a peer that doesn't read must not pile up memory here. */
+  get writable(): boolean {
+    return (
+      this.#sink !== undefined &&
+      this.#closed === undefined &&
+      this.#sink.unsent <= this.#limits.outboxMaxBytes
+    )
+  }
+
+  /**
+   * The first words on a connection: `stream.open`, and `stream.reset` where the client may have missed something. One
+   * that was ended before it had a transport (replaced, draining) says so instead.
+   */
+  open(sink: Sink, start: Start, stream: StreamHead): void {
+    if (this.#closed !== undefined) {
+      if (this.#closed === 'gone') sink.destroy()
+      else sink.close(this.#closed, CLOSES[this.#closed].retryMs)
+      return
+    }
+    this.#sink = sink
+    this.#epoch = stream.epoch
+    this.#cursor = start.cursor
+    // Events announced while the head was being read are beyond that head; they keep the connection behind.
+    this.#announced = Math.max(this.#announced, stream.head)
+    const now = this.#clock.monotonic()
+    this.#heartbeatAt = now + this.#limits.heartbeatIntervalMs
+    this.#progressAt = now
+    const cursor = formatCursor(stream.epoch, start.cursor)
+    sink.control({ type: 'stream.open', data: { cursor, oldest: stream.oldest, resumed: start.resumed } })
+    if (start.reset !== undefined) this.#tellReset(start.reset, stream.oldest)
+  }
+
+  /** The stream has events up to `head` now, whoever said so. */
+  announce(head: number): void {
+    if (head > this.#announced) this.#announced = head
+  }
+
+  /** Takes what is next of the run and writes it at once; whatever else the run holds leaves the connection behind. */
+  offer(run: Run): void {
+    if (this.#sink === undefined || this.#closed !== undefined) {
+      this.announce(run.last)
+      return
+    }
+    if (run.epoch !== this.#epoch || run.last <= this.#cursor) return
+    this.announce(run.last)
+    if (run.first > this.#cursor + 1 || !this.writable) return
+    this.#sink.write(run.after(this.#cursor, this.#sink.codec))
+    this.#cursor = run.last
+  }
+
+  /** Moves to a place from which the stream can be continued, and says aloud that events before it may be lost. */
+  reset(reason: ResetReason, cursor: number, stream: StreamHead): void {
+    if (!this.isOpen) return
+    this.#epoch = stream.epoch
+    this.#cursor = cursor
+    this.#announced = stream.head
+    this.#tellReset(reason, stream.oldest)
+  }
+
+  /** A fresh token of the same user keeps the connection for longer. */
+  extend(expiresAt: number): void {
+    this.#expiresAt = Math.max(this.#expiresAt, expiresAt)
+  }
+
+  wake(now: number): number | undefined {
+    const sink = this.#sink
+    if (this.#closed !== undefined) return undefined
+    const expiresInMs = this.#expiresAt - this.#clock.wall()
+    if (expiresInMs <= 0) {
+      this.close('token_expired')
+      return undefined
+    }
+    if (sink !== undefined && now >= this.#heartbeatAt) {
+      this.#heartbeatAt = now + this.#limits.heartbeatIntervalMs
+      // Into a full outbox a heartbeat would only add bytes that nobody reads.
+      if (this.writable && !sink.heartbeat()) {
+        this.destroy()
+        return undefined
+      }
+    }
+    if (sink !== undefined && this.#stalled(sink, now)) {
+      this.close('stalled')
+      return undefined
+    }
+    return Math.min(
+      now + expiresInMs,
+      sink === undefined ? now + this.#limits.heartbeatIntervalMs : this.#heartbeatAt,
+    )
+  }
+
+  /** Tells the peer why and ends the connection. */
+  close(reason: CloseReason, retryMs = CLOSES[reason].retryMs): void {
+    if (this.#closed !== undefined) return
+    this.#closed = reason
+    this.#sink?.close(reason, retryMs)
+    this.#onClosed(this, reason)
+  }
+
+  /** Ends the connection without a word. */
+  destroy(): void {
+    if (this.#closed !== undefined) return
+    this.gone()
+    this.#sink?.destroy()
+  }
+
+  /** The peer is gone; called by the transport. */
+  gone(): void {
+    if (this.#closed !== undefined) return
+    this.#closed = 'gone'
+    this.#onClosed(this, 'gone')
+  }
+
+  #stalled(sink: Sink, now: number): boolean {
+    if (sink.unsent === 0 || sink.sent !== this.#sentBefore) {
+      this.#sentBefore = sink.sent
+      this.#progressAt = now
+      return false
+    }
+    return now - this.#progressAt >= this.#limits.stallTimeoutMs
+  }
+
+  #tellReset(reason: ResetReason, oldest: number): void {
+    const cursor = formatCursor(this.#epoch, this.#cursor)
+    this.#sink?.control({ type: 'stream.reset', data: { reason, cursor, oldest } })
+  }
+}

@@ -1,0 +1,255 @@
+import { GlimpseError } from '../errors.ts'
+import type { CloseReason, EventRun, ResumePoint, StreamHead } from '../event.ts'
+import type { Logger } from '../log.ts'
+import type { Metrics } from '../metrics.ts'
+import { CLOSES, type Clock, Connection, type ConnectionLimits } from './connection.ts'
+import { startFrom } from './resume.ts'
+import { Run } from './run.ts'
+import type { Sink } from './sink.ts'
+import { type Log, Subscriber } from './subscriber.ts'
+import { TimerWheel } from './wheel.ts'
+
+export interface HubOptions {
+  readonly eventLog: Log
+  readonly limits: ConnectionLimits & {
+    readonly maxConnections: number
+    readonly maxConnectionsPerUser: number
+  }
+  readonly clock: Clock
+  readonly log: Logger
+  readonly metrics: Metrics
+}
+
+/** A place taken for a connection whose transport can begin now. */
+export interface Place {
+  readonly connection: Connection
+  /** Hands the transport over; the stream's first words are written before this returns. */
+  begin(sink: Sink): void
+  /** The socket has taken all it was given: a connection that was held up can go on. */
+  drained(): void
+}
+
+/** How many heads one sweep statement asks for. */
+const SWEEP_CHUNK = 2000
+
+/** Users and their connections on this instance: who is here, what they are due, and when it ends. */
+export class Hub {
+  readonly #options: HubOptions
+  readonly #users = new Map<string, Subscriber>()
+  readonly #wheel: TimerWheel
+  #epoch = ''
+  #connections = 0
+  #draining = false
+  #sweeping = false
+  #sweepWanted = false
+
+  constructor(options: HubOptions) {
+    this.#options = options
+    const tickMs = Math.max(10, Math.min(250, options.limits.heartbeatIntervalMs / 4))
+    this.#wheel = new TimerWheel({ tickMs, slots: 512, now: options.clock.monotonic })
+    this.#wheel.start()
+  }
+
+  get users(): number {
+    return this.#users.size
+  }
+
+  get connections(): number {
+    return this.#connections
+  }
+
+  get draining(): boolean {
+    return this.#draining
+  }
+
+  /** Whether the user has a connection here. */
+  has(user: string): boolean {
+    return this.#users.has(user)
+  }
+
+  /**
+   * Takes a place for a connection: first it is registered, then the head is read, so that an event can neither slip
+   * between the two nor come twice.
+   *
+   * @param expiresAt wall time in ms at which the connection ends, unless it is extended
+   * @throws GlimpseError `draining`, `full`, or `unavailable` where the log can't be read
+   */
+  async enter(user: string, resume: ResumePoint, expiresAt: number): Promise<Place> {
+    if (this.#draining) {
+      throw new GlimpseError('draining', {
+        detail: 'This instance is stopping; connect again.',
+        retryAfter: 1,
+      })
+    }
+    if (this.#connections >= this.#options.limits.maxConnections) {
+      throw new GlimpseError('full', {
+        detail: 'This instance holds as many connections as it may.',
+        retryAfter: 5,
+      })
+    }
+    const { clock, limits } = this.#options
+    const connection = new Connection({
+      user,
+      expiresAt,
+      clock,
+      limits,
+      onClosed: (closed, reason) => this.#remove(closed, reason),
+    })
+    const subscriber = this.#subscriberOf(user)
+    subscriber.connections.add(connection)
+    this.#connections++
+    this.#wheel.set(
+      connection,
+      clock.monotonic() + Math.min(expiresAt - clock.wall(), limits.heartbeatIntervalMs),
+    )
+    try {
+      const stream = await this.#options.eventLog.head(user)
+      return {
+        connection,
+        begin: (sink) => this.#begin(subscriber, connection, sink, resume, stream),
+        drained: () => subscriber.catchUp(),
+      }
+    } catch (error) {
+      connection.gone()
+      throw error
+    }
+  }
+
+  /** The bus brought events of a user who is connected here. */
+  deliver(user: string, run: EventRun): void {
+    this.#users.get(user)?.push(new Run(this.#epoch, run))
+  }
+
+  /** The bus told of an event without bringing it. */
+  announce(user: string, seq: number): void {
+    this.#users.get(user)?.announce(seq)
+  }
+
+  /** The bus is in force again, in this history; what was sent before may have been missed. */
+  gap(epoch: string): void {
+    this.#adopt(epoch)
+    void this.sweep()
+  }
+
+  /** Compares every connected user's head in the log with what was delivered: bounds the loss of any NOTIFY. */
+  async sweep(): Promise<void> {
+    // A sweep under way may have read its heads before the reason for this one arose: it is followed by another.
+    this.#sweepWanted = true
+    if (this.#sweeping) return
+    this.#sweeping = true
+    try {
+      while (this.#sweepWanted) {
+        this.#sweepWanted = false
+        await this.#sweepOnce()
+      }
+    } catch (error) {
+      this.#options.log.debug({ err: error }, 'the sweep failed; the next one makes up for it')
+    } finally {
+      this.#sweeping = false
+    }
+  }
+
+  /** Stops taking connections and ends the open ones, spread over `spreadMs`, so that they don't all return at once. */
+  async drain(spreadMs: number, sleep: (ms: number) => Promise<void>): Promise<void> {
+    this.#draining = true
+    const { retryMs } = CLOSES.draining
+    const open = [...this.#users.values()].flatMap((subscriber) => [...subscriber.connections])
+    const stepMs = 50
+    // A handful is told at once: nobody gains from waiting.
+    const steps = Math.ceil(Math.min(spreadMs, open.length * 2) / stepMs)
+    for (let step = 0; step < steps; step++) {
+      const until = Math.ceil((open.length * (step + 1)) / steps)
+      const from = Math.ceil((open.length * step) / steps)
+      for (const connection of open.slice(from, until)) {
+        connection.close('draining', Math.round(retryMs * (0.5 + Math.random())))
+      }
+      if (step + 1 < steps) await sleep(stepMs)
+    }
+  }
+
+  /** Ends everything at once. */
+  close(): void {
+    this.#draining = true
+    this.#wheel.stop()
+    for (const subscriber of this.#users.values()) {
+      for (const connection of [...subscriber.connections]) connection.destroy()
+    }
+  }
+
+  #begin(
+    subscriber: Subscriber,
+    connection: Connection,
+    sink: Sink,
+    resume: ResumePoint,
+    stream: StreamHead,
+  ): void {
+    this.#adopt(stream.epoch)
+    const start = startFrom(resume, stream)
+    connection.open(sink, start, stream)
+    if (!connection.isOpen) return
+    if (start.reset !== undefined) this.#options.metrics.resets.inc({ reason: start.reset })
+    this.#options.metrics.connectionsOpened.inc({ transport: sink.transport })
+    this.#options.metrics.connections.inc({ transport: sink.transport })
+    this.#replaceOldest(subscriber)
+    subscriber.catchUp()
+  }
+
+  /** Past the bound the oldest connection makes room: a user who opens a new tab means the new one. */
+  #replaceOldest(subscriber: Subscriber): void {
+    let excess = subscriber.connections.size - this.#options.limits.maxConnectionsPerUser
+    for (const oldest of subscriber.connections) {
+      if (excess-- <= 0) return
+      oldest.close('replaced')
+    }
+  }
+
+  #subscriberOf(user: string): Subscriber {
+    let subscriber = this.#users.get(user)
+    if (subscriber === undefined) {
+      subscriber = new Subscriber({
+        user,
+        log: this.#options.eventLog,
+        onFailure: (error) =>
+          this.#options.log.debug({ err: error }, 'catching up failed; the next sweep tries again'),
+        onReset: (reason) => this.#options.metrics.resets.inc({ reason }),
+        onEpoch: (epoch) => this.#adopt(epoch),
+      })
+      this.#users.set(user, subscriber)
+    }
+    return subscriber
+  }
+
+  #remove(connection: Connection, reason: CloseReason | 'gone'): void {
+    this.#wheel.delete(connection)
+    this.#connections--
+    const subscriber = this.#users.get(connection.user)
+    subscriber?.connections.delete(connection)
+    if (subscriber?.connections.size === 0) this.#users.delete(connection.user)
+    if (connection.transport === undefined) return
+    this.#options.metrics.connections.dec({ transport: connection.transport })
+    this.#options.metrics.connectionsClosed.inc({ transport: connection.transport, reason })
+  }
+
+  /** A read or the bus met another history: everybody moves there, told by a reset. */
+  #adopt(epoch: string): void {
+    if (epoch === this.#epoch) return
+    if (this.#epoch !== '') {
+      this.#options.log.warn({ from: this.#epoch, to: epoch }, 'the database continues in another history')
+      void this.sweep()
+    }
+    this.#epoch = epoch
+  }
+
+  async #sweepOnce(): Promise<void> {
+    const subscribers = [...this.#users.values()]
+    for (let i = 0; i < subscribers.length; i += SWEEP_CHUNK) {
+      const chunk = subscribers.slice(i, i + SWEEP_CHUNK)
+      const before = chunk.map((subscriber) => subscriber.cursors())
+      const heads = await this.#options.eventLog.heads(chunk.map((subscriber) => subscriber.user))
+      chunk.forEach((subscriber, nth) => {
+        const head = heads[nth]
+        if (head !== undefined) subscriber.compare(head, before[nth] ?? new Map())
+      })
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import type { EventRun, ResetReason, StreamHead } from '../event.ts'
+import type { Connection } from './connection.ts'
+import { Run } from './run.ts'
+
+/** The log, as far as the hub needs it. Reads of many users may be answered by one statement. */
+export interface Log {
+  head(user: string): Promise<StreamHead>
+  heads(users: readonly string[]): Promise<readonly StreamHead[]>
+  /** The next events after `after`, as many as one page holds, and where the stream stood then. */
+  page(user: string, after: number): Promise<StreamHead & EventRun>
+}
+
+/** A page is handed on in pieces, so that a slow reader's outbox grows by no more than one of them past its bound. */
+const PIECE = 32
+
+/** One user who is connected here, with all of the user's connections and the one reader that brings them up. */
+export class Subscriber {
+  readonly user: string
+  readonly connections = new Set<Connection>()
+  readonly #log: Log
+  readonly #onFailure: (error: unknown) => void
+  readonly #onReset: (reason: ResetReason) => void
+  readonly #onEpoch: (epoch: string) => void
+  #reading = false
+
+  constructor(options: {
+    readonly user: string
+    readonly log: Log
+    readonly onFailure: (error: unknown) => void
+    readonly onReset: (reason: ResetReason) => void
+    readonly onEpoch: (epoch: string) => void
+  }) {
+    this.user = options.user
+    this.#log = options.log
+    this.#onFailure = options.onFailure
+    this.#onReset = options.onReset
+    this.#onEpoch = options.onEpoch
+  }
+
+  /** Events came over the bus: those whose turn it is go out at once, whoever is behind then reads the log. */
+  push(run: Run): void {
+    for (const connection of this.connections) connection.offer(run)
+    this.catchUp()
+  }
+
+  /** Something says the stream has reached `head`: a hint without a body, or the sweep. */
+  announce(head: number): void {
+    for (const connection of this.connections) connection.announce(head)
+    this.catchUp()
+  }
+
+  /** Where each connection stands, to be given to `compare` with heads that are read after this. */
+  cursors(): ReadonlyMap<Connection, number> {
+    return new Map([...this.connections].map((connection) => [connection, connection.cursor]))
+  }
+
+  /** The sweep read the stream's head from the log. Cursors that were beyond it already, or in another history, reset. */
+  compare(stream: StreamHead, before: ReadonlyMap<Connection, number>): void {
+    this.#onEpoch(stream.epoch)
+    for (const [connection, cursor] of before) {
+      if (!connection.isOpen) continue
+      if (connection.epoch !== stream.epoch) this.#reset(connection, 'epoch', stream.head, stream)
+      else if (cursor > stream.head) this.#reset(connection, 'ahead', stream.head, stream)
+    }
+    this.announce(stream.head)
+  }
+
+  /**
+   * Reads the log until none of the connections that can be written to is behind. One reader serves them all, from
+   * the least cursor on. It stops where a read brings nothing forward, and the next sweep starts it again.
+   */
+  catchUp(): void {
+    if (!this.#reading) this.#read().catch(this.#onFailure)
+  }
+
+  async #read(): Promise<void> {
+    this.#reading = true
+    try {
+      let after = this.#leastCursorBehind()
+      while (after !== undefined) {
+        const before = after
+        this.#deliver(await this.#log.page(this.user, before), before)
+        after = this.#leastCursorBehind()
+        if (after === before) return
+      }
+    } finally {
+      // In the same turn as the last look at the connections: who falls behind after it finds no reader, and starts one.
+      this.#reading = false
+    }
+  }
+
+  #leastCursorBehind(): number | undefined {
+    let least: number | undefined
+    for (const connection of this.connections) {
+      if (!connection.behind || !connection.writable) continue
+      if (least === undefined || connection.cursor < least) least = connection.cursor
+    }
+    return least
+  }
+
+  #deliver(page: StreamHead & EventRun, after: number): void {
+    this.#onEpoch(page.epoch)
+    for (const connection of this.connections) this.#mend(connection, page, after)
+    for (let i = 0; i < page.bodies.length; i += PIECE) {
+      const run = new Run(page.epoch, { first: page.first + i, bodies: page.bodies.slice(i, i + PIECE) })
+      for (const connection of this.connections) connection.offer(run)
+    }
+  }
+
+  /** The log has no longer, or never had, what comes after a connection's cursor: go on from where it can. */
+  #mend(connection: Connection, page: StreamHead, after: number): void {
+    if (!connection.isOpen || connection.epoch !== page.epoch || connection.cursor < after) return
+    if (connection.cursor < page.oldest - 1) this.#reset(connection, 'trimmed', page.oldest - 1, page)
+    else if (page.head < after && connection.cursor === after)
+      this.#reset(connection, 'ahead', page.head, page)
+  }
+
+  #reset(connection: Connection, reason: ResetReason, cursor: number, stream: StreamHead): void {
+    connection.reset(reason, cursor, stream)
+    this.#onReset(reason)
+  }
+}

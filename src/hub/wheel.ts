@@ -1,0 +1,76 @@
+/** Something that wants to be woken at a time; it says itself when next. */
+export interface Sleeper {
+  /** @returns when to be woken again, in ms on the wheel's clock; undefined: never */
+  wake(now: number): number | undefined
+}
+
+/**
+ * One timer for all connections (a hashed timing wheel): ten thousand heartbeats, expiries and stalls cost one
+ * interval instead of thirty thousand timers. A sleeper has one place; it is woken at most one tick late.
+ */
+export class TimerWheel {
+  readonly #slots: Set<Sleeper>[]
+  readonly #tickMs: number
+  readonly #now: () => number
+  readonly #dueAt = new Map<Sleeper, number>()
+  #tick: number
+  #timer: NodeJS.Timeout | undefined
+
+  constructor({ tickMs, slots, now }: { tickMs: number; slots: number; now: () => number }) {
+    this.#tickMs = tickMs
+    this.#now = now
+    this.#slots = Array.from({ length: slots }, () => new Set())
+    this.#tick = Math.floor(now() / tickMs)
+  }
+
+  get size(): number {
+    return this.#dueAt.size
+  }
+
+  start(): void {
+    this.#timer ??= setInterval(() => this.advance(), this.#tickMs).unref()
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  /** Sets the sleeper's one alarm; an earlier setting is replaced. */
+  set(sleeper: Sleeper, dueAt: number): void {
+    this.delete(sleeper)
+    this.#dueAt.set(sleeper, dueAt)
+    this.#slotOf(dueAt).add(sleeper)
+  }
+
+  delete(sleeper: Sleeper): void {
+    const dueAt = this.#dueAt.get(sleeper)
+    if (dueAt === undefined) return
+    this.#dueAt.delete(sleeper)
+    this.#slotOf(dueAt).delete(sleeper)
+  }
+
+  /** Wakes all that are due. After a long pause (a suspended laptop) each slot is looked at once, not once per tick. */
+  advance(): void {
+    const now = this.#now()
+    const current = Math.floor(now / this.#tickMs)
+    const from = Math.max(this.#tick, current - this.#slots.length + 1)
+    for (let tick = from; tick <= current; tick++) {
+      for (const sleeper of [...(this.#slots[tick % this.#slots.length] ?? [])]) {
+        if ((this.#dueAt.get(sleeper) ?? Infinity) > now) continue
+        this.delete(sleeper)
+        const next = sleeper.wake(now)
+        if (next !== undefined) this.set(sleeper, next)
+      }
+    }
+    this.#tick = current
+  }
+
+  #slotOf(dueAt: number): Set<Sleeper> {
+    // What is overdue already goes where the next advance looks first.
+    const tick = Math.max(Math.floor(dueAt / this.#tickMs), this.#tick)
+    const slot = this.#slots[tick % this.#slots.length]
+    if (slot === undefined) throw new Error('a wheel has at least one slot')
+    return slot
+  }
+}

@@ -1,0 +1,71 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+
+export type Metrics = ReturnType<typeof createMetrics>
+
+/** Every metric of one instance, in a registry of its own, so that several instances can live in one process. */
+export function createMetrics() {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const registers = [registry]
+  return {
+    registry,
+    connections: new Gauge({
+      name: 'glimpse_connections',
+      help: 'Open streams.',
+      labelNames: ['transport'] as const,
+      registers,
+    }),
+    connectionsOpened: new Counter({
+      name: 'glimpse_connections_opened_total',
+      help: 'Streams that were opened.',
+      labelNames: ['transport'] as const,
+      registers,
+    }),
+    connectionsClosed: new Counter({
+      name: 'glimpse_connections_closed_total',
+      help: 'Streams that ended; reason is that of stream.close, or gone where the client left.',
+      labelNames: ['transport', 'reason'] as const,
+      registers,
+    }),
+    resets: new Counter({
+      name: 'glimpse_stream_resets_total',
+      help: 'Streams that could not be continued without a possible loss, by reason.',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
+    batchRows: new Histogram({
+      name: 'glimpse_write_batch_rows',
+      help: 'Rows written by one statement.',
+      labelNames: ['kind'] as const,
+      buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500],
+      registers,
+    }),
+    requests: new Counter({
+      name: 'glimpse_http_requests_total',
+      help: 'HTTP requests answered, by route and status; a stream counts when it begins.',
+      labelNames: ['route', 'status'] as const,
+      registers,
+    }),
+    busAlive: new Gauge({
+      name: 'glimpse_bus_alive',
+      help: '1 while the last canary came back over LISTEN in time.',
+      registers,
+    }),
+    busRoundTrip: new Histogram({
+      name: 'glimpse_bus_round_trip_seconds',
+      help: 'From sending a canary through the pool to hearing it over LISTEN.',
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+      registers,
+    }),
+    busReplaced: new Counter({
+      name: 'glimpse_bus_replaced_total',
+      help: 'LISTEN sessions that were given up and replaced.',
+      registers,
+    }),
+    notifyQueueUsage: new Gauge({
+      name: 'glimpse_notify_queue_usage_ratio',
+      help: "How full the cluster's NOTIFY queue is; at 0.5 events are no longer announced and the sweep delivers them.",
+      registers,
+    }),
+  }
+}

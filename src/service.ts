@@ -1,0 +1,191 @@
+import { randomBytes } from 'node:crypto'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PostgresBus } from './bus/postgres-bus.ts'
+import type { Config } from './config.ts'
+import { StartError } from './errors.ts'
+import { developmentSecret } from './http/auth/development-secret.ts'
+import { issueToken } from './http/auth/issue-token.ts'
+import { createTokenVerifier } from './http/auth/verifier.ts'
+import type { App } from './http/context.ts'
+import { createHttpServer } from './http/server.ts'
+import { Hub } from './hub/hub.ts'
+import type { Logger } from './log.ts'
+import { createMetrics } from './metrics.ts'
+import { createBatchers } from './store/batchers.ts'
+import { startEmbeddedPostgres } from './store/embedded/index.ts'
+import { EventLog } from './store/event-log.ts'
+import { migrate } from './store/migrate.ts'
+import { sendCanary } from './store/notify.ts'
+import { createPool } from './store/pool.ts'
+import { checkDatabase } from './store/requirements.ts'
+import { WebSocketTransport } from './transport/websocket.ts'
+
+/** A running instance. */
+export interface Service {
+  /** Where it listens, such as `http://127.0.0.1:8080`. */
+  readonly url: string
+  /** Stops as on SIGTERM: not ready at once, streams told and ended over the drain time, writes answered, then closed. */
+  drain(): Promise<void>
+  /** Stops at once. */
+  close(): Promise<void>
+}
+
+/** Bounds the loss of any NOTIFY: who is behind after a sweep catches up. */
+const SWEEP_INTERVAL_MS = 4000
+
+/** Of the drain time, the part over which streams are ended; the rest is for their last words and for writes. */
+const SPREAD = 0.8
+
+/**
+ * Starts an instance: database, migrations, bus proven, then HTTP. Whatever was begun is undone where a step fails.
+ *
+ * @throws StartError one line for the operator
+ */
+export async function startService(config: Config, log: Logger): Promise<Service> {
+  const undo: (() => unknown)[] = []
+  const close = async () => {
+    for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step()
+  }
+  try {
+    return await start(config, log, undo, close)
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function start(
+  config: Config,
+  log: Logger,
+  undo: (() => unknown)[],
+  close: () => Promise<void>,
+): Promise<Service> {
+  const metrics = createMetrics()
+  const { databaseUrl, listenUrl } = await openDatabase(config, log, undo)
+
+  const readPool = createPool(databaseUrl, 6, 'glimpse-read')
+  const writePool = createPool(databaseUrl, 10, 'glimpse-write')
+  undo.push(() => Promise.all([readPool.end({ timeout: 1 }), writePool.end({ timeout: 1 })]))
+  await checkDatabase(readPool)
+
+  const secret =
+    config.auth.jwksUrl === undefined
+      ? (config.auth.secret ?? (await developmentSecret(config.dataDir)))
+      : undefined
+  const verifier = createTokenVerifier({ ...config.auth, secret, log })
+  undo.push(() => verifier.close())
+  void verifier.warm()
+
+  const eventLog = new EventLog(readPool)
+  const hub = new Hub({
+    eventLog,
+    limits: config,
+    clock: { wall: Date.now, monotonic: () => performance.now() },
+    log,
+    metrics,
+  })
+  undo.push(() => hub.close())
+
+  const bus = new PostgresBus({
+    url: listenUrl,
+    log,
+    instance: randomBytes(6).toString('hex'),
+    notify: async (payload) => metrics.notifyQueueUsage.set(await sendCanary(readPool, payload)),
+    onRoundTrip: (milliseconds) => metrics.busRoundTrip.observe(milliseconds / 1000),
+    onReplaced: () => metrics.busReplaced.inc(),
+    onAlive: (alive) => metrics.busAlive.set(alive ? 1 : 0),
+    listener: {
+      wants: (user) => hub.has(user),
+      onEvents: (user, run) => hub.deliver(user, run),
+      onHint: (user, seq) => hub.announce(user, seq),
+      onGap: (epoch) => hub.gap(epoch),
+    },
+  })
+  await bus.start()
+  undo.push(() => bus.close())
+  const sweeper = setInterval(() => void hub.sweep(), SWEEP_INTERVAL_MS).unref()
+  undo.push(() => clearInterval(sweeper))
+
+  const issue = (signingSecret: string) => (user: string, expiresInSeconds: number) =>
+    issueToken(signingSecret, user, expiresInSeconds, config.auth)
+  const app: App = {
+    config,
+    log,
+    metrics,
+    sql: readPool,
+    ...createBatchers(writePool, metrics),
+    eventLog,
+    hub,
+    websockets: new WebSocketTransport({
+      verify: (token) => verifier.verify(token).catch(() => undefined),
+    }),
+    verifier,
+    issueToken: config.production || secret === undefined ? undefined : issue(secret),
+    unready: () => [
+      ...(hub.draining ? ['draining'] : []),
+      ...(bus.alive ? [] : ['no message makes the way from the database to here']),
+    ],
+  }
+  const server = createHttpServer(app)
+  const url = await listen(server, config)
+  undo.push(() => {
+    server.closeAllConnections()
+    return new Promise((resolve) => server.close(resolve))
+  })
+  log.info({ url }, 'listening')
+
+  return {
+    url,
+    close,
+    async drain() {
+      log.info({ connections: hub.connections }, 'draining')
+      const deadline = performance.now() + config.drainTimeoutMs
+      const answered = new Promise<void>((resolve) => server.close(() => resolve()))
+      await hub.drain(config.drainTimeoutMs * SPREAD, sleep)
+      // In-flight writes are answered; a peer that never takes its answer must not hold the process.
+      await Promise.race([
+        answered,
+        sleep(Math.max(deadline - performance.now(), 0), undefined, { ref: false }),
+      ])
+      await close()
+      log.info('stopped')
+    },
+  }
+}
+
+/** The database's URLs: the given ones, or those of an embedded Postgres; migrated where the configuration says so. */
+async function openDatabase(
+  config: Config,
+  log: Logger,
+  undo: (() => unknown)[],
+): Promise<{ databaseUrl: string; listenUrl: string }> {
+  let { databaseUrl } = config
+  if (databaseUrl === undefined) {
+    const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, log })
+    undo.push(() => embedded.release())
+    databaseUrl = embedded.url
+  }
+  const listenUrl = config.listenDatabaseUrl ?? databaseUrl
+  // Migrating holds a session's advisory lock, which a transaction pooler would lose: it goes the direct way too.
+  if (config.migrate) await migrate(listenUrl, log)
+  return { databaseUrl, listenUrl }
+}
+
+function listen(server: Server, { host, port }: Config): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      reject(
+        new StartError(`HOST, PORT: cannot listen on ${host}:${port}: ${error.code ?? error.message}`, {
+          cause: error,
+        }),
+      )
+    })
+    server.listen(port, host, () => {
+      const address = server.address() as AddressInfo
+      const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
+      resolve(`http://${name}:${address.port}`)
+    })
+  })
+}

@@ -1,0 +1,47 @@
+import { Gauge } from 'prom-client'
+import type { Metrics } from '../metrics.ts'
+import { Batcher } from './batcher.ts'
+import type { Pool } from './pool.ts'
+import { type Reaction, recordReactions } from './reactions.ts'
+import { type Recorded, repeatedOutcome } from './recorded.ts'
+import { recordViews, type View } from './views.ts'
+
+export interface Batchers {
+  readonly views: Batcher<View, Recorded>
+  readonly reactions: Batcher<Reaction, Recorded>
+}
+
+/** The two batchers of an instance. One user's rows on one story share a key, one story's rows share their locks. */
+export function createBatchers(sql: Pool, metrics: Metrics): Batchers {
+  const views: Batcher<View, Recorded> = new Batcher({
+    keyOf: (view) => `${view.storyId} ${view.viewerId}`,
+    scopeOf: (view) => view.storyId,
+    same: () => true,
+    repeated: repeatedOutcome,
+    write: (rows, lockTimeoutMs) => {
+      metrics.batchRows.observe({ kind: 'view' }, rows.length)
+      return recordViews(sql, rows, lockTimeoutMs)
+    },
+  })
+  const reactions: Batcher<Reaction, Recorded> = new Batcher({
+    keyOf: (reaction) => `${reaction.storyId} ${reaction.userId}`,
+    scopeOf: (reaction) => reaction.storyId,
+    same: (a, b) => a.emoji === b.emoji,
+    repeated: repeatedOutcome,
+    write: (rows, lockTimeoutMs) => {
+      metrics.batchRows.observe({ kind: 'reaction' }, rows.length)
+      return recordReactions(sql, rows, lockTimeoutMs)
+    },
+  })
+  new Gauge({
+    name: 'glimpse_writes_waiting',
+    help: 'Requests that wait for their write to be committed.',
+    labelNames: ['kind'] as const,
+    registers: [metrics.registry],
+    collect() {
+      this.set({ kind: 'view' }, views.waiting)
+      this.set({ kind: 'reaction' }, reactions.waiting)
+    },
+  })
+  return { views, reactions }
+}

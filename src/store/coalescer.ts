@@ -1,0 +1,54 @@
+interface Waiting<Request, Response> {
+  readonly request: Request
+  readonly resolve: (response: Response) => void
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * Answers many small reads with few statements: what is asked while all `concurrency` statements are in flight goes
+ * together into the next. Ten thousand clients that connect at once thereby ask Postgres a few dozen times.
+ */
+export class Coalescer<Request, Response> {
+  readonly #read: (requests: readonly Request[]) => Promise<readonly Response[]>
+  readonly #maxRequests: number
+  readonly #concurrency: number
+  #waiting: Waiting<Request, Response>[] = []
+  #inFlight = 0
+
+  /** @param read one response a request, in order */
+  constructor(
+    read: (requests: readonly Request[]) => Promise<readonly Response[]>,
+    { maxRequests, concurrency }: { maxRequests: number; concurrency: number },
+  ) {
+    this.#read = read
+    this.#maxRequests = maxRequests
+    this.#concurrency = concurrency
+  }
+
+  ask(request: Request): Promise<Response> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ request, resolve, reject })
+      if (this.#inFlight >= this.#concurrency) return
+      this.#inFlight++
+      // Everybody who asks in this turn of the event loop rides along.
+      setImmediate(() => void this.#loop())
+    })
+  }
+
+  async #loop(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, this.#maxRequests)
+      try {
+        const responses = await this.#read(batch.map(({ request }) => request))
+        batch.forEach(({ resolve, reject }, i) => {
+          const response = responses[i]
+          if (response === undefined) reject(new Error('a read left a request unanswered'))
+          else resolve(response)
+        })
+      } catch (error) {
+        for (const { reject } of batch) reject(error)
+      }
+    }
+    this.#inFlight--
+  }
+}

@@ -1,0 +1,147 @@
+import postgres from 'postgres'
+import { StartError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import { type Binaries, findBinaries } from './binaries.ts'
+import { ensureCluster } from './cluster.ts'
+import {
+  type Connection,
+  DATABASE,
+  newConnection,
+  readConnection,
+  urlOf,
+  writeConnection,
+} from './connection.ts'
+import { type Layout, openLayout } from './layout.ts'
+import { countLeases, dropLease, takeLease } from './leases.ts'
+import { withLock } from './lock.ts'
+import { findPostmaster, type Postmaster } from './postmaster.ts'
+import type { ProcessIdentity } from './process.ts'
+import { clearRemains } from './recovery.ts'
+import { chooseRunAs } from './run-as.ts'
+import { type Settings, startServer, stopServer, untilReady } from './server.ts'
+import { watchServer } from './watch.ts'
+
+export interface EmbeddedPostgresOptions {
+  /** DATA_DIR; made where it is missing. The server's files lie in its folder `postgres`. */
+  readonly dataDir: string
+  readonly log: Logger
+  /** postgresql.conf settings for the one who starts the server; a running one is shared as it is. */
+  readonly settings?: Settings
+}
+
+export interface EmbeddedPostgres {
+  /** `postgres://glimpse:<password>@127.0.0.1:<port>/glimpse`, the same for everybody who shares the folder. */
+  readonly url: string
+  /** Leaves the server; the last one to leave stops it. Calling it again changes nothing. */
+  release(): Promise<void>
+}
+
+/**
+ * A real Postgres for development, kept in DATA_DIR and shared by every process that names the same folder.
+ * Starts one where none runs, first clearing up after whatever was killed. Throws StartError, in one line.
+ */
+export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  const { log } = options
+  const binaries = await findBinaries(process.platform, process.arch)
+  const layout = await openLayout(options.dataDir)
+  const locked = <T>(work: () => Promise<T>) =>
+    withLock(layout.lock, work, (holder, waited) => onWait(layout, log, holder, waited))
+
+  const { connection, lease } = await locked(async () => {
+    const running = await findRunning(layout, log)
+    const connection = running
+      ? await connect(layout, running)
+      : await startAndConnect(layout, binaries, options)
+    log.info({ url: urlOf(connection), shared: running !== undefined }, 'embedded Postgres is running')
+    return { connection, lease: await takeLease(layout.leases) }
+  })
+
+  const unwatch = watchServer(layout, log, () =>
+    locked(async () => {
+      if (released !== undefined || (await findRunning(layout, log)) !== undefined) return
+      const { port } = await startAndConnect(layout, binaries, options)
+      if (port === connection.port) log.warn('embedded Postgres was killed; it is started again')
+      else
+        log.error(
+          { port },
+          'embedded Postgres was killed and its port taken; restart Glimpse to use the new one',
+        )
+    }),
+  )
+  let released: Promise<void> | undefined
+  const release = async () => {
+    unwatch()
+    await locked(async () => {
+      await dropLease(lease)
+      if ((await countLeases(layout.leases)) > 0) return
+      const postmaster = await findPostmaster(layout)
+      if (postmaster === undefined) return
+      await stopServer(layout, binaries, postmaster)
+      log.info('embedded Postgres is stopped')
+    })
+  }
+  return {
+    url: urlOf(connection),
+    release() {
+      released ??= release()
+      return released
+    },
+  }
+}
+
+/** The server somebody else started; waits for one that is just starting, and for one that is stopping to be gone. */
+async function findRunning(layout: Layout, log: Logger): Promise<Postmaster | undefined> {
+  return untilReady(layout, log, async () => (await findPostmaster(layout)) === undefined)
+}
+
+async function startAndConnect(
+  layout: Layout,
+  binaries: Binaries,
+  options: EmbeddedPostgresOptions,
+): Promise<Connection> {
+  const { log, settings = {} } = options
+  const way = chooseRunAs(binaries.postgres, layout)
+  await clearRemains(layout, log)
+  await ensureCluster(layout, binaries, way, settings.fsync !== 'off')
+  const port = (await readConnection(layout))?.port ?? 0
+  const postmaster = await startServer(layout, binaries, way, { port, settings, log })
+  try {
+    return await connect(layout, postmaster)
+  } catch (error) {
+    // Nobody would ever stop it: it has no lease yet.
+    await stopServer(layout, binaries, postmaster)
+    throw error
+  }
+}
+
+/** Proves that our password opens this server, and makes the database where it is missing. */
+async function connect(layout: Layout, postmaster: Postmaster): Promise<Connection> {
+  const known = (await readConnection(layout)) ?? newConnection()
+  const connection = { ...known, port: postmaster.port }
+  const sql = postgres(urlOf(connection, 'postgres'), { max: 1, connect_timeout: 10, onnotice: () => {} })
+  try {
+    const [found] = await sql`SELECT FROM pg_database WHERE datname = ${DATABASE}`
+    if (found === undefined) await sql`CREATE DATABASE ${sql(DATABASE)}`
+  } catch (cause) {
+    throw new StartError(
+      `DATA_DIR ${layout.dataDir}: embedded Postgres refused the connection: ${(cause as Error).message}`,
+      { cause },
+    )
+  } finally {
+    await sql.end({ timeout: 5 })
+  }
+  if (connection.port !== known.port) await writeConnection(layout, connection)
+  return connection
+}
+
+const PATIENCE_MS = 120_000
+
+function onWait(layout: Layout, log: Logger, holder: ProcessIdentity, waitedMs: number): void {
+  if (waitedMs > PATIENCE_MS) {
+    throw new StartError(
+      `DATA_DIR ${layout.dataDir}: process ${holder.pid} has held embedded Postgres' lock for two minutes; end it and try again`,
+    )
+  }
+  if (waitedMs < 6000) return
+  log.warn({ pid: holder.pid }, 'waiting for another process to start or stop embedded Postgres')
+}

@@ -1,0 +1,62 @@
+import { chown, mkdir, realpath, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { StartError } from '../../errors.ts'
+
+/** What lies under DATA_DIR/postgres. All paths are absolute and without links, as /proc/<pid>/cwd shows them. */
+export interface Layout {
+  /** DATA_DIR as the operator wrote it: the name to use in messages. */
+  readonly dataDir: string
+  readonly home: string
+  /** The Postgres data directory. It appears whole, by a rename, or not at all. */
+  readonly data: string
+  /** Port and password, mode 0600: everything a client needs. */
+  readonly connection: string
+  readonly log: string
+  readonly lock: string
+  readonly leases: string
+}
+
+/** Makes DATA_DIR/postgres (mode 0700) and names what lies in it; StartError where it can't be written. */
+export async function openLayout(dataDir: string): Promise<Layout> {
+  try {
+    await mkdir(join(dataDir, 'postgres'), { recursive: true, mode: 0o700 })
+    const layout = layoutOf(dataDir, await realpath(join(dataDir, 'postgres')))
+    await mkdir(layout.lock, { recursive: true, mode: 0o700 })
+    await mkdir(layout.leases, { recursive: true, mode: 0o700 })
+    return layout
+  } catch (cause) {
+    throw new StartError(`DATA_DIR ${dataDir} can't be used: ${(cause as Error).message}`, { cause })
+  }
+}
+
+/** The same names without making anything; undefined where nothing was made yet. */
+export async function findLayout(dataDir: string): Promise<Layout | undefined> {
+  try {
+    return layoutOf(dataDir, await realpath(join(dataDir, 'postgres')))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new StartError(`DATA_DIR ${dataDir} can't be read: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+/**
+ * Gives a file to whoever owns the server's folder. Started once with sudo, we would otherwise leave files there
+ * that its owner can't open the next time.
+ */
+export async function adopt(layout: Layout, path: string): Promise<void> {
+  if (process.getuid?.() !== 0) return
+  const { uid, gid } = await stat(layout.home)
+  await chown(path, uid, gid)
+}
+
+function layoutOf(dataDir: string, home: string): Layout {
+  return {
+    dataDir,
+    home,
+    data: join(home, 'data'),
+    connection: join(home, 'connection.json'),
+    log: join(home, 'server.log'),
+    lock: join(home, 'lock'),
+    leases: join(home, 'leases'),
+  }
+}

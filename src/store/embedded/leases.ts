@@ -1,0 +1,38 @@
+import { chmod, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { identifySelf, isAlive, type ProcessIdentity } from './process.ts'
+
+/**
+ * Who uses the server: one file per start. Every function here is called under the lock, so that a file is
+ * never read half-written; one that its writer died over can't be parsed and counts as dead.
+ */
+export async function takeLease(folder: string): Promise<string> {
+  const lease = join(folder, `${process.pid}-${crypto.randomUUID()}`)
+  await writeFile(lease, JSON.stringify(await identifySelf()))
+  await chmod(lease, 0o644)
+  return lease
+}
+
+export async function dropLease(lease: string): Promise<void> {
+  await rm(lease, { force: true })
+}
+
+/** How many living holders are left, once the dead ones' leases are cleared away. */
+export async function countLeases(folder: string): Promise<number> {
+  let living = 0
+  for (const name of await readdir(folder)) {
+    const lease = join(folder, name)
+    const holder = parse(await readFile(lease, 'utf8'))
+    if (holder !== undefined && (await isAlive(holder))) living += 1
+    else await rm(lease, { force: true })
+  }
+  return living
+}
+
+function parse(text: string): ProcessIdentity | undefined {
+  try {
+    return JSON.parse(text) as ProcessIdentity
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,93 @@
+import { chmod, link, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { identifySelf, isAlive, type ProcessIdentity } from './process.ts'
+
+/**
+ * A lock between processes that survives kill -9 of its holder, from plain files (Node has no flock).
+ *
+ * Tickets are files 1, 2, 3 …, each naming its holder; the highest one counts. Who finds it freed or its holder
+ * dead takes the next number with link(2), which lets exactly one succeed. Numbers only rise: nobody ever takes a
+ * dead holder's ticket away, which is where lock files usually go wrong (two processes find the same dead holder,
+ * the slower one deletes the lock the quicker one has just taken).
+ */
+export async function withLock<T>(folder: string, work: () => Promise<T>, onWait?: OnWait): Promise<T> {
+  const mine = await acquire(folder, onWait)
+  try {
+    return await work()
+  } finally {
+    await replace(folder, mine, 'free')
+  }
+}
+
+/** Called once a second while another process holds the lock; may throw to give up. */
+type OnWait = (holder: ProcessIdentity, waitedMs: number) => void
+
+async function acquire(folder: string, onWait: OnWait | undefined): Promise<number> {
+  const began = Date.now()
+  let warned = 0
+  for (;;) {
+    const last = (await tickets(folder)).at(-1) ?? 0
+    const holder = last === 0 ? undefined : await holderOf(folder, last)
+    if (holder === undefined) {
+      if (await take(folder, last + 1)) return last + 1
+      continue
+    }
+    const waited = Date.now() - began
+    if (waited >= (warned + 1) * 1000) {
+      warned = Math.floor(waited / 1000)
+      onWait?.(holder, waited)
+    }
+    await sleep(20)
+  }
+}
+
+async function take(folder: string, number: number): Promise<boolean> {
+  const draft = await writeDraft(folder, JSON.stringify(await identifySelf()))
+  try {
+    // A link appears with its content; a file opened with O_EXCL would stay empty if we died before writing.
+    await link(draft, join(folder, String(number)))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  } finally {
+    await rm(draft, { force: true })
+  }
+  const all = await tickets(folder)
+  if (all.at(-1) !== number) {
+    // We looked long ago: the number had come, been freed and cleared away since.
+    await rm(join(folder, String(number)), { force: true })
+    return false
+  }
+  // The ticket before ours stays, so that no listing made meanwhile comes out empty.
+  for (const old of all) if (old < number - 1) await rm(join(folder, String(old)), { force: true })
+  return true
+}
+
+async function tickets(folder: string): Promise<number[]> {
+  const names = await readdir(folder)
+  return names
+    .filter((name) => /^[1-9][0-9]*$/.test(name))
+    .map(Number)
+    .sort((a, b) => a - b)
+}
+
+/** The living holder of a ticket; undefined where it is freed, gone, or its holder dead. */
+async function holderOf(folder: string, ticket: number): Promise<ProcessIdentity | undefined> {
+  const text = await readFile(join(folder, String(ticket)), 'utf8').catch(() => 'free')
+  if (text === 'free') return undefined
+  const holder = JSON.parse(text) as ProcessIdentity
+  return (await isAlive(holder)) ? holder : undefined
+}
+
+async function replace(folder: string, ticket: number, text: string): Promise<void> {
+  await rename(await writeDraft(folder, text), join(folder, String(ticket)))
+}
+
+async function writeDraft(folder: string, text: string): Promise<string> {
+  const draft = join(folder, `draft-${process.pid}-${crypto.randomUUID()}`)
+  await writeFile(draft, text)
+  // Readable whatever the umask: the folder's owner must see that root holds the lock.
+  await chmod(draft, 0o644)
+  return draft
+}

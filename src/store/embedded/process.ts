@@ -1,0 +1,81 @@
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { StartError } from '../../errors.ts'
+
+/** One process and no other: the pid alone is given out again, after a reboot even within seconds. */
+export interface ProcessIdentity {
+  readonly pid: number
+  /** Opaque; two processes that had the same pid differ here. */
+  readonly started: string
+}
+
+/** The process that has this pid now; undefined where none has, or only a zombie that nobody collected. */
+export async function identify(pid: number): Promise<ProcessIdentity | undefined> {
+  if (process.platform === 'linux') return identifyByProc(pid)
+  if (process.platform === 'win32') return exists(pid) ? { pid, started: '' } : undefined
+  return identifyByPs(pid)
+}
+
+export async function identifySelf(): Promise<ProcessIdentity> {
+  const self = await identify(process.pid)
+  if (self === undefined) throw new StartError('embedded Postgres needs /proc or ps to tell processes apart')
+  return self
+}
+
+export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
+  return (await identify(identity.pid))?.started === identity.started
+}
+
+async function identifyByProc(pid: number): Promise<ProcessIdentity | undefined> {
+  const stat = await procStat(pid)
+  if (stat === undefined || stat.state === 'Z' || stat.state === 'X') return undefined
+  // The start time counts ticks since boot, so that without the boot's name a reboot could bring it back.
+  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')
+  return { pid, started: `${boot.trim()}/${stat.startTicks}` }
+}
+
+interface ProcStat {
+  /** The program's file name, at most 15 bytes of it. */
+  readonly command: string
+  readonly state: string
+  readonly startTicks: string
+}
+
+/** proc_pid_stat(5), as far as it is used here. Linux only. */
+export async function procStat(pid: number): Promise<ProcStat | undefined> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
+  if (text === undefined) return undefined
+  // The command stands in parentheses and may itself contain any of them.
+  const open = text.indexOf('(')
+  const close = text.lastIndexOf(')')
+  const rest = text.slice(close + 2).split(' ')
+  return { command: text.slice(open + 1, close), state: rest[0] ?? '', startTicks: rest[19] ?? '' }
+}
+
+async function identifyByPs(pid: number): Promise<ProcessIdentity | undefined> {
+  const { stdout } = await promisify(execFile)('ps', ['-o', 'stat=,lstart=', '-p', String(pid)]).catch(
+    () => ({ stdout: '' }),
+  )
+  const [, state, started] = /^\s*(\S+)\s+(.*\S)\s*$/.exec(stdout) ?? []
+  if (state === undefined || started === undefined || state.startsWith('Z')) return undefined
+  return { pid, started }
+}
+
+/** Signals a process that may be gone by now. */
+export function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+function exists(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}

@@ -1,0 +1,29 @@
+import { open, readFile, rename, stat } from 'node:fs/promises'
+
+const MAX_BYTES = 4 * 1024 * 1024
+
+/** A file descriptor for the server's output, appended to; the log before last is dropped once the last grew large. */
+export async function openServerLog(
+  path: string,
+): Promise<{ readonly fd: number; close(): Promise<void>; readonly offset: number }> {
+  const size = await stat(path).then(
+    (s) => s.size,
+    () => 0,
+  )
+  if (size > MAX_BYTES) await rename(path, `${path}.1`)
+  const file = await open(path, 'a', 0o600)
+  return { fd: file.fd, offset: size > MAX_BYTES ? 0 : size, close: () => file.close() }
+}
+
+/** What the server wrote since `offset`, in bytes. */
+export async function readServerLog(path: string, offset: number): Promise<string> {
+  const bytes = await readFile(path).catch(() => Buffer.alloc(0))
+  return bytes.subarray(offset).toString('utf8')
+}
+
+/** The line that says why: the last one of a severity that stops a server, without its time and pid. */
+export function lastReason(text: string): string | undefined {
+  const lines = text.split('\n').filter((line) => line.trim() !== '')
+  const grave = lines.filter((line) => /\b(PANIC|FATAL|error|ERROR): /.test(line)).at(-1) ?? lines.at(-1)
+  return grave?.replace(/^\S+ \S+ \S+ \[\d+\] /, '').trim()
+}

@@ -1,0 +1,135 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { StartError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import type { Binaries } from './binaries.ts'
+import { freePort } from './connection.ts'
+import { adopt, type Layout } from './layout.ts'
+import { findPostmaster, type Postmaster } from './postmaster.ts'
+import { isAlive, signal } from './process.ts'
+import { commandLine, ENVIRONMENT, type RunAs } from './run-as.ts'
+import { lastReason, openServerLog, readServerLog } from './server-log.ts'
+
+export type Settings = Readonly<Record<string, string>>
+
+const DEFAULTS: Settings = {
+  max_connections: '100',
+  log_checkpoints: 'off',
+  log_timezone: 'UTC',
+  timezone: 'UTC',
+}
+
+const BIND_ATTEMPTS = 3
+const ORPHAN_PATIENCE_MS = 60_000
+
+/** Starts a server on the folder and resolves once it takes connections; called under the lock. */
+export async function startServer(
+  layout: Layout,
+  binaries: Binaries,
+  way: RunAs,
+  options: { readonly port: number; readonly settings: Settings; readonly log: Logger },
+): Promise<Postmaster> {
+  const deadline = Date.now() + ORPHAN_PATIENCE_MS
+  let binds = 0
+  for (;;) {
+    const port = await freePort(binds === 0 ? options.port : 0)
+    const outcome = await launch(layout, binaries, way, { ...options, port })
+    if (typeof outcome !== 'string') return outcome
+    // Somebody took the port between our look and Postgres' bind: another one will do.
+    if (outcome.includes('Address already in use') && ++binds < BIND_ATTEMPTS) continue
+    // Orphans of a killed server that we could not find (not on Linux, or not ours to look at) end by themselves.
+    if (outcome.includes('pre-existing shared memory') && Date.now() < deadline) {
+      await sleep(500)
+      continue
+    }
+    throw new StartError(
+      `DATA_DIR ${layout.dataDir}: Postgres did not start: ${lastReason(outcome) ?? 'it wrote no reason; is the disk full?'}`,
+    )
+  }
+}
+
+/** The running server, or what it wrote before it gave up. */
+async function launch(
+  layout: Layout,
+  binaries: Binaries,
+  way: RunAs,
+  { port, settings, log }: { readonly port: number; readonly settings: Settings; readonly log: Logger },
+): Promise<Postmaster | string> {
+  const output = await openServerLog(layout.log)
+  await adopt(layout, layout.log)
+  const [command, args] = commandLine(way, binaries.postgres, ['-D', layout.data, ...flags(port, settings)])
+  // A session of its own, so that Ctrl-C in our terminal does not reach a server that others may share.
+  const child = spawn(command, args, {
+    detached: true,
+    stdio: ['ignore', output.fd, output.fd],
+    env: ENVIRONMENT,
+    cwd: '/',
+    windowsHide: true,
+    ...way.account,
+  })
+  const state: { fault?: string } = {}
+  child.once('error', (error) => {
+    state.fault = error.message
+  })
+  child.once('exit', (code, signal) => {
+    state.fault ??= `exited with ${code ?? signal}`
+  })
+  child.unref()
+  await output.close()
+
+  const ready = await untilReady(layout, log, () => state.fault !== undefined)
+  if (ready !== undefined) return ready
+  return `${state.fault}\n${await readServerLog(layout.log, output.offset)}`
+}
+
+/** Waits for as long as the server needs: crash recovery may take minutes. Undefined once it is gone. */
+export async function untilReady(
+  layout: Layout,
+  log: Logger,
+  gone: () => boolean | Promise<boolean>,
+): Promise<Postmaster | undefined> {
+  for (let waited = 0; ; waited += 20) {
+    const postmaster = await findPostmaster(layout)
+    if (postmaster?.ready) return postmaster
+    if (await gone()) return undefined
+    if (waited > 0 && waited % 10_000 === 0)
+      log.warn({ log: layout.log }, 'still waiting for embedded Postgres')
+    await sleep(20)
+  }
+}
+
+function flags(port: number, settings: Settings): string[] {
+  const all = {
+    ...DEFAULTS,
+    ...settings,
+    port: String(port),
+    listen_addresses: '127.0.0.1',
+    // No socket file: its path may be at most 107 bytes, and a data folder may lie deep.
+    unix_socket_directories: '',
+  }
+  return Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])
+}
+
+/** Fast shutdown: sessions end, a checkpoint is written. Harder where that takes over half a minute. */
+export async function stopServer(layout: Layout, binaries: Binaries, postmaster: Postmaster): Promise<void> {
+  if (process.platform === 'win32') {
+    // Windows has no signals; pg_ctl speaks to the server through a named pipe.
+    await once(
+      spawn(binaries.pg_ctl, ['stop', '-D', layout.data, '-m', 'fast'], { windowsHide: true }),
+      'close',
+    )
+    return
+  }
+  for (const [name, patience] of [
+    ['SIGINT', 30_000],
+    ['SIGQUIT', 10_000],
+    ['SIGKILL', 10_000],
+  ] as const) {
+    signal(postmaster.pid, name)
+    for (let waited = 0; waited < patience; waited += 20) {
+      if (!(await isAlive(postmaster))) return
+      await sleep(20)
+    }
+  }
+}

@@ -1,0 +1,40 @@
+import type { StreamHead } from '../event.ts'
+import { Coalescer } from './coalescer.ts'
+import { asGlimpseError } from './failure.ts'
+import type { Pool } from './pool.ts'
+import { readHeads, readPages, type StreamPage } from './streams.ts'
+
+export const PAGE_EVENTS = 200
+
+/**
+ * Reads streams, for all who ask at once. Every read rejects with a GlimpseError. How many statements run at a time
+ * is bounded, so that ten thousand clients that resume at once don't take the database from the writers.
+ */
+export class EventLog {
+  readonly #sql: Pool
+  readonly #heads: Coalescer<string, StreamHead>
+  readonly #pages: Coalescer<{ user: string; after: number; limit: number }, StreamPage>
+
+  constructor(sql: Pool) {
+    this.#sql = sql
+    this.#heads = new Coalescer((users) => readHeads(sql, users), { maxRequests: 1000, concurrency: 2 })
+    this.#pages = new Coalescer((requests) => readPages(sql, requests), { maxRequests: 50, concurrency: 2 })
+  }
+
+  head(user: string): Promise<StreamHead> {
+    return this.#heads.ask(user).catch(rejectAsGlimpseError)
+  }
+
+  heads(users: readonly string[]): Promise<StreamHead[]> {
+    return readHeads(this.#sql, users).catch(rejectAsGlimpseError)
+  }
+
+  /** At most `limit` events after the seq `after`. */
+  page(user: string, after: number, limit: number = PAGE_EVENTS): Promise<StreamPage> {
+    return this.#pages.ask({ user, after, limit }).catch(rejectAsGlimpseError)
+  }
+}
+
+function rejectAsGlimpseError(error: unknown): never {
+  throw asGlimpseError(error)
+}

@@ -1,0 +1,63 @@
+import type { Pool } from './pool.ts'
+
+/** A story as the API shows it. Times are RFC 3339, UTC, milliseconds. */
+export interface Story {
+  readonly id: string
+  readonly author_id: string
+  readonly text: string | null
+  readonly created_at: string
+  readonly expires_at: string
+  readonly views: number
+  /** How many users chose each emoji. */
+  readonly reactions: Readonly<Record<string, number>>
+}
+
+export interface NewStory {
+  readonly authorId: string
+  readonly text: string | null
+  readonly expiresInSeconds: number
+}
+
+/** Stores a story; committed when this resolves. */
+export async function createStory(sql: Pool, story: NewStory): Promise<Story> {
+  const [row] = await sql<Omit<Story, 'views' | 'reactions'>[]>`
+    insert into glimpse.stories (author_id, text, expires_at)
+    values (${story.authorId}, ${story.text},
+            date_trunc('milliseconds', now()) + make_interval(secs => ${story.expiresInSeconds}))
+    returning id, author_id, text, glimpse.rfc3339(created_at) as created_at, glimpse.rfc3339(expires_at) as expires_at`
+  if (row === undefined) throw new Error('an insert that succeeded returned no row')
+  return { ...row, views: 0, reactions: {} }
+}
+
+/** The story with its tallies; undefined where there is none. */
+export async function getStory(
+  sql: Pool,
+  id: string,
+): Promise<{ story: Story; expired: boolean } | undefined> {
+  const [row] = await sql<(Story & { expired: boolean })[]>`
+    select s.id, s.author_id, s.text,
+           glimpse.rfc3339(s.created_at) as created_at, glimpse.rfc3339(s.expires_at) as expires_at,
+           (select count(*)::int from glimpse.story_views v where v.story_id = s.id) as views,
+           (select coalesce(json_object_agg(emoji, total order by total desc, emoji), '{}')
+              from (select emoji, count(*) as total from glimpse.story_reactions r where r.story_id = s.id group by emoji) as tally
+           ) as reactions,
+           s.expires_at <= now() as expired
+      from glimpse.stories s
+     where s.id = ${id}`
+  if (row === undefined) return undefined
+  const { expired, ...story } = row
+  return { story, expired }
+}
+
+/** Removes a story, its views and its reactions; the events they made stay in the log. */
+export async function deleteStory(
+  sql: Pool,
+  id: string,
+  callerId: string,
+): Promise<'removed' | 'unknown_story' | 'forbidden'> {
+  const [story] = await sql<{ author_id: string }[]>`
+    with removed as (delete from glimpse.stories where id = ${id} and author_id = ${callerId})
+    select author_id from glimpse.stories where id = ${id}`
+  if (story === undefined) return 'unknown_story'
+  return story.author_id === callerId ? 'removed' : 'forbidden'
+}

@@ -1,0 +1,101 @@
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { type CloseReason, type ControlMessage, eventText, eventTypeOf, formatCursor } from '../event.ts'
+import { CLOSES } from '../hub/connection.ts'
+import type { Place } from '../hub/hub.ts'
+import type { Codec, Sink } from '../hub/sink.ts'
+import { destroyLater } from './socket.ts'
+
+/** Frames of a Server-Sent Events stream (WHATWG HTML §9.2.5): `id`, `event` and one line of `data`. */
+export const sseCodec: Codec = {
+  encode(epoch, first, bodies) {
+    let frames = ''
+    bodies.forEach((body, i) => {
+      const seq = first + i
+      frames += `id: ${formatCursor(epoch, seq)}\nevent: ${eventTypeOf(seq, body)}\ndata: ${eventText(epoch, seq, body)}\n\n`
+    })
+    return Buffer.from(frames)
+  },
+}
+
+/** A control message as a frame. One that has a cursor carries it as `id`, so that a bare EventSource resumes there. */
+export function sseControl(message: ControlMessage): string {
+  const id = 'cursor' in message.data ? `id: ${message.data.cursor}\n` : ''
+  return `${id}event: ${message.type}\ndata: ${JSON.stringify(message)}\n\n`
+}
+
+/** How long a bare EventSource waits before it comes back, in ms. */
+const RETRY_MS = 2000
+
+const HEARTBEAT = Buffer.from(':\n\n')
+
+/**
+ * Begins an event stream on a response that nothing was written to yet.
+ *
+ * After the headers, frames go straight to the socket: one shared Buffer each, with no chunk framing and no copy. So
+ * the body is delimited by the connection's end (RFC 9112 §6.3), and back-pressure and the end are ours to see to.
+ */
+export function beginSse(response: ServerResponse, place: Place, headers: OutgoingHttpHeaders): void {
+  const { socket } = response
+  if (socket === null || socket.destroyed) {
+    place.connection.gone()
+    return
+  }
+  response.useChunkedEncodingByDefault = false
+  response.shouldKeepAlive = false
+  response.writeHead(200, {
+    ...headers,
+    'Content-Type': 'text/event-stream; charset=utf-8',
+    'Cache-Control': 'no-cache, no-transform',
+    // nginx buffers a response unless it is told not to.
+    'X-Accel-Buffering': 'no',
+  })
+  response.flushHeaders()
+  socket.write(`retry: ${RETRY_MS}\n\n`)
+  socket.on('close', () => place.connection.gone())
+  socket.on('drain', () => place.drained())
+  place.begin(new SseSink(socket))
+}
+
+class SseSink implements Sink {
+  readonly transport = 'sse'
+  readonly codec = sseCodec
+  readonly #socket: Socket
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+  }
+
+  get unsent(): number {
+    return this.#socket.writableLength
+  }
+
+  get sent(): number {
+    return this.#socket.bytesWritten - this.#socket.writableLength
+  }
+
+  write(frames: Buffer): void {
+    this.#socket.write(frames)
+  }
+
+  control(message: ControlMessage): void {
+    this.#socket.write(sseControl(message))
+  }
+
+  heartbeat(): boolean {
+    this.#socket.write(HEARTBEAT)
+    return true
+  }
+
+  close(reason: CloseReason, retryMs: number): void {
+    const { reconnect } = CLOSES[reason]
+    const message = sseControl({ type: 'stream.close', data: { reason, reconnect, retry_ms: retryMs } })
+    // EventSource knows no "don't come back", only a time to wait: a day, so that a replaced tab doesn't fight its successor.
+    this.#socket.end(`retry: ${retryMs}\n${message}`)
+    destroyLater(this.#socket)
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+}

@@ -1,0 +1,179 @@
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { type CloseReason, type ControlMessage, eventText } from '../event.ts'
+import { CLOSES } from '../hub/connection.ts'
+import type { Place } from '../hub/hub.ts'
+import type { Codec, Sink } from '../hub/sink.ts'
+import { destroyLater } from './socket.ts'
+
+/** Status codes of the close frame (RFC 6455 §7.4; 4000 and up are the application's). */
+export const CLOSE_CODES: Readonly<Record<CloseReason, number>> = {
+  draining: 1001,
+  overloaded: 1013,
+  token_expired: 4001,
+  stalled: 4002,
+  replaced: 4500,
+}
+const POLICY_VIOLATION = 1008
+
+/** One unmasked, unfragmented text frame a message (RFC 6455 §5.2), all in one Buffer. */
+export const websocketCodec: Codec = {
+  encode(epoch, first, bodies) {
+    const texts = bodies.map((body, i) => eventText(epoch, first + i, body))
+    const lengths = texts.map((text) => Buffer.byteLength(text))
+    const frames = Buffer.allocUnsafe(
+      lengths.reduce((total, length) => total + headerLength(length) + length, 0),
+    )
+    let offset = 0
+    texts.forEach((text, i) => {
+      offset = writeHeader(frames, offset, lengths[i] ?? 0)
+      offset += frames.write(text, offset)
+    })
+    return frames
+  },
+}
+
+function headerLength(length: number): number {
+  if (length < 126) return 2
+  return length < 65_536 ? 4 : 10
+}
+
+/** FIN and opcode 1, then the length in 7 bits, 16 or 64. */
+function writeHeader(frames: Buffer, offset: number, length: number): number {
+  frames[offset] = 0x81
+  if (length < 126) {
+    frames[offset + 1] = length
+  } else if (length < 65_536) {
+    frames[offset + 1] = 126
+    frames.writeUInt16BE(length, offset + 2)
+  } else {
+    frames[offset + 1] = 127
+    frames.writeBigUInt64BE(BigInt(length), offset + 2)
+  }
+  return offset + headerLength(length)
+}
+
+/** What a client may send; anything else is ignored. */
+export interface ClientMessages {
+  /** Verifies a fresh token: its user and when it ends, or undefined where it is no good. */
+  readonly verify: (
+    token: string,
+  ) => Promise<{ readonly user: string; readonly expiresAt: number } | undefined>
+}
+
+/** The largest message a client may send; the only one there is carries a token. Beyond it: close code 1009. */
+const MAX_MESSAGE_BYTES = 4096
+
+/** Upgrades requests to WebSocket and joins them to their places. */
+export class WebSocketTransport {
+  readonly #messages: ClientMessages
+  readonly #server = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    // Compression would copy and deflate each small event once per socket.
+    perMessageDeflate: false,
+    maxPayload: MAX_MESSAGE_BYTES,
+  })
+
+  constructor(messages: ClientMessages) {
+    this.#messages = messages
+  }
+
+  begin(request: IncomingMessage, socket: Socket, head: Buffer, place: Place): void {
+    // The handshake can still fail (a bad Sec-WebSocket-Key): then ws answers 400 and closes the socket.
+    socket.on('close', () => place.connection.gone())
+    if (socket.destroyed) {
+      place.connection.gone()
+      return
+    }
+    this.#server.handleUpgrade(request, socket, head, (websocket) => {
+      const sink = new WebSocketSink(websocket, socket)
+      // A protocol error closes the connection with its code (RFC 6455 §7.1.7); without a listener it would throw.
+      websocket.on('error', () => {})
+      websocket.on('close', () => place.connection.gone())
+      websocket.on('pong', () => sink.answered())
+      websocket.on('message', (data, isBinary) => {
+        if (!isBinary) void this.#received(String(data), place, websocket)
+      })
+      socket.on('drain', () => place.drained())
+      place.begin(sink)
+    })
+  }
+
+  async #received(text: string, place: Place, websocket: WebSocket): Promise<void> {
+    const token = authToken(text)
+    if (token === undefined) return
+    const identity = await this.#messages.verify(token)
+    if (identity === undefined) return
+    if (identity.user === place.connection.user) place.connection.extend(identity.expiresAt)
+    else websocket.close(POLICY_VIOLATION, 'a token of another user')
+  }
+}
+
+/** The token of `{"type":"auth","token":"…"}`; undefined for any other text. */
+function authToken(text: string): string | undefined {
+  try {
+    const message: unknown = JSON.parse(text)
+    if (typeof message !== 'object' || message === null) return undefined
+    const { type, token } = message as { type?: unknown; token?: unknown }
+    return type === 'auth' && typeof token === 'string' ? token : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Pings left unanswered after which a peer counts as gone. */
+const MAX_UNANSWERED_PINGS = 2
+
+class WebSocketSink implements Sink {
+  readonly transport = 'websocket'
+  readonly codec = websocketCodec
+  readonly #websocket: WebSocket
+  readonly #socket: Socket
+  #unansweredPings = 0
+
+  constructor(websocket: WebSocket, socket: Socket) {
+    this.#websocket = websocket
+    this.#socket = socket
+  }
+
+  get unsent(): number {
+    return this.#socket.writableLength
+  }
+
+  get sent(): number {
+    return this.#socket.bytesWritten - this.#socket.writableLength
+  }
+
+  /** Straight to the socket: ws would make a header for each message and socket. Whole frames, so its own may stand between. */
+  write(frames: Buffer): void {
+    if (this.#websocket.readyState === this.#websocket.OPEN) this.#socket.write(frames)
+  }
+
+  control(message: ControlMessage): void {
+    this.#websocket.send(JSON.stringify(message))
+  }
+
+  answered(): void {
+    this.#unansweredPings = 0
+  }
+
+  heartbeat(): boolean {
+    if (this.#unansweredPings >= MAX_UNANSWERED_PINGS) return false
+    this.#unansweredPings++
+    this.#websocket.ping()
+    return true
+  }
+
+  close(reason: CloseReason, retryMs: number): void {
+    const { reconnect } = CLOSES[reason]
+    this.control({ type: 'stream.close', data: { reason, reconnect, retry_ms: retryMs } })
+    this.#websocket.close(CLOSE_CODES[reason], reason)
+    destroyLater(this.#socket)
+  }
+
+  destroy(): void {
+    this.#websocket.terminate()
+  }
+}
