@@ -131,6 +131,8 @@ async function start(
   const server = createHttpServer(app)
   const url = await listen(server, config)
   undo.push(() => {
+    // The server waits for upgraded sockets and cannot end them: the hub does.
+    hub.close()
     server.closeAllConnections()
     return new Promise((resolve) => server.close(resolve))
   })

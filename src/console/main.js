@@ -47,24 +47,23 @@ const viewerFields = personFields(personIn('viewer'), {
   onError: showError,
 })
 
+const shared = { identity: author, sinceClick, onDisconnect }
 const panels = [
   new Panel(byId('sse', HTMLElement), {
+    ...shared,
     title: 'Server-Sent Events',
     address: 'GET /events',
     announce: 'polite',
     transport: openEventSource,
-    identity: author,
-    sinceClick,
     onConnect: (cursor) =>
       remember({ method: 'GET', path: '/events', as: 'AUTHOR', stream: true, ...(cursor && { cursor }) }),
   }),
   new Panel(byId('websocket', HTMLElement), {
+    ...shared,
     title: 'WebSocket',
     address: 'GET /ws',
     announce: 'off',
     transport: openWebSocket,
-    identity: author,
-    sinceClick,
     onConnect: () => {},
   }),
 ]
@@ -133,7 +132,10 @@ async function react(emoji) {
   })
   await showTotals()
   if (viewer.name === author.name) say('Your own reactions are not news: no event.')
-  else if (recorded) say(`${viewer.name} reacted ${emoji}. Try Disconnect, act again, then Resume.`)
+  else if (recorded)
+    say(
+      `${viewer.name} reacted ${emoji}. ${panels.every((panel) => panel.listening) ? 'Now try Disconnect.' : 'Now press Resume.'}`,
+    )
   else say(`${viewer.name}’s reaction was ${emoji} already: nothing changed, so no event.`)
 }
 
@@ -152,6 +154,12 @@ async function showTotals() {
   const parts = [`${views} ${views === 1 ? 'view' : 'views'}`]
   for (const [emoji, count] of Object.entries(counts)) parts.push(`${emoji} ${count}`)
   byId('story-totals', HTMLElement).textContent = parts.join(' · ')
+}
+
+function onDisconnect() {
+  say(
+    `Now be another viewer, view and react, then press Resume: what ${author.name} missed arrives in order.`,
+  )
 }
 
 /** @param {'story.viewed' | 'story.reacted'} type */
@@ -192,7 +200,7 @@ function viewerChanged() {
 
 function showNames() {
   viewButton.textContent = `View it as ${viewer.name}`
-  byId('hear-title', HTMLElement).textContent = `${author.name} hears of it, live`
+  byId('hear-words', HTMLElement).textContent = `${author.name} hears of it, live`
 }
 
 /**

@@ -29,8 +29,12 @@ export class Panel {
    * @param {(event: import('./stream.js').StoryEvent) => number | undefined} options.sinceClick
    *   milliseconds since the click on this page that caused the event
    * @param {(cursor: string | undefined) => void} options.onConnect
+   * @param {() => void} options.onDisconnect
    */
-  constructor(section, { title, address, announce, transport, identity, sinceClick, onConnect }) {
+  constructor(
+    section,
+    { title, address, announce, transport, identity, sinceClick, onConnect, onDisconnect },
+  ) {
     this.#sinceClick = sinceClick
     this.#parts = build(section, title, address, announce)
     this.#stream = new Stream(transport, identity, {
@@ -46,6 +50,7 @@ export class Panel {
     disconnect.addEventListener('click', () => {
       this.#stream.disconnect()
       this.#note('Disconnected')
+      onDisconnect()
       resume.focus()
     })
     resume.addEventListener('click', () => {
@@ -54,6 +59,11 @@ export class Panel {
       this.#stream.connect({ resume: true })
       disconnect.focus()
     })
+  }
+
+  /** Whether it is connected, or on its way to be. */
+  get listening() {
+    return this.#parts.connect.disabled
   }
 
   /** Listens from now on. */
@@ -77,7 +87,7 @@ export class Panel {
     if (missed) this.#missed += 1
     this.#received += 1
     this.#continuity.add(event.seq)
-    this.#append(eventRow(event, missed, this.#sinceClick(event)))
+    this.#append(eventRow(event, missed, missed ? undefined : this.#sinceClick(event)))
     this.#showPlace()
   }
 
@@ -116,8 +126,8 @@ export class Panel {
     section.dataset.sound = sound === undefined ? 'unknown' : String(sound)
     continuity.textContent = words
     cursor.textContent = this.#stream.cursor ?? '–'
-    const missed = this.#missed > 0 ? `, ${this.#missed} while away` : ''
-    received.textContent = `${this.#received}${missed}`
+    const missed = this.#missed > 0 ? `, ${this.#missed} of them missed while away` : ''
+    received.textContent = `${this.#received} events${missed}`
   }
 
   /** @param {string} words */
@@ -172,7 +182,7 @@ function build(section, title, address, announce) {
   const state = element('span', { class: 'state', role: 'status' }, 'disconnected')
   const cursor = element('code', {}, '–')
   const continuity = element('span', { class: 'continuity' }, 'no events yet')
-  const received = element('span', {}, '0')
+  const received = element('span', {}, '0 events')
   const connect = element('button', { type: 'button' }, 'Connect')
   const disconnect = element('button', { type: 'button', disabled: true }, 'Disconnect')
   const resume = element('button', { type: 'button', disabled: true }, 'Resume')

@@ -26,6 +26,9 @@ const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; readonly t
   unavailable: { status: 503, title: 'Unavailable' },
 }
 
+/** RFC 9110 §15.5.22 asks for the protocol, RFC 6455 §4.4 for its version. */
+const UPGRADE = { Upgrade: 'websocket', Connection: 'Upgrade', 'Sec-WebSocket-Version': '13' }
+
 /**
  * An error as `application/problem+json` (RFC 9457): `type` is stable, `field` names what is at fault. What is not a
  * GlimpseError is an opaque 500: its text may hold SQL or secrets, and is for the log alone.
@@ -41,7 +44,7 @@ export function problemAnswer(error: unknown): Answer {
       ...(details.allow === undefined ? {} : { Allow: details.allow.join(', ') }),
       // RFC 6750 §3: the challenge says which scheme would do.
       ...(code === 'unauthorized' ? { 'WWW-Authenticate': 'Bearer' } : {}),
-      ...(code === 'upgrade_required' ? { Upgrade: 'websocket', Connection: 'Upgrade' } : {}),
+      ...(code === 'upgrade_required' ? UPGRADE : {}),
     },
     body: {
       type: `urn:glimpse:problem:${code}`,

@@ -55,8 +55,8 @@ export class Routes {
    */
   find(method: string, path: string): Match {
     const asked = method === 'HEAD' && path !== '/events' && path !== '/ws' ? 'GET' : method
-    const found = this.#router.find(asked as HTTPMethod, path)
-    if (found !== null) return { ...(found.store as Omit<Match, 'params'>), params: found.params }
+    const found = this.#lookUp(asked, path)
+    if (found !== undefined) return found
     const allow = this.methodsOf(path)
     if (allow.length === 0) throw new GlimpseError('not_found', { detail: 'There is nothing at this path.' })
     throw new GlimpseError('method_not_allowed', {
@@ -67,7 +67,14 @@ export class Routes {
 
   /** The methods a path answers, as `Allow` lists them; none for an unknown path. */
   methodsOf(path: string): string[] {
-    const methods: string[] = [...this.#methods].filter((method) => this.#router.find(method, path) !== null)
+    const methods: string[] = [...this.#methods].filter((method) => this.#lookUp(method, path) !== undefined)
     return methods.length === 0 ? [] : [...methods, 'OPTIONS']
+  }
+
+  #lookUp(method: string, path: string): Match | undefined {
+    const found = this.#router.find(method as HTTPMethod, path)
+    // The router takes an empty segment for a parameter: /stories/ would be a story without a name.
+    if (found === null || Object.values(found.params).includes('')) return undefined
+    return { ...(found.store as Omit<Match, 'params'>), params: found.params }
   }
 }

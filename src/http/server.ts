@@ -94,7 +94,8 @@ function upgrade(app: App, routes: Routes, request: IncomingMessage, socket: Dup
   const response = new ServerResponse(request)
   response.shouldKeepAlive = false
   response.assignSocket(socket as Socket)
-  response.on('finish', () => socket.end())
+  // Half-open, a refused peer could keep its socket for as long as it likes.
+  response.on('finish', () => (socket as Socket).destroySoon())
   socket.on('error', () => socket.destroy())
   const toWebSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
   void answer(app, routes, request, response, toWebSocket ? head : undefined)

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { GlimpseError } from '../errors.ts'
 import { eventText, formatCursor, parseResumePoint, type ResumePoint } from '../event.ts'
 import type { Place } from '../hub/hub.ts'
@@ -36,11 +37,22 @@ export const getWebSocket: Handler = async (context) => {
   if (upgradeHead === undefined) {
     throw new GlimpseError('upgrade_required', { detail: 'This is a WebSocket endpoint (RFC 6455).' })
   }
+  refuseBadHandshake(request.headers)
   const { socket } = request
   const place = await enter(context, parseResumePoint(url.searchParams.get('last_event_id')))
   context.response.detachSocket(socket)
   app.websockets.begin(request, socket, upgradeHead, place)
   return undefined
+}
+
+/** RFC 6455 §4.2.1 and §4.4; the transport would refuse it as well, but only after a place was taken. */
+function refuseBadHandshake(headers: IncomingHttpHeaders): void {
+  if (headers['sec-websocket-version'] !== '13') {
+    throw new GlimpseError('upgrade_required', { detail: 'Sec-WebSocket-Version must be 13.' })
+  }
+  if (!/^[+/0-9A-Za-z]{22}==$/.test(headers['sec-websocket-key'] ?? '')) {
+    throw new GlimpseError('malformed_request', { detail: 'Sec-WebSocket-Key must be 16 bytes in base64.' })
+  }
 }
 
 async function enter(context: Context, resume: ResumePoint): Promise<Place> {

@@ -144,9 +144,9 @@ export class Connection implements Sleeper {
     this.#tellReset(reason, stream.oldest)
   }
 
-  /** A fresh token of the same user keeps the connection for longer. */
-  extend(expiresAt: number): void {
-    this.#expiresAt = Math.max(this.#expiresAt, expiresAt)
+  /** A fresh token of the same user takes the place of the one it was opened with. */
+  renew(expiresAt: number): void {
+    this.#expiresAt = expiresAt
   }
 
   wake(now: number): number | undefined {
@@ -171,7 +171,8 @@ export class Connection implements Sleeper {
     }
     return Math.min(
       now + expiresInMs,
-      sink === undefined ? now + this.#limits.heartbeatIntervalMs : this.#heartbeatAt,
+      now + this.#limits.stallTimeoutMs / 2,
+      sink === undefined ? Infinity : this.#heartbeatAt,
     )
   }
 

@@ -25,9 +25,14 @@ export interface Place {
   readonly connection: Connection
   /** Hands the transport over; the stream's first words are written before this returns. */
   begin(sink: Sink): void
+  /** The connection lasts until this wall time, ms, from now on. */
+  renew(expiresAt: number): void
   /** The socket has taken all it was given: a connection that was held up can go on. */
   drained(): void
 }
+
+/** A handful of connections is told at once; from some hundreds on, the drain time is what spreads them. */
+const DRAIN_MS_PER_CONNECTION = 20
 
 /** How many heads one sweep statement asks for. */
 const SWEEP_CHUNK = 2000
@@ -107,6 +112,10 @@ export class Hub {
       return {
         connection,
         begin: (sink) => this.#begin(subscriber, connection, sink, resume, stream),
+        renew: (until) => {
+          connection.renew(until)
+          if (connection.isOpen) this.#wheel.set(connection, clock.monotonic())
+        },
         drained: () => subscriber.catchUp(),
       }
     } catch (error) {
@@ -155,8 +164,7 @@ export class Hub {
     const { retryMs } = CLOSES.draining
     const open = [...this.#users.values()].flatMap((subscriber) => [...subscriber.connections])
     const stepMs = 50
-    // A handful is told at once: nobody gains from waiting.
-    const steps = Math.ceil(Math.min(spreadMs, open.length * 2) / stepMs)
+    const steps = Math.ceil(Math.min(spreadMs, open.length * DRAIN_MS_PER_CONNECTION) / stepMs)
     for (let step = 0; step < steps; step++) {
       const until = Math.ceil((open.length * (step + 1)) / steps)
       const from = Math.ceil((open.length * step) / steps)

@@ -106,7 +106,7 @@ export class WebSocketTransport {
     if (token === undefined) return
     const identity = await this.#messages.verify(token)
     if (identity === undefined) return
-    if (identity.user === place.connection.user) place.connection.extend(identity.expiresAt)
+    if (identity.user === place.connection.user) place.renew(identity.expiresAt)
     else websocket.close(POLICY_VIOLATION, 'a token of another user')
   }
 }

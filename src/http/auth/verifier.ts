@@ -57,8 +57,9 @@ const END_OF_TIME = 8.64e15
  * can thus never be used as an HMAC secret. Throws StartError where not exactly one of `secret` and `jwksUrl` is given
  * or the secret is short.
  *
- * Tokens are remembered once verified, and forgotten as soon as the key set changes. A key taken out of the set stops
- * verifying within 10 minutes of the next use while the endpoint answers, and within 24 hours while it does not.
+ * Tokens are remembered once verified, and forgotten as soon as the key set changes. A key taken out of the set thus
+ * stops verifying after 10 minutes where tokens keep coming, and after 20 at the latest, as long as the endpoint answers;
+ * while it does not, after 24 hours. A stream that is open already lives on until its token ends.
  */
 export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
   const { secret, jwksUrl } = options

@@ -98,9 +98,10 @@ function tryOut(postgres: string, layout: Layout, way: RunAs): string | undefine
 
 /** The account owns the server's folder and may pass through DATA_DIR, not list it: the development secret is there. */
 function openTo(account: Account, layout: Layout): void {
-  chownSync(layout.home, account.uid, account.gid)
+  for (const path of [layout.home, layout.lock, layout.leases]) chownSync(path, account.uid, account.gid)
   const dataDir = dirname(layout.home)
-  chmodSync(dataDir, (statSync(dataDir).mode & 0o777) | 0o011)
+  const { mode, uid } = statSync(dataDir)
+  if (uid !== account.uid) chmodSync(dataDir, (mode & 0o777) | 0o011)
 }
 
 function ownerOf(path: string): number | undefined {
