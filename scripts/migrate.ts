@@ -1,11 +1,11 @@
-import { existsSync } from 'node:fs'
 import { parseConfig } from '../src/config.ts'
+import { loadDotenv } from '../src/dotenv.ts'
 import { StartError } from '../src/errors.ts'
 import { createLogger } from '../src/log.ts'
 import { migrate } from '../src/store/migrate.ts'
 
 /** `npm run migrate`: brings the schema of LISTEN_DATABASE_URL, or else DATABASE_URL, up to date, and says what it did. */
-if (existsSync('.env')) process.loadEnvFile('.env')
+loadDotenv()
 const log = createLogger('info')
 const parsed = parseConfig({
   DATABASE_URL: process.env.DATABASE_URL,

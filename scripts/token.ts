@@ -1,6 +1,7 @@
 /** Prints a development token: `npm run -s token -- alice`. */
 import { parseArgs } from 'node:util'
 import { parseConfig } from '../src/config.ts'
+import { loadDotenv } from '../src/dotenv.ts'
 import { GlimpseError, StartError } from '../src/errors.ts'
 import { developmentSecret } from '../src/http/auth/development-secret.ts'
 import { issueToken } from '../src/http/auth/issue-token.ts'
@@ -24,6 +25,7 @@ async function main(): Promise<void> {
   if (user === undefined || more.length > 0)
     throw new StartError('name one user, for instance: npm run -s token -- alice')
 
+  loadDotenv()
   const { NODE_ENV, JWKS_URL, JWT_SECRET, JWT_ISSUER, JWT_AUDIENCE, DATA_DIR } = process.env
   if (NODE_ENV === 'production')
     throw new StartError('with NODE_ENV=production tokens come from your issuer, not from here')

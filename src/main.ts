@@ -1,12 +1,12 @@
-import { existsSync } from 'node:fs'
 import { parseConfig } from './config.ts'
+import { loadDotenv } from './dotenv.ts'
 import { StartError } from './errors.ts'
 import { createLogger } from './log.ts'
 import { startService } from './service.ts'
 
 /** The process's edge: the environment, signals and the exit code. Nothing else looks at them. */
 async function main(): Promise<void> {
-  if (existsSync('.env')) process.loadEnvFile('.env')
+  loadDotenv()
   const parsed = parseConfig(process.env)
   if (!parsed.ok) {
     const log = createLogger('info')
