@@ -1,15 +1,19 @@
 -- The log: every user's stream of events, numbered 1, 2, 3 … without a hole.
 
--- head: the last seq given out; oldest: the seq of the oldest event kept (head + 1 where none is).
--- Half of each page stays free, so that raising a head stays a HOT update that touches no index.
+-- head: the last seq given out; oldest: the seq of the oldest event kept (head + 1 where none is); oldest_at: when
+-- that one was logged or shortly before, null where none is kept, by which trimming finds its work without reading the
+-- log. Half of each page stays free, so that raising a head stays a HOT update that touches no index.
 create table glimpse.streams (
-  user_id text   primary key check (glimpse.is_user_id(user_id)),
-  head    bigint not null default 0,
-  oldest  bigint not null default 1
+  user_id   text        primary key check (glimpse.is_user_id(user_id)),
+  head      bigint      not null default 0,
+  oldest    bigint      not null default 1,
+  oldest_at timestamptz
 ) with (fillfactor = 50);
+create index streams_oldest_at on glimpse.streams (oldest_at) where oldest_at is not null;
 
 -- body is the event's final JSON without its id: {"seq":…,"type":…,"data":…,"timestamp":…}. logged_at, unlike the
--- time inside, is the database's own clock at writing: a view back-dated by its writer is not trimmed at once.
+-- time inside, is the database's own clock under the stream's lock: a view back-dated by its writer is not trimmed at
+-- once, and what is older in a stream has the lower numbers.
 create table glimpse.events (
   user_id   text        not null,
   seq       bigint      not null,
@@ -17,7 +21,6 @@ create table glimpse.events (
   logged_at timestamptz not null default clock_timestamp(),
   primary key (user_id, seq)
 );
-create index events_logged_at on glimpse.events using brin (logged_at);
 
 -- Names this history of the database: another cluster, another timeline (a failover, a restore), another database
 -- or a re-created log is another history, and a cursor from one says nothing about the other. The timeline comes
@@ -80,9 +83,10 @@ begin
         from unnest(new_events) with ordinality as e (user_id, type, data, at, nth)
     ),
     raised as (
-      insert into glimpse.streams as s (user_id, head)
-      select user_id, count(*) from added group by user_id order by user_id
-      on conflict (user_id) do update set head = s.head + excluded.head
+      insert into glimpse.streams as s (user_id, head, oldest_at)
+      select user_id, count(*), statement_timestamp() from added group by user_id order by user_id
+      on conflict (user_id) do update
+        set head = s.head + excluded.head, oldest_at = coalesce(s.oldest_at, excluded.oldest_at)
       returning user_id, head
     ),
     logged as (

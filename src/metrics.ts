@@ -40,6 +40,16 @@ export function createMetrics() {
       buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500],
       registers,
     }),
+    eventsTrimmed: new Counter({
+      name: 'glimpse_events_trimmed_total',
+      help: 'Events removed from the log because they were older than EVENT_RETENTION_HOURS.',
+      registers,
+    }),
+    rowsRemoved: new Counter({
+      name: 'glimpse_expired_rows_removed_total',
+      help: 'Expired stories removed, with their views and reactions.',
+      registers,
+    }),
     requests: new Counter({
       name: 'glimpse_http_requests_total',
       help: 'HTTP requests answered, by route and status; a stream counts when it begins.',

@@ -14,6 +14,7 @@ import { Hub } from './hub/hub.ts'
 import type { Logger } from './log.ts'
 import { createMetrics } from './metrics.ts'
 import { createBatchers } from './store/batchers.ts'
+import { Cleaner } from './store/cleaner.ts'
 import { startEmbeddedPostgres } from './store/embedded/index.ts'
 import { EventLog } from './store/event-log.ts'
 import { migrate } from './store/migrate.ts'
@@ -107,6 +108,10 @@ async function start(
   undo.push(() => bus.close())
   const sweeper = setInterval(() => void hub.sweep(), SWEEP_INTERVAL_MS).unref()
   undo.push(() => clearInterval(sweeper))
+
+  const cleaner = new Cleaner({ sql: readPool, retentionHours: config.eventRetentionHours, log, metrics })
+  cleaner.start()
+  undo.push(() => cleaner.stop())
 
   const issue = (signingSecret: string) => (user: string, expiresInSeconds: number) =>
     issueToken(signingSecret, user, expiresInSeconds, config.auth)

@@ -23,7 +23,9 @@ export function curlCommand(origin, { method, path, as, body, stream, cursor }) 
   if (method !== 'GET') words.push('-X', method)
   words.push(quoted(origin + path), '-H', `"Authorization: Bearer $${as}"`)
   if (cursor !== undefined) words.push('-H', quoted(`Last-Event-ID: ${cursor}`))
-  if (body !== undefined) words.push('--json', quoted(JSON.stringify(body)))
+  // Not --json: the curl of an older system does not know it.
+  if (body !== undefined)
+    words.push('-H', quoted('Content-Type: application/json'), '-d', quoted(JSON.stringify(body)))
   return words.join(' ')
 }
 

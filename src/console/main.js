@@ -47,7 +47,7 @@ const viewerFields = personFields(personIn('viewer'), {
   onError: showError,
 })
 
-const shared = { identity: author, sinceClick, onDisconnect }
+const shared = { identity: author, sinceClick, onDisconnect, onResume }
 const panels = [
   new Panel(byId('sse', HTMLElement), {
     ...shared,
@@ -55,8 +55,7 @@ const panels = [
     address: 'GET /events',
     announce: 'polite',
     transport: openEventSource,
-    onConnect: (cursor) =>
-      remember({ method: 'GET', path: '/events', as: 'AUTHOR', stream: true, ...(cursor && { cursor }) }),
+    onConnect: rememberStream,
   }),
   new Panel(byId('websocket', HTMLElement), {
     ...shared,
@@ -64,6 +63,7 @@ const panels = [
     address: 'GET /ws',
     announce: 'off',
     transport: openWebSocket,
+    // curl speaks WebSocket only where it was built to.
     onConnect: () => {},
   }),
 ]
@@ -93,6 +93,7 @@ void attempt(start)
 async function start() {
   await author.token()
   for (const panel of panels) panel.connect()
+  rememberStream()
   await viewer.token()
   say(`Post a story as ${author.name}, then view it as ${viewer.name}: the news arrives in both panels.`)
 }
@@ -160,6 +161,21 @@ function onDisconnect() {
   say(
     `Now be another viewer, view and react, then press Resume: what ${author.name} missed arrives in order.`,
   )
+}
+
+function onResume() {
+  say('Resumed after the cursor: what happened while away comes first, each once and in order.')
+}
+
+/** @param {string} [cursor] */
+function rememberStream(cursor) {
+  remember({
+    method: 'GET',
+    path: '/events',
+    as: 'AUTHOR',
+    stream: true,
+    ...(cursor === undefined ? {} : { cursor }),
+  })
 }
 
 /** @param {'story.viewed' | 'story.reacted'} type */

@@ -28,12 +28,13 @@ export class Panel {
    * @param {import('./identity.js').Identity} options.identity
    * @param {(event: import('./stream.js').StoryEvent) => number | undefined} options.sinceClick
    *   milliseconds since the click on this page that caused the event
-   * @param {(cursor: string | undefined) => void} options.onConnect
+   * @param {(cursor?: string) => void} options.onConnect
    * @param {() => void} options.onDisconnect
+   * @param {() => void} options.onResume
    */
   constructor(
     section,
-    { title, address, announce, transport, identity, sinceClick, onConnect, onDisconnect },
+    { title, address, announce, transport, identity, sinceClick, onConnect, onDisconnect, onResume },
   ) {
     this.#sinceClick = sinceClick
     this.#parts = build(section, title, address, announce)
@@ -45,7 +46,9 @@ export class Panel {
     const { connect, disconnect, resume } = this.#parts
     connect.addEventListener('click', () => {
       this.connect()
-      onConnect(undefined)
+      onConnect()
+      // The pressed button is disabled now, and focus must not fall back to the top of the page.
+      disconnect.focus()
     })
     disconnect.addEventListener('click', () => {
       this.#stream.disconnect()
@@ -56,6 +59,7 @@ export class Panel {
     resume.addEventListener('click', () => {
       this.#awayUntil = Date.now()
       onConnect(this.#stream.cursor)
+      onResume()
       this.#stream.connect({ resume: true })
       disconnect.focus()
     })
@@ -126,7 +130,7 @@ export class Panel {
     section.dataset.sound = sound === undefined ? 'unknown' : String(sound)
     continuity.textContent = words
     cursor.textContent = this.#stream.cursor ?? '–'
-    const missed = this.#missed > 0 ? `, ${this.#missed} of them missed while away` : ''
+    const missed = this.#missed > 0 ? `, ${this.#missed} from while away` : ''
     received.textContent = `${this.#received} events${missed}`
   }
 
@@ -160,7 +164,7 @@ function eventRow({ id, seq, type, data, timestamp }, missed, sinceClick) {
   const who = String(viewed ? data.viewer_id : data.user_id)
   const what = viewed ? 'viewed' : `reacted ${data.emoji}`
   const aside = element('span', { class: 'aside' })
-  if (missed) aside.append(element('span', { class: 'badge' }, 'missed'), ' ')
+  if (missed) aside.append(element('span', { class: 'badge' }, 'while away'), ' ')
   if (sinceClick !== undefined) aside.append(element('span', { class: 'fast' }, `${sinceClick} ms`), ' ')
   aside.append(element('time', { datetime: timestamp }, clockTime(timestamp)))
   return element(

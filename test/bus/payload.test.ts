@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest'
+import { readPayloads } from '../../src/bus/payload.ts'
+import type { EventRun } from '../../src/event.ts'
+
+function read(payloads: string[], wanted: (user: string) => boolean = () => true) {
+  const heard: [string, EventRun | number][] = []
+  readPayloads(payloads, {
+    wants: wanted,
+    onEvents: (user, run) => heard.push([user, run]),
+    onHint: (user, seq) => heard.push([user, seq]),
+    onGap: () => {},
+  })
+  return heard
+}
+
+describe('payloads that arrive together', () => {
+  it('give consecutive events of a user as one run, over all payloads', () => {
+    expect(read(['a\t1\t{1}\na\t2\t{2}\nb\t7\t{7}', 'a\t3\t{3}'])).toEqual([
+      ['a', { first: 1, bodies: ['{1}', '{2}', '{3}'] }],
+      ['b', { first: 7, bodies: ['{7}'] }],
+    ])
+  })
+
+  it('keep the order where numbers are missing or come again', () => {
+    expect(read(['a\t1\t{1}\na\t3\t{3}\na\t3\t{3}'])).toEqual([
+      ['a', { first: 1, bodies: ['{1}'] }],
+      ['a', { first: 3, bodies: ['{3}'] }],
+      ['a', { first: 3, bodies: ['{3}'] }],
+    ])
+  })
+
+  it('give a hint where the body was left out', () => {
+    expect(read(['a\t4\t\nb\t1\t{1}'])).toEqual([
+      ['a', 4],
+      ['b', { first: 1, bodies: ['{1}'] }],
+    ])
+  })
+
+  it('leave out the users that nobody waits for', () => {
+    expect(read(['a\t1\t{1}\nb\t1\t{1}'], (user) => user === 'b')).toEqual([
+      ['b', { first: 1, bodies: ['{1}'] }],
+    ])
+  })
+
+  it.each(['', '\n', 'a', 'a\t1', 'a\tx\t{}', 'a\t0\t{}', 'a\t-1\t{}', 'a\nb\t1'])(
+    'pass over what is no line: %j',
+    (payload) => {
+      expect(read([payload])).toEqual([])
+    },
+  )
+})

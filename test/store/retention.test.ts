@@ -1,0 +1,122 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { createPool, type Pool } from '../../src/store/pool.ts'
+import { removeExpiredStories, trimEvents } from '../../src/store/retention.ts'
+import { createDatabase } from '../support/database.ts'
+import { insertReaction, insertStory, insertViews, readLog, upTo } from '../support/sql-writer.ts'
+
+let database: Awaited<ReturnType<typeof createDatabase>>
+let sql: Pool
+beforeAll(async () => {
+  database = await createDatabase()
+  sql = createPool(database.url, 4, 'retention-test')
+})
+afterAll(async () => {
+  await sql.end()
+  await database.drop()
+})
+beforeEach(async () => {
+  await sql`truncate glimpse.stories, glimpse.events, glimpse.streams cascade`
+})
+
+const RETENTION_HOURS = 24
+
+/** A stream of `old` events logged two days ago and `fresh` ones logged now. */
+async function streamOf(user: string, { old, fresh }: { old: number; fresh: number }): Promise<void> {
+  const story = await insertStory(sql, user)
+  if (old > 0) {
+    await insertViews(
+      sql,
+      story,
+      upTo(old).map((n) => `old${n}`),
+    )
+    await sql`update glimpse.events set logged_at = logged_at - interval '48 hours' where user_id = ${user}`
+    await sql`update glimpse.streams set oldest_at = oldest_at - interval '48 hours' where user_id = ${user}`
+  }
+  if (fresh > 0)
+    await insertViews(
+      sql,
+      story,
+      upTo(fresh).map((n) => `fresh${n}`),
+    )
+}
+
+async function stateOf(user: string) {
+  const [stream] =
+    await sql`select head::int, oldest::int, oldest_at is not null as kept from glimpse.streams where user_id = ${user}`
+  return { ...stream, seqs: (await readLog(sql, user)).map(({ seq }) => seq) }
+}
+
+describe('trimming', () => {
+  it('takes what is older than the retention and leaves the rest, with numbers that go on', async () => {
+    await streamOf('mixed', { old: 3, fresh: 2 })
+    await streamOf('young', { old: 0, fresh: 2 })
+    await streamOf('gone', { old: 4, fresh: 0 })
+    expect(await trimEvents(sql, RETENTION_HOURS)).toBe(7)
+    expect(await trimEvents(sql, RETENTION_HOURS)).toBe(0)
+    expect(await stateOf('mixed')).toEqual({ head: 5, oldest: 4, kept: true, seqs: [4, 5] })
+    expect(await stateOf('young')).toEqual({ head: 2, oldest: 1, kept: true, seqs: [1, 2] })
+    expect(await stateOf('gone')).toEqual({ head: 4, oldest: 5, kept: false, seqs: [] })
+
+    await insertViews(sql, await insertStory(sql, 'gone'), ['back'])
+    expect(await stateOf('gone')).toEqual({ head: 5, oldest: 5, kept: true, seqs: [5] })
+  })
+
+  it('takes a long history in pieces', async () => {
+    await streamOf('long', { old: 4500, fresh: 1 })
+    const pieces: number[] = []
+    for (
+      let events = await trimEvents(sql, RETENTION_HOURS);
+      events > 0;
+      events = await trimEvents(sql, RETENTION_HOURS)
+    )
+      pieces.push(events)
+    expect(pieces).toEqual([2000, 2000, 500])
+    expect(await stateOf('long')).toEqual({ head: 4501, oldest: 4501, kept: true, seqs: [4501] })
+  })
+
+  it('does not wait for a stream that is being written to, and takes it the next time', async () => {
+    await streamOf('busy', { old: 2, fresh: 0 })
+    await streamOf('idle', { old: 2, fresh: 0 })
+    const session = await sql.reserve()
+    await session`begin`
+    await session`select from glimpse.streams where user_id = 'busy' for no key update`
+    expect(await trimEvents(sql, RETENTION_HOURS)).toBe(2)
+    await session`commit`
+    session.release()
+    expect(await stateOf('idle')).toMatchObject({ oldest: 3 })
+    expect(await trimEvents(sql, RETENTION_HOURS)).toBe(2)
+  })
+
+  it('is the work of one instance at a time', async () => {
+    await streamOf('shared', { old: 2, fresh: 0 })
+    const session = await sql.reserve()
+    await session`begin`
+    await session`select pg_advisory_xact_lock(4739210552)`
+    expect(await trimEvents(sql, RETENTION_HOURS)).toBe(0)
+    await session`commit`
+    session.release()
+    expect(await trimEvents(sql, RETENTION_HOURS)).toBe(2)
+  })
+})
+
+describe('expired stories', () => {
+  it('go with their views and reactions once the retention has passed; their events stay', async () => {
+    const [old, recent, live] = await Promise.all(upTo(3).map(() => insertStory(sql, 'alice')))
+    for (const story of [old, recent, live] as string[]) {
+      await insertViews(sql, story, ['bob', 'carol'])
+      await insertReaction(sql, story, 'bob', '❤️')
+    }
+    await sql`update glimpse.stories set expires_at = now() - interval '25 hours' where id = ${old as string}`
+    await sql`update glimpse.stories set expires_at = now() - interval '23 hours' where id = ${recent as string}`
+
+    let rows = 0
+    for (let removed = -1; removed !== 0; rows += removed)
+      removed = await removeExpiredStories(sql, RETENTION_HOURS)
+    expect(rows).toBe(4)
+    const left = await sql`select id from glimpse.stories order by created_at`
+    expect(left.map(({ id }) => id).sort()).toEqual([recent, live].sort())
+    expect(await sql`select from glimpse.story_views`).toHaveLength(4)
+    expect(await sql`select from glimpse.story_reactions`).toHaveLength(2)
+    expect((await stateOf('alice')).seqs).toEqual(upTo(9))
+  })
+})
