@@ -1,0 +1,97 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+
+/** A contender in a process of its own. */
+export interface Server {
+  readonly url: string
+  readonly pid: number
+  stop(): Promise<void>
+}
+
+export interface Program {
+  readonly file: string
+  readonly env?: Readonly<Record<string, string>>
+  readonly nodeOptions?: readonly string[]
+}
+
+/** A run that ends early, by Ctrl-C too, must leave no contender behind to load the next one's machine. */
+const running = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
+const START_TIMEOUT_MS = 30_000
+const STOP_TIMEOUT_MS = 15_000
+
+/**
+ * Starts `node file` and waits for its line `{"msg":"listening","url":…}`. The environment is only what is given
+ * and PATH: a variable left over in somebody's shell must not change one contender.
+ */
+export async function startServer(program: Program): Promise<Server> {
+  const child = spawn(process.execPath, [...(program.nodeOptions ?? []), program.file], {
+    env: { PATH: process.env.PATH, ...program.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  running.add(child)
+  child.once('exit', () => running.delete(child))
+  const lastLines: string[] = []
+  const keep = (line: string) => {
+    lastLines.push(line)
+    if (lastLines.length > 20) lastLines.shift()
+  }
+  createInterface({ input: child.stderr }).on('line', keep)
+  const url = await new Promise<string>((resolve, reject) => {
+    const fail = (what: string) => reject(new Error(`${program.file} ${what}:\n${lastLines.join('\n')}`))
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL')
+      fail(`did not listen within ${START_TIMEOUT_MS} ms`)
+    }, START_TIMEOUT_MS)
+    child.once('error', reject)
+    child.once('exit', (code, signal) => {
+      clearTimeout(timer)
+      fail(`ended with ${signal ?? code}`)
+    })
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      keep(line)
+      const found = listeningUrl(line)
+      if (found === undefined) return
+      clearTimeout(timer)
+      resolve(found)
+    })
+  })
+  return { url, pid: child.pid as number, stop: () => stop(child) }
+}
+
+function listeningUrl(line: string): string | undefined {
+  if (!line.includes('"listening"')) return undefined
+  const { msg, url } = JSON.parse(line) as { msg?: string; url?: string }
+  return msg === 'listening' ? url : undefined
+}
+
+/** Starts one after the other; when one fails, those already started are stopped. */
+export async function startAll<Started extends { readonly server: Server }>(
+  starts: readonly (() => Promise<Started>)[],
+): Promise<Started[]> {
+  const started: Started[] = []
+  try {
+    for (const start of starts) started.push(await start())
+  } catch (error) {
+    await stopAll(started)
+    throw error
+  }
+  return started
+}
+
+export async function stopAll(started: readonly { readonly server: Server }[]): Promise<void> {
+  await Promise.all(started.map(({ server }) => server.stop()))
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = once(child, 'exit')
+  child.kill('SIGTERM')
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
+  await ended
+  clearTimeout(timer)
+}

@@ -1,0 +1,42 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { compiledPath } from './build.ts'
+
+type Reply<Result> = { readonly result: Result } | { readonly fault: string }
+
+/** A load generator in a process of its own, one job at a time, so that it never shares a core's turn with the orchestrator. */
+export class Worker<Job, Result> {
+  readonly #child: ChildProcess
+
+  /** `source` is below bench/, for instance `load/writes.ts`; the other half is load/jobs.ts. */
+  constructor(source: string) {
+    this.#child = fork(compiledPath(source), { env: { PATH: process.env.PATH }, stdio: 'inherit' })
+  }
+
+  /** Rejects with what the load generator reports, or when it ends or exceeds the time. */
+  run<R extends Result>(job: Job, timeoutMs: number): Promise<R> {
+    const child = this.#child
+    return new Promise((resolve, reject) => {
+      const settle = (act: () => void) => {
+        clearTimeout(timer)
+        child.off('message', onMessage)
+        child.off('exit', onExit)
+        act()
+      }
+      const onMessage = (reply: Reply<R>) =>
+        settle(() => ('fault' in reply ? reject(new Error(reply.fault)) : resolve(reply.result)))
+      const onExit = (code: number | null) =>
+        settle(() => reject(new Error(`the load generator ended with ${code}`)))
+      const timer = setTimeout(
+        () => settle(() => reject(new Error(`no result within ${timeoutMs} ms`))),
+        timeoutMs,
+      )
+      child.on('message', onMessage)
+      child.on('exit', onExit)
+      child.send(job as object)
+    })
+  }
+
+  stop(): void {
+    this.#child.kill('SIGKILL')
+  }
+}

@@ -1,0 +1,142 @@
+import { execFileSync } from 'node:child_process'
+import type { Browser } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { uniqueName } from '../support/api.ts'
+import { launchBrowser } from '../support/browser.ts'
+import { ConsolePage } from '../support/console-page.ts'
+import { type Instance, startInstance } from '../support/instance.ts'
+import { signToken } from '../support/token.ts'
+
+const HOSTILE = `<img src=x onerror="globalThis.pwned=1">`
+
+let browser: Browser
+let instance: Instance
+let production: Instance
+let visited: ConsolePage
+
+beforeAll(async () => {
+  ;[browser, instance, production] = await Promise.all([
+    launchBrowser(),
+    startInstance(),
+    startInstance({ NODE_ENV: 'production' }),
+  ])
+})
+
+afterAll(async () => {
+  await browser?.close()
+  await Promise.all([instance?.close(), production?.close()])
+})
+
+afterEach(async () => {
+  await visited?.close()
+})
+
+async function paste(who: 'Author' | 'Viewer', token: string): Promise<void> {
+  const person = visited.page.getByRole('region', { name: who })
+  const field = visited.page.getByLabel(`${who}’s JWT`)
+  if (!(await field.isVisible())) await person.getByText('Own token').click()
+  await field.fill(token)
+  await visited.press('Use this token', person)
+}
+
+describe('what strangers write on the console', () => {
+  it('shows hostile names and texts as text', async () => {
+    visited = await ConsolePage.openLive(browser, instance.url)
+    await visited.rename('Author', `${uniqueName('a')} ${HOSTILE}`)
+    await visited.isLive('Server-Sent Events')
+    await visited.rename('Viewer', HOSTILE)
+    await visited.page.getByLabel('Story').fill(HOSTILE)
+    await visited.post()
+    await visited.press(`View it as ${HOSTILE}`)
+    await visited.hears('Server-Sent Events', 1)
+    expect(await visited.heard('Server-Sent Events')).toEqual([`1 ${HOSTILE} viewed`])
+    expect(await visited.page.locator('#story-shown').textContent()).toBe(HOSTILE)
+    expect(await visited.page.locator('img').count()).toBe(0)
+    expect(await visited.page.evaluate('globalThis.pwned')).toBeUndefined()
+    expect(visited.complaints).toEqual([])
+  })
+
+  it('stays text under a policy that runs nothing inline, were it ever markup', async () => {
+    visited = await ConsolePage.openLive(browser, instance.url)
+    await visited.page.evaluate((markup) => document.body.insertAdjacentHTML('beforeend', markup), HOSTILE)
+    await expect.poll(() => visited.complaints.join()).toMatch(/Content Security Policy/)
+    expect(await visited.page.evaluate('globalThis.pwned')).toBeUndefined()
+  })
+
+  it('cannot leave the quotes of the curl commands', async () => {
+    visited = await ConsolePage.openLive(browser, instance.url)
+    const text = `it's $(touch pwned) \`id\` "; exit 1`
+    await visited.page.getByLabel('Story').fill(text)
+    await visited.post()
+    const command = (await visited.page.locator('#commands code').first().textContent()) ?? ''
+    // curl stands for a function that prints the words it was given, one by one.
+    const words = execFileSync('sh', ['-c', `curl() { printf '%s\\n' "$@"; }; AUTHOR=t; ${command}`], {
+      encoding: 'utf8',
+    }).split('\n')
+    expect(words).toContain(`${instance.url}/stories`)
+    expect(words).toContain('Authorization: Bearer t')
+    expect(words).toContain(JSON.stringify({ text }))
+  })
+})
+
+describe('tokens on the console', () => {
+  it('takes one’s own, in production too, where it is asked for', async () => {
+    visited = await ConsolePage.open(browser, production.url)
+    await expect.poll(() => visited.said('alert').textContent()).toContain('Paste one for alice')
+    const author = uniqueName('own-author')
+    await paste('Author', await signToken(author))
+    await visited.isLive('Server-Sent Events')
+    await visited.isLive('WebSocket')
+    await paste('Viewer', await signToken('own-viewer'))
+    expect(await visited.page.getByLabel('Author’s user id').inputValue()).toBe(author)
+
+    await visited.post()
+    await visited.press('View it as own-viewer')
+    await visited.hears('WebSocket', 1)
+    expect(await visited.heard('WebSocket')).toEqual(['1 own-viewer viewed'])
+  })
+
+  it('refuses what is no JWT, and reports one that the service refuses', async () => {
+    visited = await ConsolePage.openLive(browser, instance.url)
+    await paste('Author', 'nonsense')
+    await expect.poll(() => visited.said('alert').textContent()).toContain('not a JWT')
+
+    await paste('Author', await signToken('mallory', { secret: 'another-secret-0123456789-0123456789' }))
+    for (const panel of ['Server-Sent Events', 'WebSocket'] as const)
+      await visited.panel(panel).getByText('The token was not accepted').waitFor()
+    await visited.press('Post a story')
+    await expect.poll(() => visited.said('alert').textContent()).toContain('The token was not accepted')
+  })
+
+  it('outlives a development token: both panels go on with a new one', async () => {
+    visited = await ConsolePage.open(browser, instance.url)
+    const seen = new Set<string>()
+    await visited.page.route('**/dev/tokens', async (route) => {
+      const { user } = route.request().postDataJSON()
+      const token = await signToken(user, { expiresIn: seen.has(user) ? 3600 : 3 })
+      seen.add(user)
+      await route.fulfill({ json: { token } })
+    })
+    await visited.page.reload()
+    await visited.rename('Author', uniqueName('alice'))
+    for (const panel of ['Server-Sent Events', 'WebSocket'] as const) {
+      await visited.panel(panel).getByText('The server closes: token_expired').waitFor()
+      await visited.isLive(panel)
+    }
+    await visited.post()
+    await visited.press('View it as bob')
+    await visited.hears('Server-Sent Events', 1)
+    await visited.hears('WebSocket', 1)
+    // The viewer's expired too, and the console exchanged it after the one refusal.
+    expect(visited.complaints).toEqual([expect.stringContaining('401')])
+  })
+
+  it('keeps them out of the address and of localStorage', async () => {
+    visited = await ConsolePage.openLive(browser, instance.url)
+    await paste('Author', await signToken(uniqueName('alice')))
+    await visited.isLive('Server-Sent Events')
+    expect(visited.page.url()).toBe(`${instance.url}/`)
+    expect(await visited.page.evaluate(() => localStorage.length)).toBe(0)
+    expect(await visited.page.getByLabel('Author’s JWT').inputValue()).toBe('')
+  })
+})

@@ -1,0 +1,109 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { compactVerify, type JWK } from 'jose'
+import { describe, expect, it } from 'vitest'
+import { isCompactJws } from '../../../src/http/auth/compact.ts'
+import { type KeySource, secretKey } from '../../../src/http/auth/key-source.ts'
+import { RemoteKeys } from '../../../src/http/auth/remote-keys.ts'
+import { createTokenVerifier } from '../../../src/http/auth/verifier.ts'
+import { createLogger } from '../../../src/log.ts'
+import { KeySetServer } from '../../support/key-set-server.ts'
+
+/**
+ * Project Wycheproof's vectors for JSON Web Signatures and Keys (github.com/C2SP/wycheproof, testvectors_v1), which are
+ * not part of this repository. Their payloads are no JWT claims, so each goes two ways: through the whole verifier,
+ * which must refuse it, and through the verifier's own choice of key and algorithms with nothing but the signature
+ * checked, which must tell good from bad.
+ */
+const FOLDER = new URL(process.env.WYCHEPROOF_DIR ?? '../../../../shared/vectors/', import.meta.url)
+
+interface Vector {
+  readonly tcId: number
+  readonly comment: string
+  readonly jws: string
+  readonly result: 'valid' | 'invalid'
+}
+
+interface Group {
+  readonly comment: string
+  readonly public?: JWK | { keys: JWK[] }
+  readonly private: JWK | { keys: JWK[] }
+  readonly tests: readonly Vector[]
+}
+
+/** Where we differ from the vectors, and why that is right. */
+const DIFFERENCES: Readonly<Record<string, string>> = {
+  'signature 367': 'meant to have bad padding, but is the same text as the valid 357',
+  'signature 370': 'meant to have bad padding, but is the same text as the valid 357',
+  'signature 372': 'called valid with a "?" in base64url; we refuse any character outside the alphabet',
+  'signature 373': 'called valid with a "?" in base64url; we refuse any character outside the alphabet',
+  'key 7': 'a 2,048 bit RSA key of a broken generator (ROCA): how good its keys are is up to the issuer',
+}
+
+const files = { signature: 'json_web_signature_test.json', key: 'json_web_key_test.json' }
+const present = Object.values(files).every((file) => existsSync(new URL(file, FOLDER)))
+
+describe.skipIf(!present)(`Wycheproof's vectors${present ? '' : ' (their folder is not here)'}`, () => {
+  it.each(Object.entries(files))('for web %ss', async (name, file) => {
+    const { testGroups } = JSON.parse(readFileSync(new URL(file, FOLDER), 'utf8')) as { testGroups: Group[] }
+    const unexpected: string[] = []
+    const counts = { accepted: 0, refused: 0, notOurs: 0 }
+    for (const group of testGroups) {
+      const issuer = await issuerOf(group)
+      if (issuer === undefined) {
+        counts.notOurs += group.tests.length
+        continue
+      }
+      for (const vector of group.tests) {
+        const id = `${name} ${vector.tcId}`
+        const accepted = await isAccepted(vector.jws, issuer.keys)
+        const expected = vector.result === 'valid' && issuer.keys.algorithms.includes(algorithmOf(vector.jws))
+        if (accepted !== expected && !(id in DIFFERENCES))
+          unexpected.push(`${id} ${vector.comment}: ${accepted ? 'accepted' : 'refused'}`)
+        counts[accepted ? 'accepted' : 'refused'] += 1
+        await expect(issuer.verifier.verify(vector.jws)).rejects.toMatchObject({ code: 'unauthorized' })
+      }
+      await issuer.close()
+    }
+    expect(unexpected).toEqual([])
+    // Neither side may be empty, or the vectors would prove nothing.
+    expect(counts).toEqual(
+      name === 'signature'
+        ? { accepted: 20, refused: 381, notOurs: 0 }
+        : { accepted: 3, refused: 13, notOurs: 10 },
+    )
+  })
+})
+
+async function isAccepted(jws: string, keys: KeySource): Promise<boolean> {
+  if (!isCompactJws(jws)) return false
+  return compactVerify(jws, keys.choose, { algorithms: [...keys.algorithms] }).then(
+    () => true,
+    () => false,
+  )
+}
+
+function algorithmOf(jws: string): string {
+  return (JSON.parse(Buffer.from(jws.split('.')[0] ?? '', 'base64url').toString()) as { alg: string }).alg
+}
+
+/** A service set up with a group's keys; undefined where it could not be: no secret of ours is a set or a JWK. */
+async function issuerOf(group: Group) {
+  const log = createLogger('silent')
+  if (group.public === undefined) {
+    const [key, ...more] = 'keys' in group.private ? (group.private.keys as JWK[]) : [group.private]
+    const secret = Buffer.from(key?.k ?? '', 'base64url')
+    if (more.length > 0 || !key?.alg?.startsWith('HS') || secret.length < 32) return undefined
+    const verifier = createTokenVerifier({ secret, log })
+    return { keys: secretKey(secret), verifier, close: async () => {} }
+  }
+  const server = await KeySetServer.start()
+  server.answer(JSON.stringify('keys' in group.public ? group.public : { keys: [group.public] }))
+  const keys = new RemoteKeys({ url: server.url, log })
+  const verifier = createTokenVerifier({ jwksUrl: server.url, log })
+  await keys.ready()
+  const close = async () => {
+    await Promise.all([keys.close(), verifier.close()])
+    await server.close()
+  }
+  return { keys, verifier, close }
+}
