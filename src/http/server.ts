@@ -53,6 +53,8 @@ async function answer(
     const result = await match.handler(context)
     if (result === undefined) return
     status = result.status
+    // An instance that stops can't wait until an idle keep-alive connection times out.
+    if (app.hub.draining) response.shouldKeepAlive = false
     sendAnswer(response, result, headers)
   } catch (error) {
     const problem = problemAnswer(error)
@@ -70,7 +72,7 @@ function refuse(request: IncomingMessage, response: ServerResponse, send: () => 
     response.destroy()
     return
   }
-  if (!request.complete) response.setHeader('Connection', 'close')
+  if (!request.complete) response.shouldKeepAlive = false
   send()
   request.resume()
 }

@@ -172,7 +172,7 @@ export class Connection implements Sleeper {
     return Math.min(
       now + expiresInMs,
       now + this.#limits.stallTimeoutMs / 2,
-      sink === undefined ? Infinity : this.#heartbeatAt,
+      sink === undefined ? Number.POSITIVE_INFINITY : this.#heartbeatAt,
     )
   }
 

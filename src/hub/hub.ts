@@ -4,7 +4,6 @@ import type { Logger } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { CLOSES, type Clock, Connection, type ConnectionLimits } from './connection.ts'
 import { startFrom } from './resume.ts'
-import { Run } from './run.ts'
 import type { Sink } from './sink.ts'
 import { type Log, Subscriber } from './subscriber.ts'
 import { TimerWheel } from './wheel.ts'
@@ -103,10 +102,8 @@ export class Hub {
     const subscriber = this.#subscriberOf(user)
     subscriber.connections.add(connection)
     this.#connections++
-    this.#wheel.set(
-      connection,
-      clock.monotonic() + Math.min(expiresAt - clock.wall(), limits.heartbeatIntervalMs),
-    )
+    // It says itself, at the next tick, when it wants to be woken again.
+    this.#wheel.set(connection, clock.monotonic())
     try {
       const stream = await this.#options.eventLog.head(user)
       return {
@@ -126,7 +123,7 @@ export class Hub {
 
   /** The bus brought events of a user who is connected here. */
   deliver(user: string, run: EventRun): void {
-    this.#users.get(user)?.push(new Run(this.#epoch, run))
+    this.#users.get(user)?.push(this.#epoch, run)
   }
 
   /** The bus told of an event without bringing it. */

@@ -1,6 +1,16 @@
 import type { EventRun } from '../event.ts'
 import type { Codec } from './sink.ts'
 
+/** Events are handed on in pieces, so that a slow reader's outbox grows by no more than one of them past its bound. */
+const PIECE = 32
+
+/** The events of a run in pieces, each of which becomes one write per connection. */
+export function* pieces(epoch: string, { first, bodies }: EventRun): Generator<Run> {
+  for (let i = 0; i < bodies.length; i += PIECE) {
+    yield new Run(epoch, { first: first + i, bodies: bodies.slice(i, i + PIECE) })
+  }
+}
+
 /** Consecutive events of one user's stream, encoded at most once per transport. */
 export class Run {
   readonly epoch: string

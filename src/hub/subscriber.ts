@@ -1,6 +1,6 @@
 import type { EventRun, ResetReason, StreamHead } from '../event.ts'
 import type { Connection } from './connection.ts'
-import { Run } from './run.ts'
+import { pieces } from './run.ts'
 
 /** The log, as far as the hub needs it. Reads of many users may be answered by one statement. */
 export interface Log {
@@ -9,9 +9,6 @@ export interface Log {
   /** The next events after `after`, as many as one page holds, and where the stream stood then. */
   page(user: string, after: number): Promise<StreamHead & EventRun>
 }
-
-/** A page is handed on in pieces, so that a slow reader's outbox grows by no more than one of them past its bound. */
-const PIECE = 32
 
 /** One user who is connected here, with all of the user's connections and the one reader that brings them up. */
 export class Subscriber {
@@ -38,8 +35,8 @@ export class Subscriber {
   }
 
   /** Events came over the bus: those whose turn it is go out at once, whoever is behind then reads the log. */
-  push(run: Run): void {
-    for (const connection of this.connections) connection.offer(run)
+  push(epoch: string, run: EventRun): void {
+    this.#offer(epoch, run)
     this.catchUp()
   }
 
@@ -101,8 +98,11 @@ export class Subscriber {
   #deliver(page: StreamHead & EventRun, after: number): void {
     this.#onEpoch(page.epoch)
     for (const connection of this.connections) this.#mend(connection, page, after)
-    for (let i = 0; i < page.bodies.length; i += PIECE) {
-      const run = new Run(page.epoch, { first: page.first + i, bodies: page.bodies.slice(i, i + PIECE) })
+    this.#offer(page.epoch, page)
+  }
+
+  #offer(epoch: string, events: EventRun): void {
+    for (const run of pieces(epoch, events)) {
       for (const connection of this.connections) connection.offer(run)
     }
   }

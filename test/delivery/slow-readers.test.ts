@@ -69,7 +69,7 @@ describe.each(STREAMING)('a reader that pauses, over %s', (transport) => {
 
   it('and reads nothing for STALL_TIMEOUT_MS is closed; it resumes where it was', async () => {
     instance = await startInstance(
-      { OUTBOX_MAX_BYTES: String(OUTBOX_MAX_BYTES), STALL_TIMEOUT_MS: '1000', HEARTBEAT_INTERVAL_MS: '200' },
+      { OUTBOX_MAX_BYTES: String(OUTBOX_MAX_BYTES), STALL_TIMEOUT_MS: '1000' },
       { database },
     )
     const author = uniqueName('author')
