@@ -20,11 +20,13 @@ async function main(): Promise<void> {
   const onSignal = (signal: NodeJS.Signals) => {
     // Asked twice, a person at a terminal means now.
     if (stopping && signal === 'SIGINT') process.exit(130)
+    if (stopping) return
     stopping = true
     stop()
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
+  if (process.env.npm_lifecycle_event !== undefined) whenParentEnds(() => onSignal('SIGTERM'))
 
   try {
     const service = await startService(parsed.config, log)
@@ -39,6 +41,16 @@ async function main(): Promise<void> {
     else log.fatal({ err: error }, 'the service could not start')
     process.exitCode = 1
   }
+}
+
+/** Under `npm start`, SIGTERM to npm ends only the shell between: without this the service would go on unseen. */
+function whenParentEnds(callback: () => void): void {
+  const parent = process.ppid
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(timer)
+    callback()
+  }, 500).unref()
 }
 
 await main()

@@ -230,6 +230,7 @@ async function attempt(action) {
   } catch (error) {
     showError(error instanceof Error ? error.message : String(error))
     if (!(error instanceof NeedsToken)) return
+    say('Two users are needed: paste a token for the author and one for the viewer, then post a story.')
     authorFields.askForToken()
     viewerFields.askForToken()
   }

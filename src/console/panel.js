@@ -131,7 +131,7 @@ export class Panel {
     continuity.textContent = words
     cursor.textContent = this.#stream.cursor ?? '–'
     const missed = this.#missed > 0 ? `, ${this.#missed} from while away` : ''
-    received.textContent = `${this.#received} events${missed}`
+    received.textContent = `${this.#received} ${this.#received === 1 ? 'event' : 'events'}${missed}`
   }
 
   /** @param {string} words */

@@ -6,7 +6,7 @@ import type { Binaries } from './binaries.ts'
 import { newConnection, ROLE, readConnection, writeConnection } from './connection.ts'
 import type { Layout } from './layout.ts'
 import { commandLine, ENVIRONMENT, handOver, type RunAs } from './run-as.ts'
-import { lastReason } from './server-log.ts'
+import { reasonIn } from './server-log.ts'
 
 /**
  * Makes the data folder where there is none; called under the lock. initdb works in a folder of its own that is
@@ -75,7 +75,7 @@ async function initdb(
   ])
   if (code !== 0) {
     throw new StartError(
-      `DATA_DIR ${layout.dataDir}: Postgres could not set up a database: ${lastReason(output) ?? `initdb exited with ${code}`}`,
+      `DATA_DIR ${layout.dataDir}: Postgres could not set up a database: ${reasonIn(output) ?? `initdb exited with ${code}`}`,
     )
   }
 }

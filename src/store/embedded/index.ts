@@ -32,7 +32,7 @@ export interface EmbeddedPostgresOptions {
 export interface EmbeddedPostgres {
   /** `postgres://glimpse:<password>@127.0.0.1:<port>/glimpse`, the same for everybody who shares the folder. */
   readonly url: string
-  /** Leaves the server; the last one to leave stops it. Calling it again changes nothing. */
+  /** Leaves the server; the last one to leave stops it. Never rejects; calling it again changes nothing. */
   release(): Promise<void>
 }
 
@@ -41,49 +41,63 @@ export interface EmbeddedPostgres {
  * Starts one where none runs, first clearing up after whatever was killed. Throws StartError, in one line.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  const { log } = options
+  const { dataDir, log } = options
   const binaries = await findBinaries(process.platform, process.arch)
-  const layout = await openLayout(options.dataDir)
+  const layout = await openLayout(dataDir)
   const locked = <T>(work: () => Promise<T>) =>
     withLock(layout.lock, work, (holder, waited) => onWait(layout, log, holder, waited))
 
-  const { connection, lease } = await locked(async () => {
-    const running = await findRunning(layout, log)
-    const connection = running
-      ? await connect(layout, running)
-      : await startAndConnect(layout, binaries, options)
-    log.info({ url: urlOf(connection), shared: running !== undefined }, 'embedded Postgres is running')
-    return { connection, lease: await takeLease(layout.leases) }
-  })
-
-  const unwatch = watchServer(layout, log, () =>
-    locked(async () => {
-      if (released !== undefined || (await findRunning(layout, log)) !== undefined) return
-      const { port } = await startAndConnect(layout, binaries, options)
-      if (port === connection.port) log.warn('embedded Postgres was killed; it is started again')
-      else
-        log.error(
-          { port },
-          'embedded Postgres was killed and its port taken; restart Glimpse to use the new one',
-        )
-    }),
-  )
-  let released: Promise<void> | undefined
-  const release = async () => {
-    unwatch()
-    await locked(async () => {
-      await dropLease(lease)
-      if ((await countLeases(layout.leases)) > 0) return
-      const postmaster = await findPostmaster(layout)
-      if (postmaster === undefined) return
-      await stopServer(layout, binaries, postmaster)
-      log.info('embedded Postgres is stopped')
-    })
+  /** Called under the lock. */
+  async function leave(lease: string): Promise<void> {
+    await dropLease(lease)
+    if ((await countLeases(layout.leases)) > 0) return
+    const postmaster = await findPostmaster(layout)
+    if (postmaster === undefined) return
+    await stopServer(layout, binaries, postmaster)
+    log.info('embedded Postgres is stopped')
   }
+
+  async function enter(): Promise<{ connection: Connection; lease: string }> {
+    const lease = await takeLease(layout.leases)
+    try {
+      const running = await findRunning(layout, log)
+      const connection = await (running
+        ? connect(layout, running)
+        : startAndConnect(layout, binaries, options))
+      log.info({ url: urlOf(connection), shared: running !== undefined }, 'embedded Postgres is running')
+      return { connection, lease }
+    } catch (error) {
+      await leave(lease)
+      throw error
+    }
+  }
+
+  async function revive(): Promise<void> {
+    if (released !== undefined || (await findRunning(layout, log)) !== undefined) return
+    const { port } = await startAndConnect(layout, binaries, options)
+    if (port === connection.port) log.warn('embedded Postgres was killed; it is started again')
+    else
+      log.error(
+        { port },
+        'embedded Postgres was killed and its port taken; restart Glimpse to use the new one',
+      )
+  }
+
+  const { connection, lease } = await locked(enter).catch((error: NodeJS.ErrnoException) => {
+    // A full disk or a missing permission can show anywhere; all of it is the operator's to mend.
+    if (error.syscall === undefined) throw error
+    throw new StartError(`DATA_DIR ${dataDir} can't be used: ${error.message}`, { cause: error })
+  })
+  const unwatch = watchServer(layout, log, () => locked(revive))
+  let released: Promise<void> | undefined
   return {
     url: urlOf(connection),
     release() {
-      released ??= release()
+      unwatch()
+      // A failure leaves a server running that the next start shares: not worth failing a shutdown for.
+      released ??= locked(() => leave(lease)).catch((error: unknown) =>
+        log.warn({ err: error }, 'embedded Postgres could not be stopped'),
+      )
       return released
     },
   }
@@ -104,14 +118,7 @@ async function startAndConnect(
   await clearRemains(layout, log)
   await ensureCluster(layout, binaries, way, settings.fsync !== 'off')
   const port = (await readConnection(layout))?.port ?? 0
-  const postmaster = await startServer(layout, binaries, way, { port, settings, log })
-  try {
-    return await connect(layout, postmaster)
-  } catch (error) {
-    // Nobody would ever stop it: it has no lease yet.
-    await stopServer(layout, binaries, postmaster)
-    throw error
-  }
+  return connect(layout, await startServer(layout, binaries, way, { port, settings, log }))
 }
 
 /** Proves that our password opens this server, and makes the database where it is missing. */

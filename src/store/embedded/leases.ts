@@ -1,10 +1,10 @@
 import { chmod, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { identifySelf, isAlive, type ProcessIdentity } from './process.ts'
+import { identifySelf, isAlive, parseIdentity } from './process.ts'
 
 /**
  * Who uses the server: one file per start. Every function here is called under the lock, so that a file is
- * never read half-written; one that its writer died over can't be parsed and counts as dead.
+ * never read half-written.
  */
 export async function takeLease(folder: string): Promise<string> {
   const lease = join(folder, `${process.pid}-${crypto.randomUUID()}`)
@@ -22,17 +22,9 @@ export async function countLeases(folder: string): Promise<number> {
   let living = 0
   for (const name of await readdir(folder)) {
     const lease = join(folder, name)
-    const holder = parse(await readFile(lease, 'utf8'))
+    const holder = parseIdentity(await readFile(lease, 'utf8'))
     if (holder !== undefined && (await isAlive(holder))) living += 1
     else await rm(lease, { force: true })
   }
   return living
-}
-
-function parse(text: string): ProcessIdentity | undefined {
-  try {
-    return JSON.parse(text) as ProcessIdentity
-  } catch {
-    return undefined
-  }
 }

@@ -1,7 +1,7 @@
-import { chmod, link, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, link, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { identifySelf, isAlive, type ProcessIdentity } from './process.ts'
+import { identifySelf, isAlive, type ProcessIdentity, parseIdentity } from './process.ts'
 
 /**
  * A lock between processes that survives kill -9 of its holder, from plain files (Node has no flock).
@@ -16,7 +16,8 @@ export async function withLock<T>(folder: string, work: () => Promise<T>, onWait
   try {
     return await work()
   } finally {
-    await replace(folder, mine, 'free')
+    // Emptied, not written anew: a full disk must not keep the lock held.
+    await truncate(join(folder, String(mine)))
   }
 }
 
@@ -43,8 +44,11 @@ async function acquire(folder: string, onWait: OnWait | undefined): Promise<numb
 }
 
 async function take(folder: string, number: number): Promise<boolean> {
-  const draft = await writeDraft(folder, JSON.stringify(await identifySelf()))
+  const draft = join(folder, `draft-${process.pid}-${crypto.randomUUID()}`)
   try {
+    await writeFile(draft, JSON.stringify(await identifySelf()))
+    // Readable whatever the umask: the folder's owner must see that root holds the lock.
+    await chmod(draft, 0o644)
     // A link appears with its content; a file opened with O_EXCL would stay empty if we died before writing.
     await link(draft, join(folder, String(number)))
   } catch (error) {
@@ -72,22 +76,12 @@ async function tickets(folder: string): Promise<number[]> {
     .sort((a, b) => a - b)
 }
 
-/** The living holder of a ticket; undefined where it is freed, gone, or its holder dead. */
+/** The living holder of a ticket; undefined where it is freed (empty), gone, or its holder dead. */
 async function holderOf(folder: string, ticket: number): Promise<ProcessIdentity | undefined> {
-  const text = await readFile(join(folder, String(ticket)), 'utf8').catch(() => 'free')
-  if (text === 'free') return undefined
-  const holder = JSON.parse(text) as ProcessIdentity
-  return (await isAlive(holder)) ? holder : undefined
-}
-
-async function replace(folder: string, ticket: number, text: string): Promise<void> {
-  await rename(await writeDraft(folder, text), join(folder, String(ticket)))
-}
-
-async function writeDraft(folder: string, text: string): Promise<string> {
-  const draft = join(folder, `draft-${process.pid}-${crypto.randomUUID()}`)
-  await writeFile(draft, text)
-  // Readable whatever the umask: the folder's owner must see that root holds the lock.
-  await chmod(draft, 0o644)
-  return draft
+  const text = await readFile(join(folder, String(ticket)), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error
+    return ''
+  })
+  const holder = parseIdentity(text)
+  return holder !== undefined && (await isAlive(holder)) ? holder : undefined
 }

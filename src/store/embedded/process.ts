@@ -23,6 +23,15 @@ export async function identifySelf(): Promise<ProcessIdentity> {
   return self
 }
 
+/** Reads back what JSON.stringify made of one; undefined for a file that its writer, or the power, died over. */
+export function parseIdentity(text: string): ProcessIdentity | undefined {
+  try {
+    return JSON.parse(text) as ProcessIdentity
+  } catch {
+    return undefined
+  }
+}
+
 export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
   return (await identify(identity.pid))?.started === identity.started
 }

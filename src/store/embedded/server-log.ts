@@ -21,9 +21,9 @@ export async function readServerLog(path: string, offset: number): Promise<strin
   return bytes.subarray(offset).toString('utf8')
 }
 
-/** The line that says why: the last one of a severity that stops a server, without its time and pid. */
-export function lastReason(text: string): string | undefined {
+/** The line that says why: the first grave one, which others follow from, without its time and pid. */
+export function reasonIn(text: string): string | undefined {
   const lines = text.split('\n').filter((line) => line.trim() !== '')
-  const grave = lines.filter((line) => /\b(PANIC|FATAL|error|ERROR): /.test(line)).at(-1) ?? lines.at(-1)
-  return grave?.replace(/^\S+ \S+ \S+ \[\d+\] /, '').trim()
+  const grave = lines.find((line) => /\b(PANIC|FATAL|ERROR|error): /.test(line)) ?? lines.at(-1)
+  return grave?.replace(/^.* \[\d+\] /, '').trim()
 }

@@ -9,7 +9,7 @@ import { adopt, type Layout } from './layout.ts'
 import { findPostmaster, type Postmaster } from './postmaster.ts'
 import { isAlive, signal } from './process.ts'
 import { commandLine, ENVIRONMENT, type RunAs } from './run-as.ts'
-import { lastReason, openServerLog, readServerLog } from './server-log.ts'
+import { openServerLog, readServerLog, reasonIn } from './server-log.ts'
 
 export type Settings = Readonly<Record<string, string>>
 
@@ -44,7 +44,7 @@ export async function startServer(
       continue
     }
     throw new StartError(
-      `DATA_DIR ${layout.dataDir}: Postgres did not start: ${lastReason(outcome) ?? 'it wrote no reason; is the disk full?'}`,
+      `DATA_DIR ${layout.dataDir}: Postgres did not start: ${reasonIn(outcome) ?? 'it wrote no reason; is the disk full?'}`,
     )
   }
 }
