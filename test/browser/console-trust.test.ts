@@ -3,10 +3,11 @@ import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { uniqueName } from '../support/api.ts'
 import { launchBrowser } from '../support/browser.ts'
-import { ConsolePage } from '../support/console-page.ts'
+import { ConsolePage, type PanelName } from '../support/console-page.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 import { signToken } from '../support/token.ts'
 
+const PANELS: readonly PanelName[] = ['Server-Sent Events', 'WebSocket']
 const HOSTILE = `<img src=x onerror="globalThis.pwned=1">`
 
 let browser: Browser
@@ -102,14 +103,15 @@ describe('tokens on the console', () => {
     await expect.poll(() => visited.said('alert').textContent()).toContain('not a JWT')
 
     await paste('Author', await signToken('mallory', { secret: 'another-secret-0123456789-0123456789' }))
-    for (const panel of ['Server-Sent Events', 'WebSocket'] as const)
-      await visited.panel(panel).getByText('The token was not accepted').waitFor()
+    for (const panel of PANELS) await visited.panel(panel).getByText('The token was not accepted').waitFor()
     await visited.press('Post a story')
     await expect.poll(() => visited.said('alert').textContent()).toContain('The token was not accepted')
   })
 
   it('outlives a development token: both panels go on with a new one', async () => {
     visited = await ConsolePage.open(browser, instance.url)
+    // Started in full: no request of this first load may still be on its way when the next one is counted.
+    await expect.poll(() => visited.said('status').textContent()).toContain('Post a story as alice')
     const seen = new Set<string>()
     await visited.page.route('**/dev/tokens', async (route) => {
       const { user } = route.request().postDataJSON()
@@ -118,8 +120,10 @@ describe('tokens on the console', () => {
       await route.fulfill({ json: { token } })
     })
     await visited.page.reload()
+    // Renamed while it connects, the browser would warn of the abandoned WebSocket.
+    for (const panel of PANELS) await visited.isLive(panel)
     await visited.rename('Author', uniqueName('alice'))
-    for (const panel of ['Server-Sent Events', 'WebSocket'] as const) {
+    for (const panel of PANELS) {
       await visited.panel(panel).getByText('The server closes: token_expired').waitFor()
       await visited.isLive(panel)
     }

@@ -114,8 +114,9 @@ async function unpack(): Promise<string> {
       // It unpacks its libraries only on the platform they are meant for.
       { cwd: ROOT, env: { ...process.env, TMPDIR: aside, AWS_EXECUTION_ENV: 'AWS_Lambda_nodejs20.x' } },
     )
-    // mkdtemp made it private; another user of the same checkout must find it usable.
+    // Both were made private; another user of the same checkout must find them usable.
     await chmod(aside, 0o755)
+    await chmod(join(aside, 'chromium'), 0o755)
     await rename(aside, directory).catch(async (error) => {
       // ENOTEMPTY or EEXIST: another process was first, and its copy is as good.
       if (!(await exists(join(directory, 'chromium')))) throw error

@@ -21,7 +21,7 @@ export async function createDatabase(): Promise<TestDatabase> {
 async function copyTemplate(sql: postgres.Sql, name: string): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await sql`CREATE DATABASE ${sql(name)} TEMPLATE ${sql(inject('template'))} STRATEGY FILE_COPY`
+      await sql`CREATE DATABASE ${sql(name)} TEMPLATE ${sql(inject('template'))}`
       return
     } catch (error) {
       // 55006: an autovacuum worker stands in the template for a moment.
