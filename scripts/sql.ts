@@ -1,6 +1,8 @@
 /** Runs SQL where no psql is installed: see HELP. */
+
 import { text } from 'node:stream/consumers'
 import { Client, type ServerMessage } from 'pg'
+import { loadDotenv } from '../src/dotenv.ts'
 import { StartError } from '../src/errors.ts'
 import { runningUrl } from '../src/store/embedded/running.ts'
 import { type Answer, Statements } from './statements.ts'
@@ -28,6 +30,7 @@ async function main(args: readonly string[]): Promise<void> {
 
 async function databaseUrl(): Promise<string> {
   // Empty counts as unset, as everywhere.
+  loadDotenv()
   const dataDir = process.env.DATA_DIR || '.glimpse'
   const url = process.env.DATABASE_URL || (await runningUrl(dataDir))
   if (url === undefined) {

@@ -131,7 +131,7 @@ class Pair {
   constructor(client: Socket, target: { readonly host: string; readonly port: number }, way: Way) {
     this.#client = client
     this.#server = connect({ ...target, allowHalfOpen: true, noDelay: true })
-    this.closed = Promise.all([once(client, 'close'), once(this.#server, 'close')])
+    this.closed = Promise.all([closed(client), closed(this.#server)])
     for (const [from, to] of [
       [client, this.#server],
       [this.#server, client],
@@ -201,6 +201,13 @@ async function write(bytes: Buffer, to: Socket, gate: Gate, shape: () => Shape):
     else if (sliceBytes < Infinity) await new Promise((resolve) => setImmediate(resolve))
     if (!to.destroyed && !to.write(piece)) await drained(to)
   }
+}
+
+/** Unlike `once` of node:events, this does not reject where an error comes first. */
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.on('close', () => resolve())
+  })
 }
 
 function drained(socket: Socket): Promise<void> {
