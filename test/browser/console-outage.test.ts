@@ -25,36 +25,36 @@ afterAll(async () => {
 })
 
 describe('the console while the service is away', () => {
-  it.each(['SIGKILL', 'SIGTERM'] as const)(
-    'comes back by itself after %s, with nothing lost',
-    async (signal) => {
-      const visited = await ConsolePage.openLive(browser, main.url)
-      await visited.rename('Author', `alice-${signal}`)
-      for (const panel of PANELS) await visited.isLive(panel)
-      const story = await visited.post()
-      await visited.press('View it as bob')
-      for (const panel of PANELS) await visited.hears(panel, 1)
+  it.each([
+    'SIGKILL',
+    'SIGTERM',
+  ] as const)('comes back by itself after %s, with nothing lost', async (signal) => {
+    const visited = await ConsolePage.openLive(browser, main.url)
+    await visited.rename('Author', `alice-${signal}`)
+    for (const panel of PANELS) await visited.isLive(panel)
+    const story = await visited.post()
+    await visited.press('View it as bob')
+    for (const panel of PANELS) await visited.hears(panel, 1)
 
-      await main.kill(signal)
-      for (const panel of PANELS)
-        await visited.panel(panel).getByRole('status').filter({ hasNotText: 'live' }).waitFor()
-      await visited.press('React with love')
-      await expect.poll(() => visited.said('alert').textContent()).toContain('cannot be reached')
-      const sql = postgres(database.url, { max: 1 })
-      await insertViews(sql, story, ['carol', 'dave'])
-      await sql.end()
+    await main.kill(signal)
+    for (const panel of PANELS)
+      await visited.panel(panel).getByRole('status').filter({ hasNotText: 'live' }).waitFor()
+    await visited.press('React with love')
+    await expect.poll(() => visited.said('alert').textContent()).toContain('cannot be reached')
+    const sql = postgres(database.url, { max: 1 })
+    await insertViews(sql, story, ['carol', 'dave'])
+    await sql.end()
 
-      const port = new URL(main.url).port
-      main = await spawnInstance({ DATABASE_URL: database.url, DRAIN_TIMEOUT_MS: '1000', PORT: port })
-      for (const panel of PANELS) await visited.hears(panel, 3)
-      await visited.press('React with love')
-      for (const panel of PANELS) {
-        await visited.hears(panel, 4)
-        expect(await visited.heard(panel)).toHaveLength(4)
-        expect(await visited.fact(panel, 'Completeness')).toBe('No gap in seq 1–4')
-      }
-      expect(await visited.said('alert').count()).toBe(0)
-      await visited.close()
-    },
-  )
+    const port = new URL(main.url).port
+    main = await spawnInstance({ DATABASE_URL: database.url, DRAIN_TIMEOUT_MS: '1000', PORT: port })
+    for (const panel of PANELS) await visited.hears(panel, 3)
+    await visited.press('React with love')
+    for (const panel of PANELS) {
+      await visited.hears(panel, 4)
+      expect(await visited.heard(panel)).toHaveLength(4)
+      expect(await visited.fact(panel, 'Completeness')).toBe('No gap in seq 1–4')
+    }
+    expect(await visited.said('alert').count()).toBe(0)
+    await visited.close()
+  })
 })

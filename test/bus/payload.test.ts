@@ -42,10 +42,16 @@ describe('payloads that arrive together', () => {
     ])
   })
 
-  it.each(['', '\n', 'a', 'a\t1', 'a\tx\t{}', 'a\t0\t{}', 'a\t-1\t{}', 'a\nb\t1'])(
-    'pass over what is no line: %j',
-    (payload) => {
-      expect(read([payload])).toEqual([])
-    },
-  )
+  it.each([
+    '',
+    '\n',
+    'a',
+    'a\t1',
+    'a\tx\t{}',
+    'a\t0\t{}',
+    'a\t-1\t{}',
+    'a\nb\t1',
+  ])('pass over what is no line: %j', (payload) => {
+    expect(read([payload])).toEqual([])
+  })
 })

@@ -50,18 +50,17 @@ describe('many connections of one user', () => {
 })
 
 describe('MAX_CONNECTIONS_PER_USER', () => {
-  it.each(STREAMING.flatMap((old) => STREAMING.map((latest) => [old, latest] as const)))(
-    '1: the latest replaces the old (%s, then %s)',
-    async (old, latest) => {
-      const { alice, bob, story } = await scene({ MAX_CONNECTIONS_PER_USER: '1' })
-      const first = await open(old, alice)
-      const second = await open(latest, alice)
-      await expectReplaced(first)
-      await bob.view(story)
-      await second.take(1)
-      expect(first.seqs).toEqual([])
-    },
-  )
+  it.each(
+    STREAMING.flatMap((old) => STREAMING.map((latest) => [old, latest] as const)),
+  )('1: the latest replaces the old (%s, then %s)', async (old, latest) => {
+    const { alice, bob, story } = await scene({ MAX_CONNECTIONS_PER_USER: '1' })
+    const first = await open(old, alice)
+    const second = await open(latest, alice)
+    await expectReplaced(first)
+    await bob.view(story)
+    await second.take(1)
+    expect(first.seqs).toEqual([])
+  })
 
   it('ends the oldest connection, whatever its transport, and no other', async () => {
     const { alice, bob, story } = await scene({ MAX_CONNECTIONS_PER_USER: '3' })
@@ -96,28 +95,27 @@ describe('MAX_CONNECTIONS_PER_USER', () => {
 })
 
 describe('MAX_CONNECTIONS', () => {
-  it.each(STREAMING)(
-    'answers one more over %s with 503 and Retry-After, until one leaves',
-    async (transport) => {
-      const { alice, bob } = await scene({ MAX_CONNECTIONS: '2' })
-      const first = await open('sse', alice)
-      await open('ws', bob)
-      const rejection = await open(transport, alice).catch((error: unknown) => error)
-      expect(rejection).toBeInstanceOf(Rejected)
-      const { status, headers, body } = rejection as Rejected
-      expect(status).toBe(503)
-      expect(headers.get('content-type')).toMatch(/^application\/problem\+json\b/)
-      expect(Number(headers.get('retry-after'))).toBeGreaterThanOrEqual(1)
-      expect(JSON.parse(body)).toMatchObject({ type: 'urn:glimpse:problem:full', status: 503 })
-      expect((await alice.call('GET', '/livez')).status).toBe(200)
+  it.each(
+    STREAMING,
+  )('answers one more over %s with 503 and Retry-After, until one leaves', async (transport) => {
+    const { alice, bob } = await scene({ MAX_CONNECTIONS: '2' })
+    const first = await open('sse', alice)
+    await open('ws', bob)
+    const rejection = await open(transport, alice).catch((error: unknown) => error)
+    expect(rejection).toBeInstanceOf(Rejected)
+    const { status, headers, body } = rejection as Rejected
+    expect(status).toBe(503)
+    expect(headers.get('content-type')).toMatch(/^application\/problem\+json\b/)
+    expect(Number(headers.get('retry-after'))).toBeGreaterThanOrEqual(1)
+    expect(JSON.parse(body)).toMatchObject({ type: 'urn:glimpse:problem:full', status: 503 })
+    expect((await alice.call('GET', '/livez')).status).toBe(200)
 
-      first.close()
-      for (;;) {
-        const next = await open(transport, alice).catch((error: unknown) => error)
-        if (!(next instanceof Rejected)) break
-      }
-    },
-  )
+    first.close()
+    for (;;) {
+      const next = await open(transport, alice).catch((error: unknown) => error)
+      if (!(next instanceof Rejected)) break
+    }
+  })
 })
 
 describe('a connection whose client vanishes while it opens', () => {

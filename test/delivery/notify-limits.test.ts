@@ -102,24 +102,23 @@ describe('a NOTIFY payload', () => {
     for (const complete of checks) await complete(30)
   })
 
-  it.each([3_300, 3_500, 3_800, 7_600, 7_999, 8_000, 20_000])(
-    'that an event of about %i bytes does not fit stays a hint, and the log delivers it in its turn',
-    async (bytes) => {
-      const author = uniqueName('author')
-      const complete = await listeners(author)
-      const story = await insertStory(sql, author)
-      for (let step = 0; step < 8; step += 1) {
-        const data = {
-          story_id: story,
-          viewer_id: '😀'.repeat(Math.floor(bytes / 4)) + 'x'.repeat(step),
-          viewed_at: '',
-        }
-        await sql`select glimpse.append(
+  it.each([
+    3_300, 3_500, 3_800, 7_600, 7_999, 8_000, 20_000,
+  ])('that an event of about %i bytes does not fit stays a hint, and the log delivers it in its turn', async (bytes) => {
+    const author = uniqueName('author')
+    const complete = await listeners(author)
+    const story = await insertStory(sql, author)
+    for (let step = 0; step < 8; step += 1) {
+      const data = {
+        story_id: story,
+        viewer_id: '😀'.repeat(Math.floor(bytes / 4)) + 'x'.repeat(step),
+        viewed_at: '',
+      }
+      await sql`select glimpse.append(
           row(${author}::text, 'story.viewed', ${sql.json({ ...data, viewer_id: 'small' })}::json, now())::glimpse.new_event,
           row(${author}::text, 'story.viewed', ${sql.json(data)}::json, now())::glimpse.new_event,
           row(${author}::text, 'story.viewed', ${sql.json(data)}::json, now())::glimpse.new_event)`
-      }
-      await complete(24)
-    },
-  )
+    }
+    await complete(24)
+  })
 })

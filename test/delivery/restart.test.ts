@@ -28,45 +28,45 @@ async function restartable(environment: Record<string, string> = {}) {
   }
 }
 
-describe.each(['undici EventSource', 'eventsource'] as const)(
-  '%s, with nothing but its own reconnect',
-  (kind) => {
-    it.each(['SIGKILL', 'SIGTERM'] as const)(
-      'resumes after the instance is ended by %s under it and started again',
-      async (signal) => {
-        const { url, sql, stop, start } = await restartable({ DRAIN_TIMEOUT_MS: '200' })
-        const token = await signToken('author')
-        const story = await insertStory(sql, 'author')
-        const source = await closing(openEventSource(kind, { url, token }))
-        await insertViews(sql, story, ['before'])
-        await source.take(1)
-        await stop(signal)
-        await insertViews(sql, story, ['while it was gone'])
-        await start()
-        await source.next('stream.open')
-        await insertViews(sql, story, ['after'])
-        await source.take(2)
-        expect(source.events.map(({ json }) => [json.seq, Object.values(json.data)[1]])).toEqual([
-          [1, 'before'],
-          [2, 'while it was gone'],
-          [3, 'after'],
-        ])
-        expect(source.messages.some(({ json }) => json.type === 'stream.reset')).toBe(false)
-      },
-    )
+describe.each([
+  'undici EventSource',
+  'eventsource',
+] as const)('%s, with nothing but its own reconnect', (kind) => {
+  it.each([
+    'SIGKILL',
+    'SIGTERM',
+  ] as const)('resumes after the instance is ended by %s under it and started again', async (signal) => {
+    const { url, sql, stop, start } = await restartable({ DRAIN_TIMEOUT_MS: '200' })
+    const token = await signToken('author')
+    const story = await insertStory(sql, 'author')
+    const source = await closing(openEventSource(kind, { url, token }))
+    await insertViews(sql, story, ['before'])
+    await source.take(1)
+    await stop(signal)
+    await insertViews(sql, story, ['while it was gone'])
+    await start()
+    await source.next('stream.open')
+    await insertViews(sql, story, ['after'])
+    await source.take(2)
+    expect(source.events.map(({ json }) => [json.seq, Object.values(json.data)[1]])).toEqual([
+      [1, 'before'],
+      [2, 'while it was gone'],
+      [3, 'after'],
+    ])
+    expect(source.messages.some(({ json }) => json.type === 'stream.reset')).toBe(false)
+  })
 
-    it('resumes from stream.open alone, where it had seen no event yet', async () => {
-      const { url, sql, stop, start } = await restartable()
-      const source = await closing(openEventSource(kind, { url, token: await signToken('author') }))
-      await source.next('stream.open')
-      await stop('SIGKILL')
-      await insertViews(sql, await insertStory(sql, 'author'), ['missed'])
-      await start()
-      const [event] = await source.take(1)
-      expect(event?.json).toMatchObject({ seq: 1, data: { viewer_id: 'missed' } })
-    })
-  },
-)
+  it('resumes from stream.open alone, where it had seen no event yet', async () => {
+    const { url, sql, stop, start } = await restartable()
+    const source = await closing(openEventSource(kind, { url, token: await signToken('author') }))
+    await source.next('stream.open')
+    await stop('SIGKILL')
+    await insertViews(sql, await insertStory(sql, 'author'), ['missed'])
+    await start()
+    const [event] = await source.take(1)
+    expect(event?.json).toMatchObject({ seq: 1, data: { viewer_id: 'missed' } })
+  })
+})
 
 describe('what was acknowledged', () => {
   it('survives kill -9 of the instance at any point', async () => {

@@ -36,15 +36,19 @@ describe('issueToken', () => {
     })
   })
 
-  it.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 31_536_001])(
-    'refuses a lifetime of %s',
-    async (seconds) => {
-      await expect(issueToken(SECRET, 'alice', seconds)).rejects.toMatchObject({
-        code: 'invalid_field',
-        details: { field: 'expires_in' },
-      })
-    },
-  )
+  it.each([
+    0,
+    -1,
+    1.5,
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    31_536_001,
+  ])('refuses a lifetime of %s', async (seconds) => {
+    await expect(issueToken(SECRET, 'alice', seconds)).rejects.toMatchObject({
+      code: 'invalid_field',
+      details: { field: 'expires_in' },
+    })
+  })
 
   it('refuses a short secret', async () => {
     await expect(issueToken('short', 'alice', 60)).rejects.toThrow(StartError)
