@@ -1,6 +1,8 @@
 import { type Contender, startBare, startGlimpse, startInsertPerRequest } from './harness/contenders.ts'
+import type { Cluster } from './harness/postgres.ts'
 import { alternate, faultLines, type Outcome, spreadOf } from './harness/rounds.ts'
 import { startAll, stopAll } from './harness/server.ts'
+import { usageOf } from './harness/usage.ts'
 import { Worker } from './harness/worker.ts'
 import { signToken } from './load/tokens.ts'
 import type { WriteJob, WriteResult } from './load/writes.ts'
@@ -20,6 +22,12 @@ interface Target extends Contender {
   readonly hotStories: readonly string[]
   nextPair: number
   nextHotPair: number
+}
+
+interface Measured extends WriteResult {
+  /** CPU per request sent, microseconds. */
+  readonly serverUs: number
+  readonly postgresUs: number
 }
 
 const AUTHORS = 200
@@ -97,8 +105,8 @@ async function measure(
   worker: Worker<WriteJob, WriteResult>,
   target: Target,
   { connections, kind }: Scenario,
-  { options }: Run,
-): Promise<WriteResult> {
+  { options, cluster }: Run,
+): Promise<Measured> {
   const job: WriteJob = {
     url: target.server.url,
     connections,
@@ -108,10 +116,24 @@ async function measure(
     viewers: VIEWERS,
     pairs: kind === 'repeat' ? 'repeat' : { from: kind === 'hot' ? target.nextHotPair : target.nextPair },
   }
+  const [serverBefore, postgresBefore] = cpuOf(target, cluster)
   const result = await worker.run<WriteResult>(job, job.warmUpMs + job.measureMs + 30_000)
+  const [serverAfter, postgresAfter] = cpuOf(target, cluster)
   if (kind === 'spread') target.nextPair = result.nextPair
   if (kind === 'hot') target.nextHotPair = result.nextPair
-  return result
+  return {
+    ...result,
+    serverUs: ((serverAfter - serverBefore) * 1000) / result.sent,
+    postgresUs: ((postgresAfter - postgresBefore) * 1000) / result.sent,
+  }
+}
+
+/** CPU so far of the contender's process and, where it uses it, of Postgres, in milliseconds; NaN where unknown. */
+function cpuOf({ server, databaseUrl }: Target, cluster: Cluster): [number, number] {
+  return [
+    usageOf(server.pid)?.cpuMs ?? Number.NaN,
+    (databaseUrl === undefined ? undefined : cluster.cpuMs()) ?? Number.NaN,
+  ]
 }
 
 const COLUMNS = [
@@ -122,13 +144,15 @@ const COLUMNS = [
   'p99 ms',
   'failed',
   'Glimpse is',
+  'server CPU µs',
+  'Postgres CPU µs',
   'generator cores',
 ]
 
-const NOTE = `\`POST /stories/{id}/view\` with a verified JWT, autocannon; ${numberText(VIEWERS)} users with a token each view ${numberText(AUTHORS * STORIES_PER_AUTHOR)} stories of ${AUTHORS} authors, and but for the repeated views each request is a new (story, viewer) pair, so each makes an event. Glimpse answers after commit, with stream numbers, log and NOTIFY. The peer verifies with jose and INSERTs once per request, and its row trigger calls \`pg_notify\`; it keeps no log. The bare endpoint routes, checks a cached token and answers without a database. "Glimpse is": its median over that contender's. A generator at ${SATURATED} cores or more (marked *) was itself the limit: the contender can do more.`
+const NOTE = `\`POST /stories/{id}/view\` with a verified JWT, autocannon; ${numberText(VIEWERS)} users with a token each view ${numberText(AUTHORS * STORIES_PER_AUTHOR)} stories of ${AUTHORS} authors, and but for the repeated views each request is a new (story, viewer) pair, so each makes an event. Glimpse answers after commit, with stream numbers, log and NOTIFY. The peer verifies with jose and INSERTs once per request, and its row trigger calls \`pg_notify\`; it keeps no log. The bare endpoint routes, checks a cached token and answers without a database. "Glimpse is": its median over that contender's. CPU is per request, of the contender's process and of all of Postgres. A generator at ${SATURATED} cores or more (marked *) was itself the limit: the contender can do more.`
 
-function rowsOf(scenario: Scenario, outcomes: Map<string, Outcome<WriteResult>>): string[][] {
-  const rate = (outcome: Outcome<WriteResult>) => spreadOf(outcome, (result) => result.perSecond)
+function rowsOf(scenario: Scenario, outcomes: Map<string, Outcome<Measured>>): string[][] {
+  const rate = (outcome: Outcome<Measured>) => spreadOf(outcome, (result) => result.perSecond)
   const [own] = outcomes.values()
   return [...outcomes].map(([name, outcome]) => {
     const cores = spreadOf(outcome, (result) => result.cores).median
@@ -148,12 +172,14 @@ function rowsOf(scenario: Scenario, outcomes: Map<string, Outcome<WriteResult>>)
       own === undefined || own === outcome
         ? ''
         : `${numberText(rate(own).median / rate(outcome).median, 2)}×`,
+      numberText(spreadOf(outcome, (result) => result.serverUs).median, 1),
+      numberText(spreadOf(outcome, (result) => result.postgresUs).median, 1),
       `${numberText(cores, 2)}${cores >= SATURATED ? '*' : ''}`,
     ]
   })
 }
 
-function faultsOf({ title }: Scenario, outcomes: Map<string, Outcome<WriteResult>>): string[] {
+function faultsOf({ title }: Scenario, outcomes: Map<string, Outcome<Measured>>): string[] {
   const unanswered = [...outcomes].flatMap(([name, { results }]) => {
     const failed = results.reduce((sum, result) => sum + result.failed, 0)
     return failed === 0 ? [] : `${title}, ${name}: ${failed} requests were not answered with 2xx`

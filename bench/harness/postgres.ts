@@ -46,6 +46,7 @@ async function connectCluster(url: string, release: () => Promise<void>): Promis
   const postmaster = parentOf(backend.pid, 'postgres')
   const rows = await sql<{ name: string; value: string }[]>`
     SELECT name, current_setting(name) AS value FROM pg_settings WHERE name IN ${sql(SETTINGS)}`
+  let stopped: Promise<void> | undefined
   return {
     settings: Object.fromEntries(rows.map(({ name, value }) => [name, value])),
     createDatabase: async (name) => {
@@ -56,9 +57,10 @@ async function connectCluster(url: string, release: () => Promise<void>): Promis
       return own.href
     },
     cpuMs: () => (postmaster === undefined ? undefined : familyCpuMs(postmaster)),
-    stop: async () => {
-      await sql.end()
-      await release()
+    // Ctrl-C and the failing part it causes both stop it: the second waits for the first.
+    stop: () => {
+      stopped ??= sql.end().then(release)
+      return stopped
     },
   }
 }

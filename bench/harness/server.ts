@@ -6,6 +6,8 @@ import { createInterface } from 'node:readline'
 export interface Server {
   readonly url: string
   readonly pid: number
+  /** What it last logged as a warning or worse, or wrote to standard error; for the report of a fault. */
+  complaints(): string
   stop(): Promise<void>
 }
 
@@ -60,7 +62,12 @@ export async function startServer(program: Program): Promise<Server> {
       resolve(found)
     })
   })
-  return { url, pid: child.pid as number, stop: () => stop(child) }
+  return {
+    url,
+    pid: child.pid as number,
+    complaints: () => lastLines.filter((line) => !line.includes('"level":"info"')).join('; '),
+    stop: () => stop(child),
+  }
 }
 
 function listeningUrl(line: string): string | undefined {

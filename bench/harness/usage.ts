@@ -26,14 +26,18 @@ export function usageOf(pid: number): Usage | undefined {
 
 /** CPU of a process, its living children, and those it has already reaped: a postmaster and its backends. */
 export function familyCpuMs(pid: number): number | undefined {
-  const head = readStat(pid)
-  if (head === undefined) return undefined
-  let ticks = head.ownTicks + head.childTicks
-  for (const name of readdirSync('/proc')) {
-    const stat = /^\d+$/.test(name) ? readStat(Number(name)) : undefined
-    if (stat?.parent === pid) ticks += stat.ownTicks + stat.childTicks
+  for (let before = readStat(pid); before !== undefined; ) {
+    let ticks = before.ownTicks + before.childTicks
+    for (const name of readdirSync('/proc')) {
+      const stat = /^\d+$/.test(name) ? readStat(Number(name)) : undefined
+      if (stat?.parent === pid) ticks += stat.ownTicks + stat.childTicks
+    }
+    const after = readStat(pid)
+    // A child reaped while the others were read would be in neither sum, and a busy backend is missed by seconds.
+    if (after === undefined || after.childTicks === before.childTicks) return ticks * TICK_MS
+    before = after
   }
-  return ticks * TICK_MS
+  return undefined
 }
 
 /** The parent of a process that runs the given program, else undefined: a pid from elsewhere must not be taken for ours. */

@@ -2,6 +2,9 @@ import { connect, type Socket } from 'node:net'
 
 export type Transport = 'sse' | 'ws'
 
+/** An empty pong, masked with zeros (RFC 6455 §5.5.3: it may come without a ping). */
+export const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0])
+
 const OPENED = Buffer.from('stream.open')
 const OPEN_TIMEOUT_MS = 20_000
 

@@ -1,6 +1,7 @@
+import type { Socket } from 'node:net'
 import { answerJobs, coresSince, cpuMark } from './jobs.ts'
 import { Sequence } from './sequence.ts'
-import { openStream, type Transport } from './stream-socket.ts'
+import { openStream, PONG, type Transport } from './stream-socket.ts'
 import { signToken } from './tokens.ts'
 
 export type SubscriberJob =
@@ -26,7 +27,7 @@ export interface Received {
   readonly events: number
   /** Events out of order, lost or doubled, by their seq. */
   readonly outOfOrder: number
-  /** Connections that ended by themselves. */
+  /** Connections that ended since they were opened. */
   readonly lost: number
   /** When the last one came: epoch milliseconds with a fraction. */
   readonly lastAt: number
@@ -34,6 +35,9 @@ export interface Received {
 }
 
 const sequences: Sequence[] = []
+const webSockets: Socket[] = []
+const PONG_INTERVAL_MS = 10_000
+
 let received = 0
 let lost = 0
 let lastAt = 0
@@ -73,6 +77,7 @@ async function open(job: Extract<SubscriberJob, { do: 'open' }>): Promise<Opened
       socket.once('close', () => {
         lost += 1
       })
+      if (job.transport === 'ws') webSockets.push(socket)
       sequences.push(sequence)
     }
   }
@@ -82,7 +87,6 @@ async function open(job: Extract<SubscriberJob, { do: 'open' }>): Promise<Opened
 
 function reset(): void {
   received = 0
-  lost = 0
   faultsBefore = outOfOrder()
   mark = cpuMark()
 }
@@ -90,5 +94,10 @@ function reset(): void {
 function outOfOrder(): number {
   return sequences.reduce((sum, sequence) => sum + sequence.faults, 0)
 }
+
+// Servers drop a peer that is silent for too long. Frames are not parsed here, so pongs go unasked, as they may.
+setInterval(() => {
+  for (const socket of webSockets) socket.write(PONG)
+}, PONG_INTERVAL_MS)
 
 answerJobs(run)

@@ -21,6 +21,8 @@ export interface WriteResult {
   readonly p99: number
   /** Answers other than 2xx, and requests that failed or timed out, the warm-up's too. */
   readonly failed: number
+  /** Requests sent, the warm-up's too. */
+  readonly sent: number
   /** The first pair that no request of this round used. */
   readonly nextPair: number
   /** Cores the generator kept busy. */
@@ -40,7 +42,9 @@ async function run(job: WriteJob): Promise<WriteResult> {
   while (tokens.length < job.viewers) tokens.push(signToken(`viewer_${tokens.length}`))
   const host = new URL(job.url).host
   let pair = job.pairs === 'repeat' ? 0 : job.pairs.from
+  let sent = 0
   const nextRequest = () => {
+    sent += 1
     const bytes = request(job, host, pair)
     pair += 1
     return bytes
@@ -55,9 +59,13 @@ async function run(job: WriteJob): Promise<WriteResult> {
       timeout: 20,
       sampleInt: 100,
       setupClient: (client) => {
-        const repeated = nextRequest()
+        const repeated = job.pairs === 'repeat' ? nextRequest() : undefined
         const raw = client as RawClient
-        raw.getRequestBuffer = job.pairs === 'repeat' ? () => repeated : nextRequest
+        raw.getRequestBuffer = () => {
+          if (repeated === undefined) return nextRequest()
+          sent += 1
+          return repeated
+        }
       },
     }
     instance = autocannon(options, (error) => (error ? reject(error) : resolve()))
@@ -67,7 +75,7 @@ async function run(job: WriteJob): Promise<WriteResult> {
   let measuring = false
   instance.on('response', (_client, status, _bytes, ms) => {
     if (status < 200 || status > 299) failed += 1
-    if (measuring) latencies.push(ms)
+    else if (measuring) latencies.push(ms)
   })
   instance.on('reqError', () => {
     failed += 1
@@ -87,6 +95,7 @@ async function run(job: WriteJob): Promise<WriteResult> {
     p50,
     p99: percentile(latencies, 0.99),
     failed,
+    sent,
     nextPair: pair,
     cores,
   }
