@@ -41,17 +41,20 @@ describe('POST /dev/tokens', () => {
     await open('sse', { url: instance.url, token: json.token })
   })
 
-  it.each([{}, { user: '' }, { user: 5 }, { user: 'a'.repeat(129) }, { user: 'a\nb' }])(
-    'rejects %j and names the field',
-    async (body) => {
-      const { status, json } = await call<Problem>(instance.url, '/dev/tokens', {
-        method: 'POST',
-        json: body,
-      })
-      expect(status).toBe(400)
-      expect(`${json.detail} ${json.field}`).toContain('user')
-    },
-  )
+  it.each([
+    {},
+    { user: '' },
+    { user: 5 },
+    { user: 'a'.repeat(129) },
+    { user: 'a\nb' },
+  ])('rejects %j and names the field', async (body) => {
+    const { status, json } = await call<Problem>(instance.url, '/dev/tokens', {
+      method: 'POST',
+      json: body,
+    })
+    expect(status).toBe(400)
+    expect(`${json.detail} ${json.field}`).toContain('user')
+  })
 
   it('does not exist in production', async () => {
     const production = await startInstance({ NODE_ENV: 'production' })

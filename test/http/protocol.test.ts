@@ -33,15 +33,20 @@ function expectProblem(
 }
 
 describe('routes', () => {
-  it.each(['/nowhere', '/stories/', '/stories/a/b/c', '/events/', '/%', '/..%2f', '//'])(
-    '%s is 404',
-    async (path) => {
-      // Sent raw: a URL object would tidy the path first.
-      const response = await rawGet(path)
-      expect(response).toMatch(/^HTTP\/1\.1 4(04|00) /)
-      expect(response).toContain('application/problem+json')
-    },
-  )
+  it.each([
+    '/nowhere',
+    '/stories/',
+    '/stories/a/b/c',
+    '/events/',
+    '/%',
+    '/..%2f',
+    '//',
+  ])('%s is 404', async (path) => {
+    // Sent raw: a URL object would tidy the path first.
+    const response = await rawGet(path)
+    expect(response).toMatch(/^HTTP\/1\.1 4(04|00) /)
+    expect(response).toContain('application/problem+json')
+  })
 
   it.each([
     ['PUT', '/stories', ['POST']],
@@ -78,12 +83,16 @@ describe('routes', () => {
 })
 
 describe('bodies', () => {
-  it.each(['{', '{"text":', 'text', '{"text":"a"}}', '\u0000', '{"text":"\ud800'])(
-    '%j is malformed JSON: 400',
-    async (body) => {
-      expectProblem(await post(body, { 'content-type': 'application/json' }), 400, 'malformed_json')
-    },
-  )
+  it.each([
+    '{',
+    '{"text":',
+    'text',
+    '{"text":"a"}}',
+    '\u0000',
+    '{"text":"\ud800',
+  ])('%j is malformed JSON: 400', async (body) => {
+    expectProblem(await post(body, { 'content-type': 'application/json' }), 400, 'malformed_json')
+  })
 
   it('bytes that are no UTF-8 are malformed: 400', async () => {
     const body = new Uint8Array([...new TextEncoder().encode('{"text":"'), 0xff, 0xfe, 0x22, 0x7d])
@@ -102,12 +111,14 @@ describe('bodies', () => {
     expect(({} as { text?: string }).text).toBeUndefined()
   })
 
-  it.each(['text/plain', 'application/x-www-form-urlencoded', 'application/jsonp', 'application/xml'])(
-    '%s is 415',
-    async (type) => {
-      expectProblem(await post('{"text":"a"}', { 'content-type': type }), 415, 'not_json')
-    },
-  )
+  it.each([
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'application/jsonp',
+    'application/xml',
+  ])('%s is 415', async (type) => {
+    expectProblem(await post('{"text":"a"}', { 'content-type': type }), 415, 'not_json')
+  })
 
   it.each(['application/json; charset=utf-8', 'Application/JSON'])('%s is JSON', async (type) => {
     expect((await post('{"text":"a"}', { 'content-type': type })).status).toBe(201)
