@@ -108,11 +108,14 @@ const NOTE = `From just before the send to the event's arrival in the same proce
 
 function rowsOf(rate: number, outcomes: Map<string, Outcome<RoundTrips>>): string[][] {
   const base = outcomes.get(BASE) as Outcome<RoundTrips>
+  const baseKeepsUp = spreadOf(base, (trips) => trips.perSecond).median > rate * 0.95
   return [...outcomes].map(([name, outcome]) => {
     const against = (pick: (trips: RoundTrips) => number) =>
       outcome === base
         ? ''
-        : `${numberText(spreadOf(outcome, pick).median / spreadOf(base, pick).median, 2)}×`
+        : !baseKeepsUp
+          ? 'bare fell behind'
+          : `${numberText(spreadOf(outcome, pick).median / spreadOf(base, pick).median, 2)}×`
     return [
       `${numberText(rate)}/s`,
       name,

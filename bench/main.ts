@@ -62,4 +62,9 @@ function options(): Options {
   }
 }
 
-process.exitCode = (await main(options())) ? 0 : 1
+try {
+  process.exitCode = (await main(options())) ? 0 : 1
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+}
