@@ -1,8 +1,15 @@
 import { z } from 'zod'
 import { GlimpseError } from '../errors.ts'
+import { isUserId } from '../event.ts'
+import { TOKEN_MAX_SECONDS } from './auth/issue-token.ts'
+
+// These schemas are also what /openapi.json shows. What JSON Schema cannot derive from a refinement stands in its
+// `meta`, which checks nothing here.
 
 /** Postgres keeps no NUL in text, and UTF-8 no lone surrogate: either would fail a whole batch. */
-const storableText = (text: string) => !/[\0\p{Surrogate}]/u.test(text)
+const STORABLE_TEXT = /^[^\0\ud800-\udfff]*$/u
+
+const MAX_TEXT_CHARACTERS = 2000
 
 // One RGI emoji sequence (UTS #51 ED-27).
 const EMOJI = /^\p{RGI_Emoji}$/v
@@ -10,25 +17,41 @@ const EMOJI = /^\p{RGI_Emoji}$/v
 export const NewStoryBody = z.strictObject({
   text: z
     .string('must be a text')
-    .refine((text) => [...text].length <= 2000, 'must be at most 2,000 characters long')
-    .refine(storableText, 'must not contain NUL or unpaired surrogates')
+    .refine((text) => [...text].length <= MAX_TEXT_CHARACTERS, 'must be at most 2,000 characters long')
+    .regex(STORABLE_TEXT, 'must not contain NUL or unpaired surrogates')
+    .meta({ maxLength: MAX_TEXT_CHARACTERS })
     .nullish(),
   expires_in: z
     .int('must be a whole number of seconds from 1 to 604800')
     .min(1, 'must be a whole number of seconds from 1 to 604800')
     .max(604_800, 'must be a whole number of seconds from 1 to 604800')
-    .optional(),
+    .optional()
+    .meta({ description: 'Seconds until it expires; a day unless given.' }),
 })
 
 export const ReactionBody = z.strictObject({
   emoji: z
     .string('must be one emoji')
-    .refine((text) => text.length <= 64 && EMOJI.test(text), 'must be one emoji'),
+    .refine((text) => text.length <= 64 && EMOJI.test(text), 'must be one emoji')
+    .meta({
+      description: 'One RGI emoji sequence (UTS #51 ED-27).',
+      minLength: 1,
+      maxLength: 64,
+      examples: ['❤️'],
+    }),
 })
 
 export const NewTokenBody = z.strictObject({
-  user: z.string('must be a text'),
-  expires_in: z.int('must be a whole number of seconds').optional(),
+  user: z
+    .string('must be a text')
+    .refine(isUserId, 'must be 1 to 128 characters, none of them a control character')
+    .meta({ minLength: 1, maxLength: 128, pattern: '^[^\\p{Cc}\\p{Cs}]*$', examples: ['alice'] }),
+  expires_in: z
+    .int('must be a whole number of seconds')
+    .min(1, 'must be at least 1 second')
+    .max(TOKEN_MAX_SECONDS, `must be at most ${TOKEN_MAX_SECONDS} seconds`)
+    .optional()
+    .meta({ description: 'Seconds until it expires; an hour unless given.' }),
 })
 
 /** Parses a body by its schema; the first fault becomes `invalid_field`, with the field's name. */

@@ -1,7 +1,8 @@
 import { type ErrorCode, GlimpseError } from '../errors.ts'
 import type { Answer } from './answer.ts'
 
-const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; readonly title: string }>> = {
+/** Status and title of each code; the code is the last part of the problem's `type`. */
+export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; readonly title: string }>> = {
   malformed_json: { status: 400, title: 'Malformed JSON' },
   malformed_request: { status: 400, title: 'Malformed request' },
   invalid_field: { status: 400, title: 'Invalid field' },

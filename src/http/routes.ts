@@ -3,6 +3,7 @@ import type { Config } from '../config.ts'
 import { GlimpseError } from '../errors.ts'
 import { getConsole } from './console.ts'
 import type { Handler } from './context.ts'
+import { getAsyncApi, getOpenApi } from './documents/handlers.ts'
 import { getLive, getMetrics, getReady } from './health.ts'
 import { deleteReaction, postReaction, postStory, postView, readStory, removeStory } from './stories.ts'
 import { getEvents, getWebSocket } from './streams.ts'
@@ -23,12 +24,19 @@ const ROUTES: readonly (readonly [Method, string, Handler])[] = [
   ['GET', '/healthz', getLive],
   ['GET', '/readyz', getReady],
   ['GET', '/metrics', getMetrics],
+  ['GET', '/openapi.json', getOpenApi],
+  ['GET', '/asyncapi.json', getAsyncApi],
   ['GET', '/', getConsole],
   ['GET', '/console/:file', getConsole],
 ]
 
 /** Routes that exist outside production only. */
 const DEVELOPMENT_ROUTES: typeof ROUTES = [['POST', '/dev/tokens', postToken]]
+
+/** The routes there are, as method, pattern and handler. */
+export function routeTable({ production }: { readonly production: boolean }): typeof ROUTES {
+  return production ? ROUTES : [...ROUTES, ...DEVELOPMENT_ROUTES]
+}
 
 export interface Match {
   /** The route's pattern, as metrics and logs name it. */
@@ -42,7 +50,7 @@ export class Routes {
   readonly #methods = new Set<HTTPMethod>()
 
   constructor(config: Config) {
-    for (const [method, path, handler] of config.production ? ROUTES : [...ROUTES, ...DEVELOPMENT_ROUTES]) {
+    for (const [method, path, handler] of routeTable(config)) {
       this.#router.on(method, path, () => {}, { route: path, handler })
       this.#methods.add(method)
     }

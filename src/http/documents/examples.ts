@@ -1,0 +1,34 @@
+import type { ControlMessage, GlimpseEvent } from '../../event.ts'
+import { CLOSES } from '../../hub/connection.ts'
+
+const STORY = '550e8400-e29b-41d4-a716-446655440000'
+const VIEWED_AT = '2025-10-01T15:13:26.000Z'
+const REACTED_AT = '2025-10-01T15:13:27.000Z'
+
+type Example = GlimpseEvent | ControlMessage | { readonly type: 'auth'; readonly token: string }
+type Name = 'StoryViewed' | 'StoryReacted' | 'StreamOpen' | 'StreamReset' | 'StreamClose' | 'Auth'
+
+/** One of each message, by the name of its schema. */
+export const EXAMPLES: Readonly<Record<Name, Example>> = {
+  StoryViewed: {
+    id: '7f3a9c.42',
+    seq: 42,
+    type: 'story.viewed',
+    data: { story_id: STORY, viewer_id: 'bob', viewed_at: VIEWED_AT },
+    timestamp: VIEWED_AT,
+  },
+  StoryReacted: {
+    id: '7f3a9c.43',
+    seq: 43,
+    type: 'story.reacted',
+    data: { story_id: STORY, user_id: 'bob', emoji: '❤️', reacted_at: REACTED_AT },
+    timestamp: REACTED_AT,
+  },
+  StreamOpen: { type: 'stream.open', data: { cursor: '7f3a9c.41', oldest: 1, resumed: true } },
+  StreamReset: { type: 'stream.reset', data: { reason: 'trimmed', cursor: '7f3a9c.29', oldest: 30 } },
+  StreamClose: {
+    type: 'stream.close',
+    data: { reason: 'draining', reconnect: true, retry_ms: CLOSES.draining.retryMs },
+  },
+  Auth: { type: 'auth', token: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl' },
+}

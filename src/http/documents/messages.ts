@@ -1,0 +1,97 @@
+import { z } from 'zod'
+import type { CloseReason, ControlMessage, GlimpseEvent, ResetReason } from '../../event.ts'
+
+/** What every transport sends, as schemas; each is held to its type in event.ts by the compiler. */
+
+type Message<Type extends (GlimpseEvent | ControlMessage)['type']> = Extract<
+  GlimpseEvent | ControlMessage,
+  { type: Type }
+>
+
+export const RESET_REASONS: Readonly<Record<ResetReason, string>> = {
+  trimmed: 'The cursor is older than the kept history.',
+  ahead: 'The cursor is beyond the end of the stream: it is from another history.',
+  epoch: 'The cursor is from another history of the database.',
+  invalid: 'What was given is not a cursor.',
+}
+
+export const CLOSE_REASONS: Readonly<Record<CloseReason, string>> = {
+  token_expired: 'The token has ended; connect again with a new one.',
+  replaced: 'The user opened more connections than allowed, and this was the oldest; do not reconnect.',
+  draining: 'This instance stops; connect again and resume.',
+  stalled: 'The client read nothing for too long; connect again and resume.',
+  overloaded: 'The instance cannot serve this connection now; come back later.',
+}
+
+const keysOf = <Key extends string>(table: Readonly<Record<Key, string>>) => Object.keys(table) as Key[]
+const sentences = (table: Readonly<Record<string, string>>) =>
+  Object.entries(table)
+    .map(([key, meaning]) => `\`${key}\`: ${meaning}`)
+    .join(' ')
+
+export const UserId = z.string().meta({ minLength: 1, maxLength: 128, examples: ['bob'] })
+export const StoryId = z.string().meta({ format: 'uuid', examples: ['550e8400-e29b-41d4-a716-446655440000'] })
+export const Time = z
+  .string()
+  .meta({ format: 'date-time', description: 'RFC 3339, UTC.', examples: ['2025-10-01T15:13:26.000Z'] })
+export const Emoji = z.string().meta({ description: 'One RGI emoji sequence.', examples: ['❤️'] })
+
+export const Cursor = z
+  .string()
+  .meta({ description: 'A place in a stream. Opaque: keep it, send it back.', examples: ['7f3a9c.42'] })
+export const Oldest = z.int().min(1).meta({
+  description: 'The `seq` of the oldest event kept; one more than the newest where none is.',
+})
+const Seq = z.int().min(1).meta({
+  description: 'The event’s number in its user’s stream: 1, 2, 3 … with none missing.',
+})
+export const ResetCause = z.enum(keysOf(RESET_REASONS)).meta({ description: sentences(RESET_REASONS) })
+
+export const StoryViewed: z.ZodType<Message<'story.viewed'>> = z
+  .object({
+    id: Cursor,
+    seq: Seq,
+    type: z.literal('story.viewed'),
+    data: z.object({ story_id: StoryId, viewer_id: UserId, viewed_at: Time }),
+    timestamp: Time,
+  })
+  .meta({ description: 'A user looked at the story for the first time.' })
+
+export const StoryReacted: z.ZodType<Message<'story.reacted'>> = z
+  .object({
+    id: Cursor,
+    seq: Seq,
+    type: z.literal('story.reacted'),
+    data: z.object({ story_id: StoryId, user_id: UserId, emoji: Emoji, reacted_at: Time }),
+    timestamp: Time,
+  })
+  .meta({ description: 'A user reacted to the story, or changed the reaction.' })
+
+export const StreamOpen: z.ZodType<Message<'stream.open'>> = z
+  .object({
+    type: z.literal('stream.open'),
+    data: z.object({ cursor: Cursor, oldest: Oldest, resumed: z.boolean() }),
+  })
+  .meta({ description: 'First on every connection: where the stream continues from.' })
+
+export const StreamReset: z.ZodType<Message<'stream.reset'>> = z
+  .object({
+    type: z.literal('stream.reset'),
+    data: z.object({ reason: ResetCause, cursor: Cursor, oldest: Oldest }),
+  })
+  .meta({ description: 'Events before this cursor may be lost to the client: it should reload its state.' })
+
+export const StreamClose: z.ZodType<Message<'stream.close'>> = z
+  .object({
+    type: z.literal('stream.close'),
+    data: z.object({
+      reason: z.enum(keysOf(CLOSE_REASONS)).meta({ description: sentences(CLOSE_REASONS) }),
+      reconnect: z.boolean().meta({ description: 'Whether connecting again makes sense.' }),
+      retry_ms: z.int().min(0).meta({ description: 'How long to wait before that, in milliseconds.' }),
+    }),
+  })
+  .meta({ description: 'Last on a connection that the server ends.' })
+
+export const Auth = z
+  .object({ type: z.literal('auth'), token: z.string().meta({ description: 'A JWT of the same user.' }) })
+  .meta({ description: 'From the client, over WebSocket: a fresh token extends the connection.' })

@@ -1,0 +1,112 @@
+import { NewStoryBody, NewTokenBody, ReactionBody } from '../fields.ts'
+import * as answers from './answers.ts'
+import { componentSchemas, type JsonObject } from './components.ts'
+import { CARRIERS, INFO } from './info.ts'
+import { StoryReacted, StoryViewed } from './messages.ts'
+import { DEVELOPMENT_OPERATIONS, OPERATIONS } from './operations.ts'
+
+const text = (description: string) => ({ description, required: true, schema: { type: 'string' } })
+
+const COMPONENTS = {
+  securitySchemes: {
+    bearer: CARRIERS.bearer,
+    query: { type: 'apiKey', ...CARRIERS.query },
+    cookie: { type: 'apiKey', ...CARRIERS.cookie },
+  },
+  parameters: {
+    id: {
+      name: 'id',
+      in: 'path',
+      required: true,
+      description: 'The story.',
+      schema: { type: 'string', format: 'uuid' },
+    },
+    file: { name: 'file', in: 'path', required: true, schema: { type: 'string' } },
+    'Last-Event-ID': {
+      name: 'Last-Event-ID',
+      in: 'header',
+      description: 'Resume after this cursor; goes before `last_event_id`.',
+      schema: { type: 'string' },
+      example: '7f3a9c.42',
+    },
+    last_event_id: {
+      name: 'last_event_id',
+      in: 'query',
+      description: 'Resume after this cursor; `0`: from the oldest event kept. Not given: from now on.',
+      schema: { type: 'string' },
+      example: '7f3a9c.42',
+    },
+    after: {
+      name: 'after',
+      in: 'query',
+      description: 'The page after this cursor; `0`: from the oldest event kept. Not given: from now on.',
+      schema: { type: 'string' },
+      example: '7f3a9c.42',
+    },
+    limit: {
+      name: 'limit',
+      in: 'query',
+      description: 'The most events a page may hold.',
+      schema: { type: 'integer', minimum: 1, maximum: 1000, default: 100 },
+    },
+  },
+  headers: {
+    Location: text('The path of what was created.'),
+    Allow: text('The methods that the path has.'),
+    'WWW-Authenticate': text('The scheme that would do: Bearer.'),
+    'Retry-After': {
+      description: 'Seconds after which trying again makes sense.',
+      required: true,
+      schema: { type: 'integer', minimum: 0 },
+    },
+    Upgrade: text('websocket'),
+    'Sec-WebSocket-Version': text('13'),
+  },
+}
+
+/** The HTTP interface as OpenAPI 3.1, with the routes there are outside production or without them. */
+export function openApiDocument({ production }: { readonly production: boolean }): JsonObject {
+  const operations = production ? OPERATIONS : { ...OPERATIONS, ...DEVELOPMENT_OPERATIONS }
+  const { Token, ...always } = answers
+  return {
+    openapi: '3.1.0',
+    info: {
+      ...INFO,
+      description:
+        `${INFO.description} Every path also answers OPTIONS with the methods it has, and HEAD as GET, the streams excepted. ` +
+        'Refusals are application/problem+json with a stable `type`.',
+    },
+    servers: [{ url: '/' }],
+    paths: pathsOf(operations),
+    components: {
+      ...COMPONENTS,
+      schemas: componentSchemas(
+        {
+          NewStoryBody,
+          ReactionBody,
+          ...always,
+          ...(production ? {} : { NewTokenBody, Token }),
+          StoryViewed,
+          StoryReacted,
+        },
+        'draft-2020-12',
+      ),
+    },
+  }
+}
+
+/** `METHOD /path` → paths, each with its operations and the parameters that its pattern names. */
+function pathsOf(operations: Readonly<Record<string, JsonObject>>): JsonObject {
+  const paths: Record<string, JsonObject> = {}
+  for (const [route, operation] of Object.entries(operations)) {
+    const [method = '', path = ''] = route.split(' ')
+    const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
+    const parameters = names.map((name) => ({ $ref: `#/components/parameters/${name}` }))
+    paths[path] = {
+      ...(parameters.length === 0 ? {} : { parameters }),
+      ...paths[path],
+      [method.toLowerCase()]: operation,
+    }
+  }
+  return paths
+}

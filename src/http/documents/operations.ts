@@ -1,0 +1,180 @@
+import type { ErrorCode } from '../../errors.ts'
+import { type JsonObject, schemaRef } from './components.ts'
+import { problemResponses } from './problems.ts'
+
+/** What authenticating can refuse; `unavailable` while no keys to verify with could be fetched. */
+const CALLER: readonly ErrorCode[] = ['unauthorized', 'origin_not_allowed', 'unavailable']
+const BODY: readonly ErrorCode[] = ['malformed_json', 'invalid_field', 'body_too_large', 'not_json']
+/** A path with a parameter: one too long for any route is no route. */
+const ONE_STORY: readonly ErrorCode[] = ['not_found', 'unknown_story']
+const DATABASE: readonly ErrorCode[] = ['busy', 'unavailable']
+const STREAM: readonly ErrorCode[] = [...CALLER, 'draining', 'full']
+
+const CALLER_SECURITY = [{ bearer: [] }, { cookie: [] }]
+/** Browsers open streams without headers: only there the query carries a token. */
+const STREAM_SECURITY = [{ bearer: [] }, { query: [] }, { cookie: [] }]
+
+const parameter = (name: string) => ({ $ref: `#/components/parameters/${name}` })
+const header = (name: string) => ({ $ref: `#/components/headers/${name}` })
+const json = (schema: string) => ({ 'application/json': { schema: schemaRef(schema) } })
+const ok = (description: string, content: JsonObject) => ({ 200: { description, content } })
+const body = (schema: string, required: boolean) => ({
+  requestBody: { required, content: json(schema) },
+})
+const plain = (operationId: string, summary: string, responses: JsonObject) => ({
+  operationId,
+  summary,
+  security: [],
+  responses: { ...responses, ...problemResponses([]) },
+})
+const ofStory = (
+  operationId: string,
+  summary: string,
+  responses: JsonObject,
+  codes: readonly ErrorCode[],
+) => ({
+  operationId,
+  summary,
+  security: CALLER_SECURITY,
+  responses: { ...responses, ...problemResponses([...CALLER, ...DATABASE, ...codes]) },
+})
+
+const EXAMPLE_STREAM = [
+  'retry: 2000',
+  '',
+  'id: 7f3a9c.41',
+  'event: stream.open',
+  'data: {"type":"stream.open","data":{"cursor":"7f3a9c.41","oldest":1,"resumed":false}}',
+  '',
+  '',
+].join('\n')
+
+const TEXT = { schema: { type: 'string' } }
+const NO_CONTENT = { 204: { description: 'Done, or nothing was there to do.' } }
+
+/** Each route as an OpenAPI operation, by `METHOD /path` as the route table writes it, `:id` becoming `{id}`. */
+export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
+  'POST /stories': {
+    ...ofStory(
+      'createStory',
+      'Publish a story; its author is the caller.',
+      {
+        201: {
+          description: 'The story.',
+          headers: { Location: header('Location') },
+          content: json('Story'),
+        },
+      },
+      BODY,
+    ),
+    ...body('NewStoryBody', false),
+  },
+  'GET /stories/{id}': ofStory('readStory', 'A story with its tallies.', ok('The story.', json('Story')), [
+    ...ONE_STORY,
+    'expired_story',
+  ]),
+  'DELETE /stories/{id}': ofStory('deleteStory', 'Remove a story; only its author may.', NO_CONTENT, [
+    ...ONE_STORY,
+    'forbidden',
+  ]),
+  'POST /stories/{id}/view': ofStory(
+    'viewStory',
+    'Record that the caller looked at the story; answered after the commit. The first view makes an event.',
+    ok('The view, or the one that was there already.', json('RecordedView')),
+    [...ONE_STORY, 'expired_story', 'overloaded'],
+  ),
+  'POST /stories/{id}/reactions': {
+    ...ofStory(
+      'reactToStory',
+      'React with one emoji, which replaces the caller’s former one. A change makes an event.',
+      ok('The reaction, or the same one that was there already.', json('RecordedReaction')),
+      [...BODY, ...ONE_STORY, 'expired_story', 'overloaded'],
+    ),
+    ...body('ReactionBody', true),
+  },
+  'DELETE /stories/{id}/reactions': ofStory(
+    'takeReactionBack',
+    'Take the caller’s reaction back. It makes no event.',
+    NO_CONTENT,
+    [...ONE_STORY, 'expired_story'],
+  ),
+  'GET /events': {
+    operationId: 'getEvents',
+    summary: 'The caller’s events: a stream, or one page of it where Accept asks for application/json.',
+    description:
+      'The stream’s messages are described in /asyncapi.json. `after` and `limit` are for pages, ' +
+      '`Last-Event-ID` and `last_event_id` for the stream.',
+    security: STREAM_SECURITY,
+    parameters: ['Last-Event-ID', 'last_event_id', 'after', 'limit'].map(parameter),
+    responses: {
+      200: {
+        description: 'Server-Sent Events until one side ends them, or a page.',
+        content: {
+          'text/event-stream': { ...TEXT, example: EXAMPLE_STREAM },
+          ...json('PollPage'),
+        },
+      },
+      ...problemResponses([...STREAM, 'invalid_field']),
+    },
+  },
+  'GET /ws': {
+    operationId: 'openWebSocket',
+    summary: 'The caller’s events over WebSocket (RFC 6455).',
+    description: 'Messages and close codes are described in /asyncapi.json.',
+    security: STREAM_SECURITY,
+    parameters: [parameter('last_event_id')],
+    responses: {
+      101: { description: 'The WebSocket is open; refusals come before it, as plain HTTP.' },
+      ...problemResponses([...STREAM, 'upgrade_required']),
+    },
+  },
+  'GET /livez': plain('getLive', 'Whether the process answers.', ok('It does.', json('Live'))),
+  'GET /healthz': plain('getHealth', 'The same as /livez.', ok('It does.', json('Live'))),
+  'GET /readyz': plain('getReady', 'Whether an event sent now would arrive.', {
+    ...ok('It would.', json('Ready')),
+    503: {
+      description: 'It would not; the reasons.',
+      headers: { 'Retry-After': header('Retry-After') },
+      content: json('NotReady'),
+    },
+  }),
+  'GET /metrics': plain('getMetrics', 'Metrics for Prometheus.', ok('Text format.', { 'text/plain': TEXT })),
+  'GET /openapi.json': plain(
+    'getOpenApi',
+    'This document.',
+    ok('OpenAPI 3.1.', { 'application/json': { schema: { type: 'object' } } }),
+  ),
+  'GET /asyncapi.json': plain(
+    'getAsyncApi',
+    'The streams, described.',
+    ok('AsyncAPI 3.0.', { 'application/json': { schema: { type: 'object' } } }),
+  ),
+  'GET /': plain('getConsole', 'A page to try the service on.', ok('The page.', { 'text/html': TEXT })),
+  'GET /console/{file}': {
+    ...plain('getConsoleFile', 'A file of that page.', {}),
+    responses: {
+      ...ok('The file.', {
+        'text/html': TEXT,
+        'text/css': TEXT,
+        'text/javascript': TEXT,
+        'image/svg+xml': TEXT,
+      }),
+      ...problemResponses(['not_found']),
+    },
+  },
+}
+
+/** Routes that exist outside production only. */
+export const DEVELOPMENT_OPERATIONS: typeof OPERATIONS = {
+  'POST /dev/tokens': {
+    operationId: 'createToken',
+    summary: 'A token for any user, to try the service with. Not there in production.',
+    security: [],
+    ...body('NewTokenBody', true),
+    responses: {
+      ...ok('The token.', json('Token')),
+      // Where tokens come from the issuer behind JWKS_URL, this service can sign none.
+      ...problemResponses([...BODY, 'not_found']),
+    },
+  },
+}

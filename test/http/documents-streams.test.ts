@@ -1,0 +1,66 @@
+import { randomBytes } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Caller, call, newCallers } from '../support/api.ts'
+import { closing, open, STREAMING } from '../support/clients/index.ts'
+import { openWebSocket } from '../support/clients/websocket.ts'
+import { type AsyncApi, expectValid, schemaAt } from '../support/documents.ts'
+import { type Instance, startInstance } from '../support/instance.ts'
+
+let instance: Instance
+let asyncApi: AsyncApi
+beforeAll(async () => {
+  instance = await startInstance({ MAX_CONNECTIONS_PER_USER: '1' })
+  asyncApi = (await call<AsyncApi>(instance.url, '/asyncapi.json')).json
+})
+afterAll(() => instance.close())
+
+async function cast() {
+  const [alice, bob] = (await newCallers(instance.url, 'alice', 'bob')) as [Caller, Caller]
+  return { alice, bob, story: await alice.post() }
+}
+
+describe.each(STREAMING)('what the service sends is what /asyncapi.json says, over %s', (transport) => {
+  it('for each message', async () => {
+    const { alice, bob, story } = await cast()
+    const stream = await open(transport, { ...alice, lastEventId: 'nonsense' })
+    await bob.view(story)
+    await bob.react(story, '👍')
+    await stream.next('story.reacted')
+    await open(transport, alice) // the one connection that a user may have here
+    const { code } = await stream.closed
+
+    const channel = asyncApi.channels[transport === 'ws' ? 'ws' : 'events']
+    const documented = Object.keys(channel?.messages ?? {}).filter((name) => name !== 'Auth')
+    const seen = stream.messages.map(({ json, sse }) => {
+      const name = json.type.replace(/(?:^|\.)(\w)/g, (_, letter: string) => letter.toUpperCase())
+      expectValid(schemaAt(asyncApi, 'components', 'schemas', name), json)
+      if (sse !== undefined) expect(sse.event).toBe(json.type)
+      return name
+    })
+    expect(seen.sort()).toEqual(documented.sort())
+    if (transport === 'ws') expect(closeFrame(code)).toMatchObject({ reason: 'replaced', reconnect: false })
+  })
+})
+
+describe('what a client sends as /asyncapi.json says', () => {
+  it('is understood: a token of another user ends the WebSocket with the documented code', async () => {
+    const { alice, bob } = await cast()
+    const stream = await closing(openWebSocket(alice))
+    const message = { type: 'auth', token: bob.token }
+    expectValid(schemaAt(asyncApi, 'components', 'schemas', 'Auth'), message)
+    stream.send(message)
+    expect(closeFrame((await stream.closed).code)?.description).toContain('another user')
+  })
+
+  it('is small: more than 4 KiB end it with the documented code', async () => {
+    const { alice } = await cast()
+    const stream = await closing(openWebSocket(alice))
+    stream.send({ type: 'auth', token: randomBytes(4096).toString('hex') })
+    expect(closeFrame((await stream.closed).code)?.description).toContain('4 KiB')
+  })
+})
+
+function closeFrame(code: number | undefined) {
+  const frames = asyncApi.channels.ws?.['x-close-codes'] as { code: number; description: string }[]
+  return frames.find((frame) => frame.code === code)
+}
