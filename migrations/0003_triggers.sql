@@ -2,6 +2,22 @@
 -- An author's own make none. The functions run with their owner's rights, so that an application's role needs no
 -- more than INSERT on the two tables.
 
+-- An author has a stream from the first story on: its row is there to be locked, and to be seen locked, before the first
+-- event. A row that an open transaction has only just inserted is invisible, so nobody could see that it is held.
+create function glimpse.story_posted() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  -- On a row that is being updated, ON CONFLICT would wait for whoever holds it: posting a story must not.
+  insert into glimpse.streams (user_id)
+  select distinct author_id from inserted
+   where not exists (select from glimpse.streams where user_id = author_id) order by author_id
+  on conflict do nothing;
+  return null;
+end $$;
+
+create trigger story_posted after insert on glimpse.stories
+  referencing new table as inserted for each statement execute function glimpse.story_posted();
+
 create function glimpse.story_viewed() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

@@ -1,28 +1,31 @@
 import { GlimpseError } from '../errors.ts'
 import { asGlimpseError } from './failure.ts'
-import { type Entry, Lane } from './lane.ts'
+import { type Entry, Lane, type Written } from './lane.ts'
+
+/** How a recording statement treats locks that others hold. */
+export interface LockPolicy {
+  /** How long it waits for each. */
+  readonly timeoutMs: number
+  /** Whether it passes over the rows whose author's stream is locked at that moment, and writes the rest. */
+  readonly passHeld: boolean
+}
 
 export interface BatchOptions<Row, Result> {
   /** Rows of one key never stand twice in one statement. */
   readonly keyOf: (row: Row) => string
-  /** Rows of one scope wait for the same locks: where one is blocked, the others are too. */
-  readonly scopeOf: (row: Row) => string
   /** Whether two rows of one key ask for the very same thing, so that one write answers both. */
   readonly same: (a: Row, b: Row) => boolean
   /** What a caller is told whose row was written for somebody else's identical request a moment ago. */
   readonly repeated: (result: Result) => Result
-  /**
-   * Writes all rows in one committed statement, waiting for each lock no longer than `lockTimeoutMs`. One result a
-   * row, in order; undefined where a concurrent writer came in between and the row is to be tried again.
-   */
-  readonly write: (rows: readonly Row[], lockTimeoutMs: number) => Promise<readonly (Result | undefined)[]>
+  /** Writes rows in one statement that is committed when this resolves; one outcome a row, in order. */
+  readonly write: (rows: readonly Row[], locks: LockPolicy) => Promise<readonly Written<Result>[]>
   readonly maxRows?: number
   readonly maxWaiting?: number
   /** How long the statement that everybody shares waits for a lock. */
   readonly lockTimeoutMs?: number
-  /** How long a blocked scope waits, apart from the others, before its callers are told to try again. */
+  /** How long rows wait for a lock apart from the others before their callers are told to try again. */
   readonly blockedTimeoutMs?: number
-  /** The most blocked scopes that wait inside Postgres at once, each on a connection of its own. */
+  /** The most scopes that wait inside Postgres at once, each on a connection of its own. */
   readonly maxBlockedScopes?: number
 }
 
@@ -34,13 +37,19 @@ const DEFAULTS = {
   maxBlockedScopes: 4,
 }
 
+/** After meeting a lock, how long statements look for held ones before they write, instead of waiting for them. */
+const WARY_MS = 5000
+
+type Caller<Result> = (outcome: { readonly result: Result } | { readonly error: GlimpseError }) => void
+
 /**
  * Turns many small writes into few statements: what arrives while a statement is in flight goes together in the next
  * one. There is no tick: a lone request is written at once, and a crowd shares the commit and the NOTIFY lock that all
  * commits share.
  *
- * One row can neither fail nor hold its neighbours: a failing batch is split until the culprit stands alone, and rows
- * whose lock is held elsewhere move to a lane of their own, for a bounded time.
+ * One row can neither fail nor hold its neighbours. A batch that fails is split until the culprit stands alone. A batch
+ * that waits in vain for a lock is tried again, passing over the rows whose author's stream is held; those wait in a
+ * lane of their own, for a bounded time, and until nothing is held any more no shared statement waits for such a lock.
  */
 export class Batcher<Row, Result> {
   readonly #options: Required<BatchOptions<Row, Result>>
@@ -52,17 +61,29 @@ export class Batcher<Row, Result> {
     { readonly row: Row; readonly join: (caller: Caller<Result>) => void }
   >()
   #waiting = 0
+  #waryUntil = 0
 
   constructor(options: BatchOptions<Row, Result>) {
     this.#options = { ...DEFAULTS, ...options }
     const { write, maxRows, lockTimeoutMs } = this.#options
     this.#main = new Lane({
-      write: (rows) => write(rows, lockTimeoutMs),
+      write: (rows) => write(rows, { timeoutMs: lockTimeoutMs, passHeld: this.#wary }),
       maxRows,
       splitWhenBlocked: true,
-      divert: (entry) => this.#divert(entry),
-      onBlocked: (entries) => {
-        for (const entry of entries) this.#setAside(entry)
+      onContention: () => {
+        const first = !this.#wary
+        this.#beWary()
+        return first
+      },
+      onHeld: (entry, scope) => {
+        this.#beWary()
+        return this.#setAside(entry, scope)
+      },
+      // Not the author's stream but something of the row's own is held, such as the same view in an open transaction.
+      onBlocked: (entries, error) => {
+        for (const entry of entries) {
+          if (!this.#setAside(entry, entry.key)) entry.settle({ error: asGlimpseError(error) })
+        }
       },
     })
   }
@@ -93,17 +114,18 @@ export class Batcher<Row, Result> {
       const key = this.#options.keyOf(row)
       const twin = this.#unsettled.get(key)
       if (twin !== undefined && this.#options.same(twin.row, row)) twin.join(caller)
-      else this.#enqueue(key, row, caller)
+      else this.#main.push(this.#entry(key, row, caller))
     })
   }
 
-  #enqueue(key: string, row: Row, first: Caller<Result>): void {
+  #entry(key: string, row: Row, first: Caller<Result>): Entry<Row, Result> {
     const joined: Caller<Result>[] = []
     const unsettled = { row, join: (caller: Caller<Result>) => void joined.push(caller) }
     this.#unsettled.set(key, unsettled)
-    const entry: Entry<Row, Result> = {
+    return {
       row,
       key,
+      queuedAt: performance.now(),
       settle: (outcome) => {
         if (this.#unsettled.get(key) === unsettled) this.#unsettled.delete(key)
         first(outcome)
@@ -112,35 +134,42 @@ export class Batcher<Row, Result> {
         for (const caller of joined) caller(shared)
       },
     }
-    if (!this.#divert(entry)) this.#main.push(entry)
   }
 
-  #divert(entry: Entry<Row, Result>): boolean {
-    const lane = this.#blocked.get(this.#options.scopeOf(entry.row))
-    lane?.push(entry)
-    return lane !== undefined
+  get #wary(): boolean {
+    return performance.now() < this.#waryUntil
   }
 
-  #setAside(entry: Entry<Row, Result>): void {
-    if (this.#divert(entry)) return
-    if (this.#blocked.size >= this.#options.maxBlockedScopes) {
-      entry.settle({ error: new GlimpseError('busy', { retryAfter: 1 }) })
-      return
+  #beWary(): void {
+    this.#waryUntil = performance.now() + WARY_MS
+  }
+
+  /** Moves an entry to its scope's lane. Where too many scopes wait, it stays with the others until its time is up. */
+  #setAside(entry: Entry<Row, Result>, scope: string): boolean {
+    const { blockedTimeoutMs, maxBlockedScopes } = this.#options
+    const lane =
+      this.#blocked.get(scope) ?? (this.#blocked.size < maxBlockedScopes ? this.#openLane(scope) : undefined)
+    if (lane !== undefined) {
+      lane.push(entry)
+      return true
     }
-    const { write, maxRows, blockedTimeoutMs, scopeOf } = this.#options
-    const scope = scopeOf(entry.row)
+    if (performance.now() - entry.queuedAt < blockedTimeoutMs) return false
+    entry.settle({ error: new GlimpseError('busy', { retryAfter: 1 }) })
+    return true
+  }
+
+  #openLane(scope: string): Lane<Row, Result> {
+    const { write, maxRows, blockedTimeoutMs } = this.#options
     const lane = new Lane<Row, Result>({
-      write: (rows) => write(rows, blockedTimeoutMs),
+      write: (rows) => write(rows, { timeoutMs: blockedTimeoutMs, passHeld: false }),
       maxRows,
       splitWhenBlocked: false,
       onBlocked: (entries, error) => {
-        for (const blocked of entries) blocked.settle({ error: asGlimpseError(error) })
+        for (const entry of entries) entry.settle({ error: asGlimpseError(error) })
       },
       onIdle: () => this.#blocked.delete(scope),
     })
     this.#blocked.set(scope, lane)
-    lane.push(entry)
+    return lane
   }
 }
-
-type Caller<Result> = (outcome: { readonly result: Result } | { readonly error: GlimpseError }) => void

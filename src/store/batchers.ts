@@ -11,26 +11,24 @@ export interface Batchers {
   readonly reactions: Batcher<Reaction, Recorded>
 }
 
-/** The two batchers of an instance. One user's rows on one story share a key, one story's rows share their locks. */
+/** The two batchers of an instance. One user's rows on one story share a key. */
 export function createBatchers(sql: Pool, metrics: Metrics): Batchers {
   const views: Batcher<View, Recorded> = new Batcher({
     keyOf: (view) => `${view.storyId} ${view.viewerId}`,
-    scopeOf: (view) => view.storyId,
     same: () => true,
     repeated: repeatedOutcome,
-    write: (rows, lockTimeoutMs) => {
+    write: (rows, locks) => {
       metrics.batchRows.observe({ kind: 'view' }, rows.length)
-      return recordViews(sql, rows, lockTimeoutMs)
+      return recordViews(sql, rows, locks)
     },
   })
   const reactions: Batcher<Reaction, Recorded> = new Batcher({
     keyOf: (reaction) => `${reaction.storyId} ${reaction.userId}`,
-    scopeOf: (reaction) => reaction.storyId,
     same: (a, b) => a.emoji === b.emoji,
     repeated: repeatedOutcome,
-    write: (rows, lockTimeoutMs) => {
+    write: (rows, locks) => {
       metrics.batchRows.observe({ kind: 'reaction' }, rows.length)
-      return recordReactions(sql, rows, lockTimeoutMs)
+      return recordReactions(sql, rows, locks)
     },
   })
   new Gauge({

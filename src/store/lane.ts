@@ -1,25 +1,39 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { GlimpseError } from '../errors.ts'
 import { asGlimpseError, failureKind } from './failure.ts'
 
-/** One row that waits to be written, and everybody who is to hear of it. */
+/** One row that waits to be written, and how everybody who waits for it is told. */
 export interface Entry<Row, Result> {
   readonly row: Row
   readonly key: string
+  /** On the clock of performance.now(). */
+  readonly queuedAt: number
   readonly settle: (outcome: { readonly result: Result } | { readonly error: GlimpseError }) => void
 }
 
+/**
+ * What became of a row in a statement that was committed: its result; `again` where a concurrent writer came in
+ * between; or passed over, because a lock that it needs is held, by which scope.
+ */
+export type Written<Result> = { readonly result: Result } | 'again' | { readonly heldScope: string }
+
 export interface LaneOptions<Row, Result> {
-  /** One committed statement; one result a row, in order, undefined where the row is to be tried again. */
-  readonly write: (rows: readonly Row[]) => Promise<readonly (Result | undefined)[]>
+  /** Writes rows in one statement that is committed when this resolves; one outcome a row, in order. */
+  readonly write: (rows: readonly Row[]) => Promise<readonly Written<Result>[]>
   readonly maxRows: number
-  /** Asked before each statement: true where the entry was taken over by another lane. */
-  readonly divert?: (entry: Entry<Row, Result>) => boolean
-  /** Rows that waited in vain for a lock. Absent in `split`: a batch is halved until the blocked row stands alone. */
+  /** A statement met a lock. True: the same batch is worth another try at once. */
+  readonly onContention?: () => boolean
+  /** Takes over an entry whose scope's lock is held; false where it can't, and the entry waits here. */
+  readonly onHeld?: (entry: Entry<Row, Result>, scope: string) => boolean
+  /** The entries waited for a lock in vain. */
   readonly onBlocked: (entries: readonly Entry<Row, Result>[], error: unknown) => void
-  /** Whether a batch that met a lock is halved, to let those go that hold nothing up. */
+  /** Whether a batch that met a lock is halved until the blocked row stands alone, to let the others go. */
   readonly splitWhenBlocked: boolean
   readonly onIdle?: () => void
 }
+
+/** After a statement that settled nothing: what holds its rows up won't be gone within a loop's turn. */
+const PAUSE_MS = 10
 
 /** A queue with one statement in flight: what arrives meanwhile goes together in the next. */
 export class Lane<Row, Result> {
@@ -40,7 +54,10 @@ export class Lane<Row, Result> {
   }
 
   async #loop(): Promise<void> {
-    while (this.#queue.length > 0) await this.#run(this.#take())
+    while (this.#queue.length > 0) {
+      const progress = await this.#run(this.#take())
+      if (!progress) await sleep(PAUSE_MS)
+    }
     this.#running = false
     this.#options.onIdle?.()
   }
@@ -57,28 +74,37 @@ export class Lane<Row, Result> {
     return [...batch.values()]
   }
 
-  async #run(taken: readonly Entry<Row, Result>[]): Promise<void> {
-    const { divert, write, splitWhenBlocked, onBlocked } = this.#options
-    const batch = divert === undefined ? taken : taken.filter((entry) => !divert(entry))
-    if (batch.length === 0) return
+  /** @returns whether any entry left the lane */
+  async #run(batch: readonly Entry<Row, Result>[]): Promise<boolean> {
+    const { write, splitWhenBlocked, onBlocked, onContention } = this.#options
     try {
-      const results = await write(batch.map((entry) => entry.row))
-      batch.forEach((entry, i) => {
-        const result = results[i]
-        if (result === undefined) this.#queue.push(entry)
-        else entry.settle({ result })
-      })
+      const written = await write(batch.map((entry) => entry.row))
+      const waiting = batch.filter((entry, i) => !this.#finish(entry, written[i] ?? 'again'))
+      this.#queue.push(...waiting)
+      return waiting.length < batch.length
     } catch (error) {
       const kind = failureKind(error)
       const alone = batch.length === 1
-      if (kind === 'contention' && (alone || !splitWhenBlocked)) onBlocked(batch, error)
-      else if (kind === 'server' || alone)
-        for (const entry of batch) entry.settle({ error: asGlimpseError(error) })
-      else {
-        const middle = batch.length >> 1
-        await this.#run(batch.slice(0, middle))
-        await this.#run(batch.slice(middle))
+      if (kind === 'contention' && onContention?.() === true) return this.#run(batch)
+      if (kind === 'contention' && (alone || !splitWhenBlocked)) {
+        onBlocked(batch, error)
+        return true
       }
+      if (kind === 'server' || alone) {
+        for (const entry of batch) entry.settle({ error: asGlimpseError(error) })
+        return true
+      }
+      const middle = batch.length >> 1
+      const first = await this.#run(batch.slice(0, middle))
+      const second = await this.#run(batch.slice(middle))
+      return first || second
     }
+  }
+
+  #finish(entry: Entry<Row, Result>, written: Written<Result>): boolean {
+    if (written === 'again') return false
+    if ('heldScope' in written) return this.#options.onHeld?.(entry, written.heldScope) ?? false
+    entry.settle(written)
+    return true
   }
 }

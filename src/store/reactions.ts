@@ -1,3 +1,6 @@
+import type { LockPolicy } from './batcher.ts'
+import { heldAuthors, noHeldAuthors } from './held-authors.ts'
+import type { Written } from './lane.ts'
 import type { Pool } from './pool.ts'
 import { type Recorded, type RecordedRow, toRecorded } from './recorded.ts'
 
@@ -12,16 +15,16 @@ export interface Reaction {
  * Records reactions in one statement, which is committed when this resolves. The same (story, user) must not stand
  * twice in one call (error 21000). Rows go in sorted by key, so that batches of several instances can't deadlock.
  *
- * @returns one outcome a row, in order; undefined where another writer stored the same emoji since the statement began
+ * @returns one outcome a row, in order
  */
 export async function recordReactions(
   sql: Pool,
   reactions: readonly Reaction[],
-  lockTimeoutMs: number,
-): Promise<(Recorded | undefined)[]> {
+  locks: LockPolicy,
+): Promise<Written<Recorded>[]> {
   const rows = await sql<RecordedRow[]>`
     with bounded as materialized (
-      select set_config('lock_timeout', ${String(lockTimeoutMs)}, true)
+      select set_config('lock_timeout', ${String(locks.timeoutMs)}, true)
     ),
     input as (
       select i.* from bounded,
@@ -32,21 +35,24 @@ export async function recordReactions(
         ) with ordinality as i (story_id, user_id, emoji, nth)
     ),
     found as (
-      select i.*, s.id is not null as known, s.expires_at <= now() as expired, r.reacted_at as before
+      select i.*, s.author_id, s.id is not null as known, s.expires_at <= now() as expired, r.reacted_at as before
         from input i
         left join glimpse.stories s on s.id = i.story_id
         left join glimpse.story_reactions r
           on r.story_id = i.story_id and r.user_id = i.user_id and r.emoji = i.emoji
     ),
+    ${locks.passHeld ? heldAuthors(sql) : noHeldAuthors(sql)},
     recorded as (
       insert into glimpse.story_reactions as r (story_id, user_id, emoji)
-      select story_id, user_id, emoji from found where not expired and before is null order by story_id, user_id
+      select story_id, user_id, emoji from found
+       where not expired and before is null and author_id not in (select user_id from held)
+       order by story_id, user_id
       on conflict (story_id, user_id) do update set emoji = excluded.emoji, reacted_at = excluded.reacted_at
         where r.emoji <> excluded.emoji
       returning story_id, user_id, reacted_at
     )
-    select f.known, f.expired, glimpse.rfc3339(f.before) as before, glimpse.rfc3339(r.reacted_at) as recorded
-      from found f left join recorded r using (story_id, user_id)
+    select h.user_id as held_author, f.known, f.expired, glimpse.rfc3339(f.before) as before, glimpse.rfc3339(r.reacted_at) as recorded
+      from found f left join recorded r using (story_id, user_id) left join held h on h.user_id = f.author_id
      order by f.nth`
   return rows.map(toRecorded)
 }

@@ -1,23 +1,31 @@
+import type { Written } from './lane.ts'
+
 /** What became of a view or a reaction; `at` is RFC 3339, UTC, milliseconds. */
 export type Recorded =
   | { readonly outcome: 'recorded' | 'repeated'; readonly at: string }
   | { readonly outcome: 'unknown_story' }
   | { readonly outcome: 'expired_story' }
 
-/** One answer row of a recording statement: the story's state, the time that stood there before, and the new one. */
+/**
+ * One answer row of a recording statement: the author whose stream is held and whose rows were passed over, the story's
+ * state, the time that stood there before, and the new one.
+ */
 export interface RecordedRow {
+  readonly held_author: string | null
   readonly known: boolean
   readonly expired: boolean | null
   readonly before: string | null
   readonly recorded: string | null
 }
 
-/** Undefined: neither there before nor written now, because another writer was faster; trying again finds theirs. */
-export function toRecorded(row: RecordedRow): Recorded | undefined {
-  if (!row.known) return { outcome: 'unknown_story' }
-  if (row.expired === true) return { outcome: 'expired_story' }
-  if (row.recorded !== null) return { outcome: 'recorded', at: row.recorded }
-  return row.before === null ? undefined : { outcome: 'repeated', at: row.before }
+export function toRecorded(row: RecordedRow): Written<Recorded> {
+  if (!row.known) return { result: { outcome: 'unknown_story' } }
+  if (row.expired === true) return { result: { outcome: 'expired_story' } }
+  if (row.recorded !== null) return { result: { outcome: 'recorded', at: row.recorded } }
+  if (row.before !== null) return { result: { outcome: 'repeated', at: row.before } }
+  if (row.held_author !== null) return { heldScope: row.held_author }
+  // Neither there before nor written now: another writer was faster, and trying again finds theirs.
+  return 'again'
 }
 
 /** What a second, identical request is told that joined the first while it was being written. */

@@ -18,12 +18,19 @@ export interface NewStory {
   readonly expiresInSeconds: number
 }
 
+/** An author's first story waits for an open transaction that posts one too. */
+const LOCK_TIMEOUT_MS = 2000
+
 /** Stores a story; committed when this resolves. */
 export async function createStory(sql: Pool, story: NewStory): Promise<Story> {
   const [row] = await sql<Omit<Story, 'views' | 'reactions'>[]>`
+    with bounded as materialized (
+      select set_config('lock_timeout', ${String(LOCK_TIMEOUT_MS)}, true)
+    )
     insert into glimpse.stories (author_id, text, expires_at)
-    values (${story.authorId}, ${story.text},
-            date_trunc('milliseconds', now()) + make_interval(secs => ${story.expiresInSeconds}))
+    select ${story.authorId}, ${story.text},
+           date_trunc('milliseconds', now()) + make_interval(secs => ${story.expiresInSeconds})
+      from bounded
     returning id, author_id, text, glimpse.rfc3339(created_at) as created_at, glimpse.rfc3339(expires_at) as expires_at`
   if (row === undefined) throw new Error('an insert that succeeded returned no row')
   return { ...row, views: 0, reactions: {} }

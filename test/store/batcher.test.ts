@@ -27,10 +27,9 @@ const batchers = () => createBatchers(sql, createMetrics())
 function viewBatcher(options: Partial<ConstructorParameters<typeof Batcher<View, Recorded>>[0]> = {}) {
   return new Batcher<View, Recorded>({
     keyOf: (view) => `${view.storyId} ${view.viewerId}`,
-    scopeOf: (view) => view.storyId,
     same: () => true,
     repeated: (recorded) => recorded,
-    write: (rows, lockTimeoutMs) => recordViews(sql, rows, lockTimeoutMs),
+    write: (rows, locks) => recordViews(sql, rows, locks),
     ...options,
   })
 }
@@ -46,9 +45,9 @@ describe('many rows at once', () => {
     const story = await insertStory(sql, 'crowd')
     const sizes: number[] = []
     const views = viewBatcher({
-      write: (rows, lockTimeoutMs) => {
+      write: (rows, locks) => {
         sizes.push(rows.length)
-        return recordViews(sql, rows, lockTimeoutMs)
+        return recordViews(sql, rows, locks)
       },
     })
     const results = await Promise.all(
@@ -168,6 +167,43 @@ describe('a row whose lock is held elsewhere', () => {
     await held.release()
     expect((await waiting).map(({ outcome }) => outcome)).toEqual(['recorded', 'recorded', 'recorded'])
     expect((await streamOf('patient')).map((body) => JSON.parse(body).data.viewer_id)[0]).toBe('psql')
+  })
+
+  it('is met once: while it is held, no other shared statement waits for it, whatever story it comes by', async () => {
+    const held = await holdStream('many stories')
+    const free = await insertStory(sql, 'unconcerned')
+    const views = viewBatcher({ lockTimeoutMs: 300, blockedTimeoutMs: 1000 })
+    const blocked = upTo(8).map(async (n) => {
+      const story = await insertStory(sql, 'many stories')
+      return views.submit({ storyId: story, viewerId: `v${n}` }).catch((error) => error.code)
+    })
+    const first = views.submit({ storyId: held.story, viewerId: 'bob' }).catch((error) => error.code)
+    await views.submit({ storyId: free, viewerId: 'met the lock' })
+    const times: number[] = []
+    for (const n of upTo(20)) {
+      const start = performance.now()
+      await views.submit({ storyId: free, viewerId: `v${n}` })
+      times.push(performance.now() - start)
+    }
+    expect(Math.max(...times)).toBeLessThan(300)
+    expect(await first).toBe('busy')
+    expect(await Promise.all(blocked)).toEqual(Array(8).fill('busy'))
+    await held.release()
+  })
+
+  it('that is its own key is set aside too, and leaves the rest of its batch alone', async () => {
+    const story = await insertStory(sql, 'own view')
+    const session = await sql.reserve()
+    await session`begin`
+    // The author's own view makes no event, so only the row itself is held.
+    await session`insert into glimpse.story_views (story_id, viewer_id) values (${story}, 'own view')`
+    const views = viewBatcher({ blockedTimeoutMs: 500 })
+    const own = views.submit({ storyId: story, viewerId: 'own view' }).catch((error) => error.code)
+    const others = await Promise.all(upTo(20).map((n) => views.submit({ storyId: story, viewerId: `v${n}` })))
+    expect(others.every(({ outcome }) => outcome === 'recorded')).toBe(true)
+    expect(await own).toBe('busy')
+    await session`rollback`
+    session.release()
   })
 
   async function lockWaits(): Promise<number> {
