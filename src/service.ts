@@ -68,7 +68,8 @@ async function start(
 
   const readPool = createPool(databaseUrl, 6, 'glimpse-read')
   const writePool = createPool(databaseUrl, 10, 'glimpse-write')
-  undo.push(() => Promise.all([readPool.end({ timeout: 1 }), writePool.end({ timeout: 1 })]))
+  const editPool = createPool(databaseUrl, 3, 'glimpse-edit')
+  undo.push(() => Promise.all([readPool, writePool, editPool].map((pool) => pool.end({ timeout: 1 }))))
   await checkDatabase(readPool)
 
   const secret =
@@ -120,6 +121,7 @@ async function start(
     log,
     metrics,
     sql: readPool,
+    edits: editPool,
     ...createBatchers(writePool, metrics),
     eventLog,
     hub,

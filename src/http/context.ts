@@ -20,7 +20,10 @@ export interface App {
   readonly config: Config
   readonly log: Logger
   readonly metrics: Metrics
+  /** For reading. */
   readonly sql: Pool
+  /** For writes outside a batch: they may wait for a lock, which must not keep readers from a connection. */
+  readonly edits: Pool
   readonly views: Batcher<View, Recorded>
   readonly reactions: Batcher<Reaction, Recorded>
   readonly eventLog: EventLog

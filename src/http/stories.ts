@@ -29,7 +29,7 @@ export const postStory: Handler = async (context) => {
   const { user } = await authenticate(context)
   const body = parseBody(NewStoryBody, await readJson(context.request))
   const story = await stored(
-    createStory(context.app.sql, {
+    createStory(context.app.edits, {
       authorId: user,
       text: body.text ?? null,
       expiresInSeconds: body.expires_in ?? DAY_SECONDS,
@@ -48,7 +48,7 @@ export const readStory: Handler = async (context) => {
 
 export const removeStory: Handler = async (context) => {
   const { user } = await authenticate(context)
-  const outcome = await stored(deleteStory(context.app.sql, storyId(context.params.id), user))
+  const outcome = await stored(deleteStory(context.app.edits, storyId(context.params.id), user))
   if (outcome === 'unknown_story') throw unknownStory()
   if (outcome === 'forbidden')
     throw new GlimpseError('forbidden', { detail: 'Only its author may delete a story.' })
@@ -74,7 +74,7 @@ export const postReaction: Handler = async (context) => {
 
 export const deleteReaction: Handler = async (context) => {
   const { user } = await authenticate(context)
-  const outcome = await stored(removeReaction(context.app.sql, storyId(context.params.id), user))
+  const outcome = await stored(removeReaction(context.app.edits, storyId(context.params.id), user))
   if (outcome === 'unknown_story') throw unknownStory()
   if (outcome === 'expired_story') throw expiredStory()
   return { status: 204 }

@@ -1,14 +1,7 @@
 import { GlimpseError } from '../errors.ts'
 import { asGlimpseError } from './failure.ts'
+import type { LockPolicy } from './held.ts'
 import { type Entry, Lane, type Written } from './lane.ts'
-
-/** How a recording statement treats locks that others hold. */
-export interface LockPolicy {
-  /** How long it waits for each. */
-  readonly timeoutMs: number
-  /** Whether it passes over the rows whose author's stream is locked at that moment, and writes the rest. */
-  readonly passHeld: boolean
-}
 
 export interface BatchOptions<Row, Result> {
   /** Rows of one key never stand twice in one statement. */
@@ -17,8 +10,15 @@ export interface BatchOptions<Row, Result> {
   readonly same: (a: Row, b: Row) => boolean
   /** What a caller is told whose row was written for somebody else's identical request a moment ago. */
   readonly repeated: (result: Result) => Result
-  /** Writes rows in one statement that is committed when this resolves; one outcome a row, in order. */
-  readonly write: (rows: readonly Row[], locks: LockPolicy) => Promise<readonly Written<Result>[]>
+  /**
+   * Writes rows in one statement that is committed when this resolves; one outcome a row, in order. The signal says
+   * that nobody waits for it any more, so that its connection is worth having back.
+   */
+  readonly write: (
+    rows: readonly Row[],
+    locks: LockPolicy,
+    givenUp: AbortSignal,
+  ) => Promise<readonly Written<Result>[]>
   readonly maxRows?: number
   readonly maxWaiting?: number
   /** How long the statement that everybody shares waits for a lock. */
@@ -27,14 +27,20 @@ export interface BatchOptions<Row, Result> {
   readonly blockedTimeoutMs?: number
   /** The most scopes that wait inside Postgres at once, each on a connection of its own. */
   readonly maxBlockedScopes?: number
+  /** The most rows that wait for one of them: a locked author's crowd must not use up everybody's places. */
+  readonly maxBlockedRows?: number
+  /** After this a statement is given up: whoever still waits is told that the row may or may not be stored. */
+  readonly statementTimeoutMs?: number
 }
 
 const DEFAULTS = {
   maxRows: 500,
   maxWaiting: 20_000,
-  lockTimeoutMs: 100,
+  lockTimeoutMs: 30,
   blockedTimeoutMs: 2000,
   maxBlockedScopes: 4,
+  maxBlockedRows: 1000,
+  statementTimeoutMs: 10_000,
 }
 
 /** After meeting a lock, how long statements look for held ones before they write, instead of waiting for them. */
@@ -65,10 +71,11 @@ export class Batcher<Row, Result> {
 
   constructor(options: BatchOptions<Row, Result>) {
     this.#options = { ...DEFAULTS, ...options }
-    const { write, maxRows, lockTimeoutMs } = this.#options
+    const { maxRows, lockTimeoutMs, blockedTimeoutMs } = this.#options
     this.#main = new Lane({
-      write: (rows) => write(rows, { timeoutMs: lockTimeoutMs, passHeld: this.#wary }),
+      write: (rows) => this.#write(rows, { timeoutMs: lockTimeoutMs, passHeld: this.#wary }),
       maxRows,
+      maxAgeMs: 2 * blockedTimeoutMs,
       splitWhenBlocked: true,
       onContention: () => {
         const first = !this.#wary
@@ -144,25 +151,44 @@ export class Batcher<Row, Result> {
     this.#waryUntil = performance.now() + WARY_MS
   }
 
+  /**
+   * The statement, or `unavailable` when it takes too long. A lock on a whole table is waited for while the statement is
+   * planned, before any timeout it sets, and a connection to a silent peer answers nothing at all.
+   */
+  #write(rows: readonly Row[], locks: LockPolicy): Promise<readonly Written<Result>[]> {
+    const { write, statementTimeoutMs } = this.#options
+    const givenUp = new AbortController()
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        givenUp.abort()
+        reject(new Error(`the statement was given up after ${statementTimeoutMs} ms`))
+      }, statementTimeoutMs)
+      write(rows, locks, givenUp.signal)
+        .then(resolve, reject)
+        .finally(() => clearTimeout(timer))
+    })
+  }
+
   /** Moves an entry to its scope's lane. Where too many scopes wait, it stays with the others until its time is up. */
   #setAside(entry: Entry<Row, Result>, scope: string): boolean {
-    const { blockedTimeoutMs, maxBlockedScopes } = this.#options
+    const { blockedTimeoutMs, maxBlockedScopes, maxBlockedRows } = this.#options
     const lane =
       this.#blocked.get(scope) ?? (this.#blocked.size < maxBlockedScopes ? this.#openLane(scope) : undefined)
-    if (lane !== undefined) {
+    if (lane !== undefined && lane.waiting < maxBlockedRows) {
       lane.push(entry)
       return true
     }
-    if (performance.now() - entry.queuedAt < blockedTimeoutMs) return false
+    if (lane === undefined && performance.now() - entry.queuedAt < blockedTimeoutMs) return false
     entry.settle({ error: new GlimpseError('busy', { retryAfter: 1 }) })
     return true
   }
 
   #openLane(scope: string): Lane<Row, Result> {
-    const { write, maxRows, blockedTimeoutMs } = this.#options
+    const { maxRows, blockedTimeoutMs } = this.#options
     const lane = new Lane<Row, Result>({
-      write: (rows) => write(rows, { timeoutMs: blockedTimeoutMs, passHeld: false }),
+      write: (rows) => this.#write(rows, { timeoutMs: blockedTimeoutMs, passHeld: false }),
       maxRows,
+      maxAgeMs: 2 * blockedTimeoutMs,
       splitWhenBlocked: false,
       onBlocked: (entries, error) => {
         for (const entry of entries) entry.settle({ error: asGlimpseError(error) })

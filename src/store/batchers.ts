@@ -17,18 +17,18 @@ export function createBatchers(sql: Pool, metrics: Metrics): Batchers {
     keyOf: (view) => `${view.storyId} ${view.viewerId}`,
     same: () => true,
     repeated: repeatedOutcome,
-    write: (rows, locks) => {
+    write: (rows, locks, givenUp) => {
       metrics.batchRows.observe({ kind: 'view' }, rows.length)
-      return recordViews(sql, rows, locks)
+      return recordViews(sql, rows, locks, givenUp)
     },
   })
   const reactions: Batcher<Reaction, Recorded> = new Batcher({
     keyOf: (reaction) => `${reaction.storyId} ${reaction.userId}`,
     same: (a, b) => a.emoji === b.emoji,
     repeated: repeatedOutcome,
-    write: (rows, locks) => {
+    write: (rows, locks, givenUp) => {
       metrics.batchRows.observe({ kind: 'reaction' }, rows.length)
-      return recordReactions(sql, rows, locks)
+      return recordReactions(sql, rows, locks, givenUp)
     },
   })
   new Gauge({

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { GlimpseError } from '../errors.ts'
+import { GlimpseError } from '../errors.ts'
 import { asGlimpseError, failureKind } from './failure.ts'
 
 /** One row that waits to be written, and how everybody who waits for it is told. */
@@ -29,6 +29,8 @@ export interface LaneOptions<Row, Result> {
   readonly onBlocked: (entries: readonly Entry<Row, Result>[], error: unknown) => void
   /** Whether a batch that met a lock is halved until the blocked row stands alone, to let the others go. */
   readonly splitWhenBlocked: boolean
+  /** Rows older than this are answered busy rather than tried in a smaller batch. */
+  readonly maxAgeMs: number
   readonly onIdle?: () => void
 }
 
@@ -43,6 +45,11 @@ export class Lane<Row, Result> {
 
   constructor(options: LaneOptions<Row, Result>) {
     this.#options = options
+  }
+
+  /** Rows that wait for the next statement. */
+  get waiting(): number {
+    return this.#queue.length
   }
 
   push(entry: Entry<Row, Result>): void {
@@ -95,10 +102,21 @@ export class Lane<Row, Result> {
         return true
       }
       const middle = batch.length >> 1
-      const first = await this.#run(batch.slice(0, middle))
-      const second = await this.#run(batch.slice(middle))
+      const first = await this.#runInTime(batch.slice(0, middle))
+      const second = await this.#runInTime(batch.slice(middle))
       return first || second
     }
+  }
+
+  /** Where every row of a batch has a lock of its own, halving would take a lock timeout for each. */
+  async #runInTime(batch: readonly Entry<Row, Result>[]): Promise<boolean> {
+    const oldest = performance.now() - this.#options.maxAgeMs
+    const inTime = batch.filter((entry) => entry.queuedAt >= oldest)
+    for (const entry of batch) {
+      if (entry.queuedAt < oldest) entry.settle({ error: new GlimpseError('busy', { retryAfter: 1 }) })
+    }
+    const progress = inTime.length > 0 && (await this.#run(inTime))
+    return progress || inTime.length < batch.length
   }
 
   #finish(entry: Entry<Row, Result>, written: Written<Result>): boolean {

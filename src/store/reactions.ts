@@ -1,5 +1,4 @@
-import type { LockPolicy } from './batcher.ts'
-import { heldAuthors, noHeldAuthors } from './held-authors.ts'
+import { boundedWait, heldParts, type LockPolicy } from './held.ts'
 import type { Written } from './lane.ts'
 import type { Pool } from './pool.ts'
 import { type Recorded, type RecordedRow, toRecorded } from './recorded.ts'
@@ -21,11 +20,11 @@ export async function recordReactions(
   sql: Pool,
   reactions: readonly Reaction[],
   locks: LockPolicy,
+  givenUp?: AbortSignal,
 ): Promise<Written<Recorded>[]> {
-  const rows = await sql<RecordedRow[]>`
-    with bounded as materialized (
-      select set_config('lock_timeout', ${String(locks.timeoutMs)}, true)
-    ),
+  const held = heldParts(sql, locks)
+  const statement = sql<RecordedRow[]>`
+    with ${boundedWait(sql, locks.timeoutMs)},
     input as (
       select i.* from bounded,
         unnest(
@@ -33,28 +32,28 @@ export async function recordReactions(
           ${reactions.map((reaction) => reaction.userId)}::text[],
           ${reactions.map((reaction) => reaction.emoji)}::text[]
         ) with ordinality as i (story_id, user_id, emoji, nth)
-    ),
+    ),${held.free}
     found as (
-      select i.*, s.author_id, s.id is not null as known, s.expires_at <= now() as expired, r.reacted_at as before
+      select i.*, ${held.author} as held_author, s.id is not null as known, s.expires_at <= now() as expired, r.reacted_at as before
         from input i
         left join glimpse.stories s on s.id = i.story_id
         left join glimpse.story_reactions r
           on r.story_id = i.story_id and r.user_id = i.user_id and r.emoji = i.emoji
     ),
-    ${locks.passHeld ? heldAuthors(sql) : noHeldAuthors(sql)},
     recorded as (
       insert into glimpse.story_reactions as r (story_id, user_id, emoji)
       select story_id, user_id, emoji from found
-       where not expired and before is null and author_id not in (select user_id from held)
+       where not expired and before is null and held_author is null
        order by story_id, user_id
       on conflict (story_id, user_id) do update set emoji = excluded.emoji, reacted_at = excluded.reacted_at
         where r.emoji <> excluded.emoji
       returning story_id, user_id, reacted_at
     )
-    select h.user_id as held_author, f.known, f.expired, glimpse.rfc3339(f.before) as before, glimpse.rfc3339(r.reacted_at) as recorded
-      from found f left join recorded r using (story_id, user_id) left join held h on h.user_id = f.author_id
+    select f.held_author, f.known, f.expired, glimpse.rfc3339(f.before) as before, glimpse.rfc3339(r.reacted_at) as recorded
+      from found f left join recorded r using (story_id, user_id)
      order by f.nth`
-  return rows.map(toRecorded)
+  givenUp?.addEventListener('abort', () => statement.cancel(), { once: true })
+  return (await statement).map(toRecorded)
 }
 
 /** Takes a user's reaction back. It makes no event. */
@@ -64,8 +63,9 @@ export async function removeReaction(
   userId: string,
 ): Promise<'removed' | 'unknown_story' | 'expired_story'> {
   const [story] = await sql<{ expired: boolean }[]>`
-    with removed as (
-      delete from glimpse.story_reactions r using glimpse.stories s
+    with ${boundedWait(sql)},
+    removed as (
+      delete from glimpse.story_reactions r using bounded, glimpse.stories s
        where r.story_id = ${storyId} and r.user_id = ${userId} and s.id = r.story_id and s.expires_at > now()
     )
     select expires_at <= now() as expired from glimpse.stories where id = ${storyId}`

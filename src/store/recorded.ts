@@ -7,8 +7,8 @@ export type Recorded =
   | { readonly outcome: 'expired_story' }
 
 /**
- * One answer row of a recording statement: the author whose stream is held and whose rows were passed over, the story's
- * state, the time that stood there before, and the new one.
+ * One answer row of a recording statement: the author whose story or stream is held, so that the row was passed over, the
+ * story's state, the time that stood there before, and the new one.
  */
 export interface RecordedRow {
   readonly held_author: string | null

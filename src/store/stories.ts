@@ -1,3 +1,4 @@
+import { boundedWait } from './held.ts'
 import type { Pool } from './pool.ts'
 
 /** A story as the API shows it. Times are RFC 3339, UTC, milliseconds. */
@@ -18,15 +19,10 @@ export interface NewStory {
   readonly expiresInSeconds: number
 }
 
-/** An author's first story waits for an open transaction that posts one too. */
-const LOCK_TIMEOUT_MS = 2000
-
 /** Stores a story; committed when this resolves. */
 export async function createStory(sql: Pool, story: NewStory): Promise<Story> {
   const [row] = await sql<Omit<Story, 'views' | 'reactions'>[]>`
-    with bounded as materialized (
-      select set_config('lock_timeout', ${String(LOCK_TIMEOUT_MS)}, true)
-    )
+    with ${boundedWait(sql)}
     insert into glimpse.stories (author_id, text, expires_at)
     select ${story.authorId}, ${story.text},
            date_trunc('milliseconds', now()) + make_interval(secs => ${story.expiresInSeconds})
@@ -63,7 +59,10 @@ export async function deleteStory(
   callerId: string,
 ): Promise<'removed' | 'unknown_story' | 'forbidden'> {
   const [story] = await sql<{ author_id: string }[]>`
-    with removed as (delete from glimpse.stories where id = ${id} and author_id = ${callerId})
+    with ${boundedWait(sql)},
+    removed as (
+      delete from glimpse.stories using bounded where id = ${id} and author_id = ${callerId}
+    )
     select author_id from glimpse.stories where id = ${id}`
   if (story === undefined) return 'unknown_story'
   return story.author_id === callerId ? 'removed' : 'forbidden'

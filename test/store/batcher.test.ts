@@ -169,26 +169,84 @@ describe('a row whose lock is held elsewhere', () => {
     expect((await streamOf('patient')).map((body) => JSON.parse(body).data.viewer_id)[0]).toBe('psql')
   })
 
-  it('is met once: while it is held, no other shared statement waits for it, whatever story it comes by', async () => {
-    const held = await holdStream('many stories')
-    const free = await insertStory(sql, 'unconcerned')
-    const views = viewBatcher({ lockTimeoutMs: 300, blockedTimeoutMs: 1000 })
-    const blocked = upTo(8).map(async (n) => {
-      const story = await insertStory(sql, 'many stories')
-      return views.submit({ storyId: story, viewerId: `v${n}` }).catch((error) => error.code)
+  it.each([
+    ['the stream', 'select from glimpse.streams where user_id = $1 for update'],
+    ['the story', 'select from glimpse.stories where author_id = $1 for update'],
+  ])('because %s is held costs the others one lock timeout, once', async (_, hold) => {
+    const author = `held ${randomUUID()}`
+    const story = await insertStory(sql, author)
+    const session = await sql.reserve()
+    await session`begin`
+    await session.unsafe(hold, [author])
+    const free = await insertStory(sql, 'free')
+    const waits: boolean[] = []
+    const views = viewBatcher({
+      blockedTimeoutMs: 500,
+      write: (rows, locks) => {
+        if (rows.some(({ storyId }) => storyId === free)) waits.push(!locks.passHeld)
+        return recordViews(sql, rows, locks)
+      },
     })
-    const first = views.submit({ storyId: held.story, viewerId: 'bob' }).catch((error) => error.code)
-    await views.submit({ storyId: free, viewerId: 'met the lock' })
-    const times: number[] = []
-    for (const n of upTo(20)) {
-      const start = performance.now()
-      await views.submit({ storyId: free, viewerId: `v${n}` })
-      times.push(performance.now() - start)
+    const blocked: Promise<unknown>[] = []
+    for (const round of upTo(30)) {
+      blocked.push(views.submit({ storyId: story, viewerId: `b${round}` }).catch(({ code }) => code))
+      const others = upTo(10).map((n) => views.submit({ storyId: free, viewerId: `${author} ${round} ${n}` }))
+      expect((await Promise.all(others)).every(({ outcome }) => outcome === 'recorded')).toBe(true)
     }
-    expect(Math.max(...times)).toBeLessThan(300)
-    expect(await first).toBe('busy')
-    expect(await Promise.all(blocked)).toEqual(Array(8).fill('busy'))
+    expect(waits.filter((waited) => waited)).toHaveLength(1)
+    expect(await Promise.all(blocked)).toEqual(Array(30).fill('busy'))
+    await session`rollback`
+    session.release()
+    expect(await views.submit({ storyId: story, viewerId: 'late' })).toMatchObject({ outcome: 'recorded' })
+  })
+
+  it('has a bounded crowd, so that a locked author does not use up the places of all', async () => {
+    const held = await holdStream('viral')
+    const views = viewBatcher({ blockedTimeoutMs: 500, maxBlockedRows: 5, maxRows: 5 })
+    const startedAt = performance.now()
+    const codes = await Promise.all(
+      upTo(100).map((n) =>
+        views.submit({ storyId: held.story, viewerId: `v${n}` }).catch(({ code }) => code),
+      ),
+    )
+    expect(codes).toEqual(Array(100).fill('busy'))
+    expect(performance.now() - startedAt).toBeLessThan(5000)
     await held.release()
+  })
+
+  it('is answered in bounded time though every row has its own lock, so that halving finds no end', async () => {
+    const storyId = await insertStory(sql, 'same rows')
+    const rows = upTo(100).map((n) => ({ storyId, viewerId: `v${n}` }))
+    const session = await sql.reserve()
+    await session`begin`
+    await session`insert into glimpse.story_views (story_id, viewer_id)
+                  select ${storyId}, v from unnest(${rows.map(({ viewerId }) => viewerId)}::text[]) v`
+    const views = viewBatcher({ blockedTimeoutMs: 300 })
+    const startedAt = performance.now()
+    const codes = await Promise.all(rows.map((row) => views.submit(row).catch(({ code }) => code)))
+    expect(codes).toEqual(Array(100).fill('busy'))
+    expect(performance.now() - startedAt).toBeLessThan(3000)
+    await session`rollback`
+    session.release()
+  })
+
+  it('of the whole table ends in unavailable after the statement timeout, and the writes after it go on', async () => {
+    const story = await insertStory(sql, 'table lock')
+    const session = await sql.reserve()
+    await session`begin`
+    await session`lock table glimpse.story_views in share mode`
+    const views = viewBatcher({
+      statementTimeoutMs: 300,
+      write: (rows, locks, givenUp) => recordViews(sql, rows, locks, givenUp),
+    })
+    expect(await views.submit({ storyId: story, viewerId: 'v1' }).catch(({ code }) => code)).toBe(
+      'unavailable',
+    )
+    // The statement was cancelled, not left to wait on a connection that nobody gets back.
+    await expect.poll(() => lockWaits()).toBe(0)
+    await session`rollback`
+    session.release()
+    expect(await views.submit({ storyId: story, viewerId: 'v1' })).toMatchObject({ outcome: 'recorded' })
   })
 
   it('that is its own key is set aside too, and leaves the rest of its batch alone', async () => {
