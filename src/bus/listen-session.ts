@@ -1,5 +1,6 @@
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import postgres from 'postgres'
+import { type Destination, socketFactory } from '../postgres-socket.ts'
 
 export const CHANNEL = 'glimpse_events'
 
@@ -13,7 +14,7 @@ export interface ListenOptions {
 /** Two options of the driver that its types leave out; its own `listen` is made of them. */
 interface SessionOptions extends postgres.Options<Record<string, never>> {
   readonly onnotify: (channel: string, payload: string) => void
-  readonly socket: (options: { host: string[]; port: number[]; path: string | false }) => Promise<Socket>
+  readonly socket: (destination: Destination) => Socket
 }
 
 /**
@@ -54,11 +55,10 @@ export class ListenSession {
         ended = true
         options.onClosed()
       },
-      // Opened here, because only who holds the socket can end it when the peer has fallen silent.
-      socket: async ({ host, port, path }) => {
-        socket = path ? connect(path) : connect({ host: host[0] ?? 'localhost', port: port[0] ?? 5432 })
-        return connected(socket, options.connectTimeoutMs)
-      },
+      // Made here, because only who holds the socket can end it when the peer has fallen silent.
+      socket: socketFactory((opened) => {
+        socket = opened
+      }),
     }
     const sql = postgres(options.url, sessionOptions)
     const end = () => {
@@ -85,20 +85,4 @@ export class ListenSession {
   end(): void {
     this.#end()
   }
-}
-
-function connected(socket: Socket, timeoutMs: number): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => socket.destroy(new Error('connecting took too long')), timeoutMs)
-    socket.once('connect', () => {
-      clearTimeout(timer)
-      socket.off('error', reject)
-      socket.setNoDelay(true)
-      resolve(socket)
-    })
-    socket.once('error', (error) => {
-      clearTimeout(timer)
-      reject(error)
-    })
-  })
 }

@@ -1,20 +1,81 @@
+import type { Socket } from 'node:net'
 import postgres from 'postgres'
+import { type Destination, socketFactory } from '../postgres-socket.ts'
 
-export type Pool = postgres.Sql
+/** What statements are sent through: the driver's tagged template, for statements and for fragments of them. */
+export type Pool = Statement & { end(options?: { timeout?: number }): Promise<void> }
+
+type Statement = <Rows extends readonly (object | undefined)[] = postgres.Row[]>(
+  strings: TemplateStringsArray,
+  ...values: readonly postgres.ParameterOrFragment<never>[]
+) => postgres.PendingQuery<Rows>
+
+const CONNECT_TIMEOUT_SECONDS = 3
+/** How long statements in flight may still take in a pool that was replaced, in seconds; a poisoned one takes that long. */
+const RETIRE_SECONDS = 3
+
+/** An option of the driver that its types leave out. */
+interface PoolOptions extends postgres.Options<Record<string, never>> {
+  readonly socket: (destination: Destination) => Socket
+}
 
 /**
  * A pool of connections for statements. No session state is relied on and no setting is sent at start-up, so that it
  * works through a transaction pooler too. Nothing is connected before the first statement.
  *
+ * A connection object of the driver that has closed is never used again: one that closes while a write waits for its
+ * turn of the event loop sends nothing any more, and every statement that it is given ends in a connect timeout. So when
+ * one closes, the driver's whole pool is replaced; what is in flight on its other connections can finish.
+ *
  * @param max the most connections open at once
  */
 export function createPool(url: string, max: number, name: string): Pool {
-  return postgres(url, {
-    max,
-    connect_timeout: 5,
-    // The driver's own backoff grows to 20 s: once Postgres is back, everything would wait for that.
-    backoff: (retries) => Math.min(0.05 * 2 ** retries, 1),
-    connection: { application_name: name },
-    onnotice: () => {},
+  let current: postgres.Sql | undefined
+  const retired = new Set<Promise<void>>()
+
+  const open = (): postgres.Sql => {
+    // Until it has reached the server the driver's own backoff is good: an outage must not cost a pool for each attempt.
+    let reached = false
+    const options: PoolOptions = {
+      max,
+      connect_timeout: CONNECT_TIMEOUT_SECONDS,
+      // The driver's own backoff grows to 20 s: once Postgres is back, everything would wait for that.
+      backoff: (retries) => Math.min(0.05 * 2 ** retries, 1),
+      connection: { application_name: name },
+      onnotice: () => {},
+      onparameter: () => {
+        reached = true
+      },
+      onclose: () => {
+        if (reached && current === opened) retire()
+      },
+      socket: socketFactory(),
+    }
+    const opened = postgres(url, options)
+    return opened
+  }
+  const retire = () => {
+    if (current === undefined) return
+    const ended = current
+      .end({ timeout: RETIRE_SECONDS })
+      .catch(() => {})
+      .finally(() => retired.delete(ended))
+    retired.add(ended)
+    current = undefined
+  }
+
+  const statement: Statement = (strings, ...values) => {
+    current ??= open()
+    return current(strings, ...values)
+  }
+  return Object.assign(statement, {
+    async end({ timeout = 5 } = {}) {
+      await current?.end({ timeout })
+      current = undefined
+      await Promise.race([
+        Promise.all(retired),
+        new Promise((resolve) => setTimeout(resolve, timeout * 1000).unref()),
+      ])
+    },
   })
 }

@@ -1,21 +1,22 @@
 import { randomUUID } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
+import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { GlimpseError } from '../../src/errors.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { Batcher } from '../../src/store/batcher.ts'
 import { createBatchers } from '../../src/store/batchers.ts'
-import { createPool, type Pool } from '../../src/store/pool.ts'
+import { createPool } from '../../src/store/pool.ts'
 import type { Recorded } from '../../src/store/recorded.ts'
 import { recordViews, type View } from '../../src/store/views.ts'
 import { createDatabase } from '../support/database.ts'
 import { insertStory, upTo } from '../support/sql-writer.ts'
 
 let database: Awaited<ReturnType<typeof createDatabase>>
-let sql: Pool
+let sql: postgres.Sql
 beforeAll(async () => {
   database = await createDatabase()
-  sql = createPool(database.url, 12, 'batcher-test')
+  sql = postgres(database.url, { max: 12 })
 })
 afterAll(async () => {
   await sql.end()

@@ -1,14 +1,14 @@
+import postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { createPool, type Pool } from '../../src/store/pool.ts'
 import { removeExpiredStories, trimEvents } from '../../src/store/retention.ts'
 import { createDatabase } from '../support/database.ts'
 import { insertReaction, insertStory, insertViews, readLog, upTo } from '../support/sql-writer.ts'
 
 let database: Awaited<ReturnType<typeof createDatabase>>
-let sql: Pool
+let sql: postgres.Sql
 beforeAll(async () => {
   database = await createDatabase()
-  sql = createPool(database.url, 4, 'retention-test')
+  sql = postgres(database.url, { max: 4 })
 })
 afterAll(async () => {
   await sql.end()

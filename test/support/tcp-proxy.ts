@@ -136,14 +136,14 @@ class Pair {
       [client, this.#server],
       [this.#server, client],
     ] as const) {
-      from.on('error', () => to.resetAndDestroy())
+      from.on('error', () => reset(to))
       carry(from, to, from === client ? 'toServer' : 'toClient', way)
     }
   }
 
   reset(): void {
-    this.#client.resetAndDestroy()
-    this.#server.resetAndDestroy()
+    reset(this.#client)
+    reset(this.#server)
   }
 }
 
@@ -201,6 +201,12 @@ async function write(bytes: Buffer, to: Socket, gate: Gate, shape: () => Shape):
     else if (sliceBytes < Infinity) await new Promise((resolve) => setImmediate(resolve))
     if (!to.destroyed && !to.write(piece)) await drained(to)
   }
+}
+
+/** libuv refuses to reset a socket that is shutting down, and Node would then never close it. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 /** Unlike `once` of node:events, this does not reject where an error comes first. */
