@@ -12,7 +12,7 @@ type Statement = <Rows extends readonly (object | undefined)[] = postgres.Row[]>
 
 const CONNECT_TIMEOUT_SECONDS = 3
 /** How long statements in flight may still take in a pool that was replaced, in seconds; a poisoned one takes that long. */
-const RETIRE_SECONDS = 3
+const RETIRE_SECONDS = 1
 
 /** An option of the driver that its types leave out. */
 interface PoolOptions extends postgres.Options<Record<string, never>> {
