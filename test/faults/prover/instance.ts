@@ -1,0 +1,130 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { TEST_SECRET } from '../../support/token.ts'
+import { stablePort } from './ports.ts'
+
+/** A run that ends early must leave no instance behind. */
+const running = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
+const START_TIMEOUT_MS = 60_000
+
+export interface Exit {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  /** From the signal to the end. */
+  readonly afterMs: number
+}
+
+/** One instance of the service as a process, always on the same port, which may be killed and started again. */
+export class Instance {
+  readonly url: string
+  readonly #main: string
+  readonly #environment: Readonly<Record<string, string>>
+  /** How it ended where nobody had asked it to, each time with its last words. */
+  readonly deaths: string[] = []
+  #child: ChildProcess | undefined
+  #asked = false
+  #exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }> | undefined
+  #lastLines: string[] = []
+
+  private constructor(main: string, port: number, environment: Readonly<Record<string, string>>) {
+    this.#main = main
+    this.url = `http://127.0.0.1:${port}`
+    this.#environment = { ...environment, PORT: String(port) }
+  }
+
+  /** Not yet started. */
+  static async create(main: string, environment: Readonly<Record<string, string>>): Promise<Instance> {
+    return new Instance(main, await stablePort(), {
+      JWT_SECRET: TEST_SECRET,
+      LOG_LEVEL: 'info',
+      ...environment,
+    })
+  }
+
+  /** The process id; undefined where it does not run. */
+  get pid(): number | undefined {
+    return this.#child?.pid
+  }
+
+  /** What it wrote last, for a report of why it failed. */
+  get output(): string {
+    return this.#lastLines.join('\n')
+  }
+
+  /** Starts it without waiting. */
+  launch(): void {
+    if (this.#child !== undefined) throw new Error(`${this.url} runs already`)
+    const child = spawn(process.execPath, [this.#main], {
+      // Nothing of the developer's own environment may configure the instance.
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, ...this.#environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    running.add(child)
+    this.#child = child
+    this.#asked = false
+    this.#lastLines = []
+    for (const pipe of [child.stdout, child.stderr]) {
+      if (pipe === null) continue
+      createInterface({ input: pipe }).on('line', (line) => {
+        this.#lastLines.push(line)
+        if (this.#lastLines.length > 30) this.#lastLines.shift()
+      })
+    }
+    this.#exited = once(child, 'close').then(([code, signal]) => {
+      running.delete(child)
+      if (this.#child === child) this.#child = undefined
+      if (!this.#asked) this.deaths.push(`${this.url} ended by itself (${signal ?? code}):\n${this.output}`)
+      return { code, signal }
+    })
+  }
+
+  /** Starts it and waits until an event sent now would arrive. */
+  async start(): Promise<void> {
+    this.launch()
+    const deadline = performance.now() + START_TIMEOUT_MS
+    while (!(await this.ready())) {
+      if (this.#child === undefined) throw new Error(`the instance ended:\n${this.output}`)
+      if (performance.now() > deadline) throw new Error(`the instance is not ready:\n${this.output}`)
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+  }
+
+  /** Sends a signal and waits for the end. */
+  async end(name: NodeJS.Signals): Promise<Exit> {
+    if (this.#child === undefined || this.#exited === undefined)
+      throw new Error(`${this.url} does not run:\n${this.output}`)
+    const sentAt = performance.now()
+    this.#asked = true
+    this.#child.kill(name)
+    const exit = await this.#exited
+    return { ...exit, afterMs: performance.now() - sentAt }
+  }
+
+  /** Whether `/readyz` says yes; no where it does not answer within a second. */
+  async ready(): Promise<boolean> {
+    return fetch(`${this.url}/readyz`, { signal: AbortSignal.timeout(1000) }).then(
+      async (response) => {
+        await response.arrayBuffer()
+        return response.status === 200
+      },
+      () => false,
+    )
+  }
+
+  /** The value of a metric, labels included in the name as Prometheus writes them; 0 where it isn't there. */
+  async metric(name: string): Promise<number> {
+    const text = await (await fetch(`${this.url}/metrics`)).text()
+    const line = text.split('\n').find((candidate) => candidate.startsWith(`${name} `))
+    return Number(line?.slice(name.length + 1) ?? 0)
+  }
+
+  /** Ends it whatever state it is in. */
+  async close(): Promise<void> {
+    if (this.#child !== undefined) await this.end('SIGKILL')
+  }
+}

@@ -1,0 +1,159 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
+import { createLogger } from '../../../src/log.ts'
+import { type Binaries, findBinaries } from '../../../src/store/embedded/binaries.ts'
+import { ensureCluster } from '../../../src/store/embedded/cluster.ts'
+import { type Connection, readConnection, urlOf } from '../../../src/store/embedded/connection.ts'
+import { type Layout, openLayout } from '../../../src/store/embedded/layout.ts'
+import { takeLease } from '../../../src/store/embedded/leases.ts'
+import { withLock } from '../../../src/store/embedded/lock.ts'
+import { findPostmaster, type Postmaster } from '../../../src/store/embedded/postmaster.ts'
+import { isAlive, signal } from '../../../src/store/embedded/process.ts'
+import { clearRemains } from '../../../src/store/embedded/recovery.ts'
+import { chooseRunAs, type RunAs } from '../../../src/store/embedded/run-as.ts'
+import { type Settings, startServer, stopServer } from '../../../src/store/embedded/server.ts'
+import { PREFIX } from '../../support/leftovers.ts'
+import { stablePort } from './ports.ts'
+
+const log = createLogger('error')
+
+/** Enough for five instances of 17 connections each, the writers and us. */
+const DEFAULTS: Settings = { max_connections: '200' }
+
+/** An ordinary role owns the databases: a superuser would hide missing grants. */
+const ROLE = 'glimpse_app'
+
+export interface Database {
+  readonly name: string
+  /** As the service connects. */
+  readonly url: string
+  /** As a superuser. */
+  readonly adminUrl: string
+}
+
+/**
+ * A real Postgres that may be killed: its own data folder, its own port, and nobody who starts it again but us. The
+ * durability settings are the defaults, because half of what is proven here is what survives.
+ */
+export class PostgresServer {
+  readonly port: number
+  /** The Postgres data directory, for scenarios that copy it or fill its disk. */
+  readonly dataFolder: string
+  readonly binaries: Binaries
+  readonly #folder: string
+  readonly #layout: Layout
+  readonly #way: RunAs
+  readonly #settings: Settings
+  readonly #rolePassword = randomBytes(12).toString('hex')
+  #connection: Connection | undefined
+  #postmaster: Postmaster | undefined
+
+  private constructor(folder: string, layout: Layout, binaries: Binaries, settings: Settings, port: number) {
+    this.#folder = folder
+    this.#layout = layout
+    this.binaries = binaries
+    this.#settings = { ...DEFAULTS, ...settings }
+    this.#way = chooseRunAs(binaries.postgres, layout)
+    this.dataFolder = layout.data
+    this.port = port
+  }
+
+  /** Makes a cluster and starts it. */
+  static async create(settings: Settings = {}): Promise<PostgresServer> {
+    const folder = await mkdtemp(join(tmpdir(), PREFIX))
+    const layout = await openLayout(folder)
+    // By its lease a later test run sees that the folder is in use, or that whoever used it was killed.
+    await withLock(layout.lock, () => takeLease(layout.leases))
+    const binaries = await findBinaries(process.platform, process.arch)
+    const server = new PostgresServer(folder, layout, binaries, settings, await stablePort())
+    await ensureCluster(layout, binaries, server.#way, true)
+    await server.start()
+    const sql = postgres(server.adminUrl('postgres'), { max: 1 })
+    await sql.unsafe(`CREATE ROLE ${ROLE} LOGIN PASSWORD '${server.#rolePassword}'`)
+    await sql.end()
+    return server
+  }
+
+  /** Starts the server again, on the same port, after clearing up what a killed one left. Resolves once it accepts. */
+  async start(): Promise<void> {
+    await clearRemains(this.#layout, createLogger('silent'))
+    this.#postmaster = await startServer(this.#layout, this.binaries, this.#way, {
+      port: this.port,
+      settings: this.#settings,
+      log,
+    })
+    if (this.#postmaster.port !== this.port) throw new Error(`port ${this.port} was taken meanwhile`)
+    this.#connection ??= await readConnection(this.#layout)
+  }
+
+  /** Starts it where a scenario broke down and left it down, so that the next one has it. */
+  async ensureRunning(): Promise<void> {
+    if (this.#postmaster === undefined) await this.start()
+  }
+
+  /** The postmaster's process id. */
+  get pid(): number {
+    if (this.#postmaster === undefined) throw new Error('Postgres does not run')
+    return this.#postmaster.pid
+  }
+
+  /** `kill -9` of the postmaster; its backends notice by themselves. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL')
+  }
+
+  /** Shuts down: `fast` ends the sessions and writes a checkpoint, `immediate` leaves recovery to the next start. */
+  async stop(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
+    await this.#end(mode === 'fast' ? 'SIGINT' : 'SIGQUIT')
+  }
+
+  /** A superuser's URL of a database. */
+  adminUrl(database: string): string {
+    if (this.#connection === undefined) throw new Error('Postgres was not started')
+    return urlOf({ ...this.#connection, port: this.port }, database)
+  }
+
+  /** A new, empty database that belongs to the ordinary role. */
+  async createDatabase(name = `faults_${randomBytes(6).toString('hex')}`): Promise<Database> {
+    const sql = postgres(this.adminUrl('postgres'), { max: 1, onnotice: () => {} })
+    try {
+      await sql`CREATE DATABASE ${sql(name)} OWNER ${sql(ROLE)}`
+    } finally {
+      await sql.end()
+    }
+    const adminUrl = this.adminUrl(name)
+    const url = Object.assign(new URL(adminUrl), { username: ROLE, password: this.#rolePassword }).href
+    return { name, url, adminUrl }
+  }
+
+  async dropDatabase({ name }: Database): Promise<void> {
+    const sql = postgres(this.adminUrl('postgres'), { max: 1, onnotice: () => {} })
+    try {
+      await sql`DROP DATABASE IF EXISTS ${sql(name)} WITH (FORCE)`
+    } finally {
+      await sql.end()
+    }
+  }
+
+  /** Stops the server and removes the folder. */
+  async close(): Promise<void> {
+    const postmaster = await findPostmaster(this.#layout)
+    if (postmaster !== undefined) await stopServer(this.#layout, this.binaries, postmaster)
+    await clearRemains(this.#layout, createLogger('silent'))
+    await rm(this.#folder, { recursive: true, force: true, maxRetries: 5 })
+  }
+
+  async #end(name: NodeJS.Signals): Promise<void> {
+    const postmaster = this.#postmaster
+    if (postmaster === undefined) throw new Error('Postgres does not run')
+    this.#postmaster = undefined
+    signal(postmaster.pid, name)
+    for (const deadline = Date.now() + 30_000; await isAlive(postmaster); await sleep(10)) {
+      if (Date.now() > deadline) throw new Error(`Postgres still runs 30 s after ${name}`)
+    }
+  }
+}

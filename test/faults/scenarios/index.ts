@@ -1,0 +1,39 @@
+import type { Scenario } from '../prover/scenario.ts'
+import { scenario as baseline } from './baseline.ts'
+import { scenario as clocks } from './clocks.ts'
+import { scenario as diskFull } from './disk-full.ts'
+import { scenario as endListen } from './end-listen.ts'
+import { scenario as failover } from './failover.ts'
+import { scenario as fullNotifyQueue } from './full-notify-queue.ts'
+import { scenario as killInstance } from './kill-instance.ts'
+import { scenario as killPostgres } from './kill-postgres.ts'
+import { scenario as lockedAuthor } from './locked-author.ts'
+import { scenario as pooler } from './pooler.ts'
+import { scenario as replacedDatabase } from './replaced-database.ts'
+import { scenario as restartPostgres } from './restart-postgres.ts'
+import { scenario as rollingRestart } from './rolling-restart.ts'
+import { scenario as silentListen } from './silent-listen.ts'
+import { scenario as startTogether } from './start-together.ts'
+import { scenario as stopInstance } from './stop-instance.ts'
+import { scenario as stoppedListen } from './stopped-listen.ts'
+
+/** In the order of the report. */
+export const SCENARIOS: readonly Scenario[] = [
+  baseline,
+  killInstance,
+  stopInstance,
+  rollingRestart,
+  endListen,
+  stoppedListen,
+  silentListen,
+  killPostgres,
+  restartPostgres,
+  fullNotifyQueue,
+  pooler,
+  startTogether,
+  failover,
+  replacedDatabase,
+  diskFull,
+  clocks,
+  lockedAuthor,
+]
