@@ -192,6 +192,8 @@ export class Hub {
     const start = startFrom(resume, stream)
     connection.open(sink, start, stream)
     if (!connection.isOpen) return
+    // Opening may have taken longer than a tick; what woke it then knew of no heartbeat yet.
+    this.#wheel.set(connection, this.#options.clock.monotonic())
     if (start.reset !== undefined) this.#options.metrics.resets.inc({ reason: start.reset })
     this.#options.metrics.connectionsOpened.inc({ transport: sink.transport })
     this.#options.metrics.connections.inc({ transport: sink.transport })

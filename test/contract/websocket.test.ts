@@ -7,7 +7,7 @@ import { signToken } from '../support/token.ts'
 
 let instance: Instance
 beforeAll(async () => {
-  instance = await startInstance({ HEARTBEAT_INTERVAL_MS: '100' })
+  instance = await startInstance({ HEARTBEAT_INTERVAL_MS: '300' })
 })
 afterAll(() => instance.close())
 

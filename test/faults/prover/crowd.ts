@@ -66,9 +66,10 @@ export class Crowd {
     return lags
   }
 
-  /** When the connections were opened that began after `since`, in order. */
+  /** When the streams (not polls) were opened that began after `since`, in order. */
   opensSince(since: number): number[] {
     return this.clients
+      .filter(({ transport }) => transport !== 'poll')
       .flatMap(({ entries }) => entries)
       .filter(({ type, at }) => type === 'open' && at >= since)
       .map(({ at }) => at)

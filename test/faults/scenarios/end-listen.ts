@@ -17,6 +17,8 @@ export const scenario: Scenario = {
            where datname = current_database() and application_name = 'glimpse-listen'
         )
         select pid, pg_terminate_backend(pid) from listening`
+      // Something has to happen while nobody listens.
+      bench.http.burst(40)
       bench.must(ended.length === bench.instances.length, 'every instance has one LISTEN session')
       const pids = ended.map(({ pid }) => pid)
       const replaced = await until(5000, async () => {

@@ -1,0 +1,42 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, it, onTestFinished, vi } from 'vitest'
+import { Hub } from '../../src/hub/hub.ts'
+import { createLogger } from '../../src/log.ts'
+import { createMetrics } from '../../src/metrics.ts'
+
+it('a connection whose opening took longer than a tick of the wheel is kept alive all the same', async () => {
+  const stream = { epoch: 'e', head: 0, oldest: 1 }
+  const hub = new Hub({
+    eventLog: {
+      // A head that is slow to come, as from a busy database.
+      head: () => sleep(120, stream),
+      heads: async () => [],
+      page: async () => ({ ...stream, first: 1, bodies: [] }),
+    },
+    limits: {
+      outboxMaxBytes: 1024,
+      heartbeatIntervalMs: 40,
+      stallTimeoutMs: 60_000,
+      maxConnections: 1,
+      maxConnectionsPerUser: 1,
+    },
+    clock: { wall: Date.now, monotonic: () => performance.now() },
+    log: createLogger('silent'),
+    metrics: createMetrics(),
+  })
+  onTestFinished(() => hub.close())
+  const place = await hub.enter('alice', { from: 'now' }, Date.now() + 60_000)
+  const heartbeat = vi.fn(() => true)
+  place.begin({
+    transport: 'sse',
+    codec: { encode: () => Buffer.alloc(0) },
+    unsent: 0,
+    sent: 0,
+    write: () => {},
+    control: () => {},
+    heartbeat,
+    close: () => {},
+    destroy: () => {},
+  })
+  await vi.waitFor(() => expect(heartbeat.mock.calls.length).toBeGreaterThanOrEqual(3), 2000)
+})
