@@ -1,0 +1,19 @@
+/** A row of the table: what was tried, and the test files that try it. */
+export interface Suite {
+  readonly name: string
+  /** Paths, or where they end in a slash folders, from the repository's root. */
+  readonly files: readonly string[]
+}
+
+export const SUITES: readonly Suite[] = [
+  { name: 'Signature and key vectors', files: ['test/security/vectors.test.ts'] },
+  { name: 'Tokens', files: ['test/http/auth/'] },
+  { name: 'Packages', files: ['test/security/packages.test.ts'] },
+]
+
+/** The suite that a test file belongs to, by its path from the root. */
+export function suiteOf(file: string): Suite | undefined {
+  return SUITES.find(({ files }) =>
+    files.some((path) => (path.endsWith('/') ? file.startsWith(path) : file === path)),
+  )
+}
