@@ -9,11 +9,18 @@ export interface TestDatabase {
 }
 
 /** A migrated, empty database of its own, copied from the run's template in a few milliseconds. */
-export async function createDatabase(): Promise<TestDatabase> {
+export function createDatabase(): Promise<TestDatabase> {
+  return copyOf(inject('template'))
+}
+
+/** A database that was never migrated. */
+export function createEmptyDatabase(): Promise<TestDatabase> {
+  return copyOf('template0')
+}
+
+async function copyOf(template: string): Promise<TestDatabase> {
   const name = `test_${randomUUID()}`
-  await onServer((sql) =>
-    undisturbed(() => sql`CREATE DATABASE ${sql(name)} TEMPLATE ${sql(inject('template'))}`),
-  )
+  await onServer((sql) => undisturbed(() => sql`CREATE DATABASE ${sql(name)} TEMPLATE ${sql(template)}`))
   return {
     url: Object.assign(new URL(inject('serverUrl')), { pathname: `/${name}` }).href,
     drop: () => onServer((sql) => undisturbed(() => sql`DROP DATABASE IF EXISTS ${sql(name)} WITH (FORCE)`)),

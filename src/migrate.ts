@@ -1,10 +1,10 @@
-import { parseConfig } from '../src/config.ts'
-import { loadDotenv } from '../src/dotenv.ts'
-import { StartError } from '../src/errors.ts'
-import { createLogger } from '../src/log.ts'
-import { migrate } from '../src/store/migrate.ts'
+import { parseConfig } from './config.ts'
+import { loadDotenv } from './dotenv.ts'
+import { StartError } from './errors.ts'
+import { createLogger } from './log.ts'
+import { migrate } from './store/migrate.ts'
 
-/** `npm run migrate`: brings the schema of LISTEN_DATABASE_URL, or else DATABASE_URL, up to date, and says what it did. */
+/** `npm run migrate`, and the image's one-shot container: brings the schema of LISTEN_DATABASE_URL, or else DATABASE_URL, up to date, and says what it did. */
 loadDotenv()
 const log = createLogger('info')
 const parsed = parseConfig({
