@@ -24,8 +24,6 @@ async function main(): Promise<void> {
     stopping = true
     stop()
   }
-  // The driver asks for types at each connect and awaits the answer nowhere: a reset in that moment must not end us.
-  process.on('unhandledRejection', (reason) => log.error({ err: reason }, 'a rejection nobody handled'))
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
   if (process.env.npm_lifecycle_event !== undefined) whenParentEnds(() => onSignal('SIGTERM'))

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import { type Destination, socketFactory } from '../postgres-socket.ts'
+import { ARRAYS } from './array-types.ts'
 
 /** What statements are sent through: the driver's tagged template, for statements and for fragments of them. */
 export type Pool = Statement & { end(options?: { timeout?: number }): Promise<void> }
@@ -15,7 +16,7 @@ const CONNECT_TIMEOUT_SECONDS = 3
 const RETIRE_SECONDS = 1
 
 /** An option of the driver that its types leave out. */
-interface PoolOptions extends postgres.Options<Record<string, never>> {
+interface PoolOptions extends postgres.Options<{ arrays: typeof ARRAYS }> {
   readonly socket: (destination: Destination) => Socket
 }
 
@@ -38,6 +39,10 @@ export function createPool(url: string, max: number, name: string): Pool {
     let reached = false
     const options: PoolOptions = {
       max,
+      // At each connect the driver would ask for all types and await the answer nowhere: a reset in that moment would be
+      // an unhandled rejection, which ends the process.
+      fetch_types: false,
+      types: { arrays: ARRAYS },
       connect_timeout: CONNECT_TIMEOUT_SECONDS,
       // The driver's own backoff grows to 20 s: once Postgres is back, everything would wait for that.
       backoff: (retries) => Math.min(0.05 * 2 ** retries, 1),

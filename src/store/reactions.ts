@@ -1,3 +1,4 @@
+import { cancel } from './cancel.ts'
 import { boundedWait, heldParts, type LockPolicy } from './held.ts'
 import type { Written } from './lane.ts'
 import type { Pool } from './pool.ts'
@@ -52,7 +53,7 @@ export async function recordReactions(
     select f.held_author, f.known, f.expired, glimpse.rfc3339(f.before) as before, glimpse.rfc3339(r.reacted_at) as recorded
       from found f left join recorded r using (story_id, user_id)
      order by f.nth`
-  givenUp?.addEventListener('abort', () => statement.cancel(), { once: true })
+  givenUp?.addEventListener('abort', () => cancel(statement), { once: true })
   return (await statement).map(toRecorded)
 }
 

@@ -1,7 +1,8 @@
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { cancel } from '../../src/store/cancel.ts'
 import { createPool } from '../../src/store/pool.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { upTo } from '../support/sql-writer.ts'
@@ -18,6 +19,24 @@ async function listening(server: Server): Promise<string> {
   await once(server, 'listening')
   onTestFinished(() => void server.close())
   return `postgres://nobody@127.0.0.1:${(server.address() as AddressInfo).port}/none`
+}
+
+/** A URL of the database by way of a relay that looks at what clients send. */
+async function relaying(look: (bytes: Buffer, client: Socket, connectedAt: number) => void): Promise<string> {
+  const { port } = new URL(database.url)
+  const relay = createServer((client) => {
+    const connectedAt = performance.now()
+    const server = connect(Number(port), '127.0.0.1')
+    client.on('data', (bytes) => {
+      look(bytes, client, connectedAt)
+      if (!client.destroyed) server.write(bytes)
+    })
+    client.on('error', () => {}).on('close', () => server.destroy())
+    server.on('error', () => {}).on('close', () => client.end())
+    server.pipe(client)
+  })
+  const { port: relayPort } = new URL(await listening(relay))
+  return Object.assign(new URL(database.url), { host: `127.0.0.1:${relayPort}` }).href
 }
 
 describe('a pool', () => {
@@ -61,6 +80,62 @@ describe('a pool', () => {
     const sql = createPool('postgres://nobody@127.0.0.1:9/none', 1, 'pool-test')
     onTestFinished(() => sql.end({ timeout: 0 }))
     await expect(sql`select 1`).rejects.toThrow('ECONNREFUSED')
+  })
+
+  it('sends arrays of every type that statements name, whatever is in them', async () => {
+    const sql = createPool(database.url, 1, 'pool-test')
+    onTestFinished(() => sql.end({ timeout: 0 }))
+    const texts = ['', 'NULL', ' a,b ', '{"x"}', "'", '\\', '"\\"', '\n\t', '❤️', 'null']
+    expect(await sql`select unnest(${texts}::text[]) as text`).toEqual(texts.map((text) => ({ text })))
+    const id = '550e8400-e29b-41d4-a716-446655440000'
+    expect(
+      await sql`
+        select u::text, i, b::float8 as b
+          from unnest(${[id, id]}::uuid[], ${[1, -2]}::int[], ${[2 ** 53 - 1, 0]}::bigint[]) as x (u, i, b)`,
+    ).toEqual([
+      { u: id, i: 1, b: 2 ** 53 - 1 },
+      { u: id, i: -2, b: 0 },
+    ])
+    expect(await sql`select cardinality(${[]}::text[]) as none`).toEqual([{ none: 0 }])
+  })
+
+  // In the two that follow, the runner fails where a rejection is handled by nobody; the service would end.
+  it('asks nothing of its own that a reset could leave unanswered', async () => {
+    const url = await relaying((bytes, client) => {
+      if (bytes.includes('pg_type')) client.resetAndDestroy()
+    })
+    const sql = createPool(url, 1, 'pool-test')
+    onTestFinished(() => sql.end({ timeout: 0 }))
+    expect(await sql`select 1 as one`).toMatchObject([{ one: 1 }])
+  })
+
+  it.each([
+    ['is answered, as always, by a closed connection', true],
+    ['does not get through', false],
+  ])('cancels a statement, where the request %s', async (_what, passes) => {
+    const refusing = new Set<Socket>()
+    let refuses = false
+    const url = await relaying((_bytes, client, connectedAt) => {
+      if (refuses && connectedAt > cancelledAt) refusing.add(client.resetAndDestroy())
+    })
+    let cancelledAt = Infinity
+    const sql = createPool(url, 1, 'pool-test')
+    onTestFinished(() => sql.end({ timeout: 0 }))
+    const query = sql`select pg_sleep(30)`
+    const failed = expect(query).rejects.toMatchObject({ code: '57014' })
+    const watcher = createPool(database.url, 1, 'pool-test')
+    onTestFinished(() => watcher.end({ timeout: 0 }))
+    const sleepers = () => watcher<{ pid: number }[]>`
+      select pid from pg_stat_activity where query = 'select pg_sleep(30)' and state = 'active'`
+    await expect.poll(async () => (await sleepers()).length, { interval: 5 }).toBe(1)
+    refuses = !passes
+    cancelledAt = performance.now()
+    cancel(query)
+    if (!passes) {
+      await expect.poll(() => refusing.size).toBe(1)
+      await watcher`select pg_cancel_backend(pid) from pg_stat_activity where query = 'select pg_sleep(30)'`
+    }
+    await failed
   })
 
   it('tries the hosts of a URL in turn', async () => {

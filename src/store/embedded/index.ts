@@ -125,7 +125,13 @@ async function startAndConnect(
 async function connect(layout: Layout, postmaster: Postmaster): Promise<Connection> {
   const known = (await readConnection(layout)) ?? newConnection()
   const connection = { ...known, port: postmaster.port }
-  const sql = postgres(urlOf(connection, 'postgres'), { max: 1, connect_timeout: 10, onnotice: () => {} })
+  const sql = postgres(urlOf(connection, 'postgres'), {
+    max: 1,
+    // The driver awaits that query nowhere: a server that dies under it would end us without a word.
+    fetch_types: false,
+    connect_timeout: 10,
+    onnotice: () => {},
+  })
   try {
     const [found] = await sql`SELECT FROM pg_database WHERE datname = ${DATABASE}`
     if (found === undefined) await sql`CREATE DATABASE ${sql(DATABASE)}`
