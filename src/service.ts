@@ -36,8 +36,14 @@ export interface Service {
 /** Bounds the loss of any NOTIFY: who is behind after a sweep catches up. */
 const SWEEP_INTERVAL_MS = 4000
 
-/** Of the drain time, the part over which streams are ended; the rest is for their last words and for writes. */
+/** Of the drain time, the part over which streams are ended; then writes are answered, and the rest is for closing. */
 const SPREAD = 0.8
+/** How long closing may take, ms, where Postgres or a peer doesn't answer: at most this, and this part of the drain time. */
+const CLOSE_MS = 1000
+const CLOSING = 0.1
+
+/** Undoes a step of the start, waiting for others no longer than this. */
+type Undo = (leftMs: number) => unknown
 
 /**
  * Starts an instance: database, migrations, bus proven, then HTTP. Whatever was begun is undone where a step fails.
@@ -45,9 +51,11 @@ const SPREAD = 0.8
  * @throws StartError one line for the operator
  */
 export async function startService(config: Config, log: Logger): Promise<Service> {
-  const undo: (() => unknown)[] = []
-  const close = async () => {
-    for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step()
+  const undo: Undo[] = []
+  const close = async (withinMs = CLOSE_MS) => {
+    const deadline = performance.now() + withinMs
+    for (let step = undo.pop(); step !== undefined; step = undo.pop())
+      await step(Math.max(0, deadline - performance.now()))
   }
   try {
     return await start(config, log, undo, close)
@@ -60,8 +68,8 @@ export async function startService(config: Config, log: Logger): Promise<Service
 async function start(
   config: Config,
   log: Logger,
-  undo: (() => unknown)[],
-  close: () => Promise<void>,
+  undo: Undo[],
+  close: (withinMs?: number) => Promise<void>,
 ): Promise<Service> {
   const metrics = createMetrics()
   const { databaseUrl, listenUrl } = await openDatabase(config, log, undo)
@@ -69,7 +77,9 @@ async function start(
   const readPool = createPool(databaseUrl, 6, 'glimpse-read')
   const writePool = createPool(databaseUrl, 10, 'glimpse-write')
   const editPool = createPool(databaseUrl, 3, 'glimpse-edit')
-  undo.push(() => Promise.all([readPool, writePool, editPool].map((pool) => pool.end({ timeout: 1 }))))
+  undo.push((leftMs) =>
+    Promise.all([readPool, writePool, editPool].map((pool) => pool.end({ timeout: leftMs / 1000 }))),
+  )
   await checkDatabase(readPool)
 
   const secret =
@@ -77,7 +87,7 @@ async function start(
       ? (config.auth.secret ?? (await developmentSecret(config.dataDir)))
       : undefined
   const verifier = createTokenVerifier({ ...config.auth, secret, log })
-  undo.push(() => verifier.close())
+  undo.push((leftMs) => within(leftMs, verifier.close()))
   void verifier.warm()
 
   const eventLog = new EventLog(readPool)
@@ -106,13 +116,13 @@ async function start(
     },
   })
   await bus.start()
-  undo.push(() => bus.close())
+  undo.push((leftMs) => within(leftMs, bus.close()))
   const sweeper = setInterval(() => void hub.sweep(), SWEEP_INTERVAL_MS).unref()
   undo.push(() => clearInterval(sweeper))
 
   const cleaner = new Cleaner({ sql: readPool, retentionHours: config.eventRetentionHours, log, metrics })
   cleaner.start()
-  undo.push(() => cleaner.stop())
+  undo.push((leftMs) => within(leftMs, cleaner.stop()))
 
   const issue = (signingSecret: string) => (user: string, expiresInSeconds: number) =>
     issueToken(signingSecret, user, expiresInSeconds, config.auth)
@@ -147,18 +157,16 @@ async function start(
 
   return {
     url,
-    close,
+    close: () => close(),
     async drain() {
       log.info({ connections: hub.connections }, 'draining')
       const deadline = performance.now() + config.drainTimeoutMs
       const answered = new Promise<void>((resolve) => server.close(() => resolve()))
       await hub.drain(config.drainTimeoutMs * SPREAD, sleep)
       // In-flight writes are answered; a peer that never takes its answer must not hold the process.
-      await Promise.race([
-        answered,
-        sleep(Math.max(deadline - performance.now(), 0), undefined, { ref: false }),
-      ])
-      await close()
+      const closingMs = Math.min(CLOSE_MS, config.drainTimeoutMs * CLOSING)
+      await within(Math.max(0, deadline - closingMs - performance.now()), answered)
+      await close(Math.max(0, deadline - performance.now()))
       log.info('stopped')
     },
   }
@@ -168,7 +176,7 @@ async function start(
 async function openDatabase(
   config: Config,
   log: Logger,
-  undo: (() => unknown)[],
+  undo: Undo[],
 ): Promise<{ databaseUrl: string; listenUrl: string }> {
   let { databaseUrl } = config
   if (databaseUrl === undefined) {
@@ -180,6 +188,11 @@ async function openDatabase(
   // Migrating holds a session's advisory lock, which a transaction pooler would lose: it goes the direct way too.
   if (config.migrate) await migrate(listenUrl, log)
   return { databaseUrl, listenUrl }
+}
+
+/** Waits for something, but not longer than this. */
+async function within(milliseconds: number, something: Promise<unknown>): Promise<void> {
+  await Promise.race([something, sleep(milliseconds, undefined, { ref: false })])
 }
 
 function listen(server: Server, { host, port }: Config): Promise<string> {

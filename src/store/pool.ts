@@ -33,6 +33,7 @@ interface PoolOptions extends postgres.Options<{ arrays: typeof ARRAYS }> {
 export function createPool(url: string, max: number, name: string): Pool {
   let current: postgres.Sql | undefined
   const retired = new Set<Promise<void>>()
+  let ended = false
 
   const open = (): postgres.Sql => {
     // Until it has reached the server the driver's own backoff is good: an outage must not cost a pool for each attempt.
@@ -60,12 +61,12 @@ export function createPool(url: string, max: number, name: string): Pool {
     return opened
   }
   const retire = () => {
-    if (current === undefined) return
-    const ended = current
+    if (current === undefined || ended) return
+    const gone = current
       .end({ timeout: RETIRE_SECONDS })
       .catch(() => {})
-      .finally(() => retired.delete(ended))
-    retired.add(ended)
+      .finally(() => retired.delete(gone))
+    retired.add(gone)
     current = undefined
   }
 
@@ -75,11 +76,13 @@ export function createPool(url: string, max: number, name: string): Pool {
   }
   return Object.assign(statement, {
     async end({ timeout = 5 } = {}) {
-      await current?.end({ timeout })
-      current = undefined
+      ended = true
+      // Stays, or is made, so that whatever is asked later is refused rather than connected for.
+      current ??= open()
       await Promise.race([
-        Promise.all(retired),
-        new Promise((resolve) => setTimeout(resolve, timeout * 1000).unref()),
+        Promise.all([current.end({ timeout }), ...retired]),
+        // The driver lets go of its connections just then.
+        new Promise((resolve) => setTimeout(resolve, timeout * 1000 + 10).unref()),
       ])
     },
   })

@@ -18,7 +18,7 @@ async function spawned(environment: Record<string, string> = {}) {
     await sql.end()
     await database.drop()
   })
-  return { main, sql, url: main.url }
+  return { main, sql, url: main.url, database }
 }
 
 describe('SIGTERM', () => {
@@ -80,6 +80,30 @@ describe('SIGTERM', () => {
     expect(await ended).toEqual({ code: 0, signal: null })
     const [row] = await sql`select count(*) from glimpse.story_views where story_id = ${story}`
     expect(Number(row?.count)).toBe(2)
+  })
+})
+
+describe('a stop', () => {
+  it('is over in its time though a statement of the instance waits for somebody else', async () => {
+    const { sql, database } = await spawned()
+    const story = await insertStory(sql, 'author')
+    await sql`update glimpse.stories set expires_at = now() - interval '2 hours' where id = ${story}`
+    const held = await sql.reserve()
+    await held`begin`
+    await held`select from glimpse.stories where id = ${story} for update`
+    // It removes expired stories as soon as it has started, and meets the one that is held.
+    const main = await spawnInstance({
+      DATABASE_URL: database.url,
+      DRAIN_TIMEOUT_MS: '500',
+      EVENT_RETENTION_HOURS: '1',
+    })
+    onTestFinished(() => void main.kill('SIGKILL'))
+    const waiting = () =>
+      sql`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+    await expect.poll(async () => (await waiting()).length, { interval: 5 }).toBeGreaterThan(0)
+    expect(await main.kill('SIGTERM')).toEqual({ code: 0, signal: null })
+    await held`rollback`
+    held.release()
   })
 })
 

@@ -138,6 +138,19 @@ describe('a pool', () => {
     await failed
   })
 
+  it('ends in the time it is given, whatever is under way, and then refuses statements', async () => {
+    const sql = createPool(database.url, 2, 'pool-test')
+    await sql`select 1`
+    const slow = expect(sql`select pg_sleep(30)`).rejects.toThrow('CONNECTION_DESTROYED')
+    await nextTurn()
+    await sql.end({ timeout: 0.05 })
+    await slow
+    await expect(sql`select 1`).rejects.toThrow('CONNECTION_ENDED')
+    const unused = createPool(database.url, 1, 'pool-test')
+    await unused.end()
+    await expect(unused`select 1`).rejects.toThrow('CONNECTION_ENDED')
+  })
+
   it('tries the hosts of a URL in turn', async () => {
     const url = new URL(database.url)
     const sql = createPool(database.url.replace(url.host, `127.0.0.1:9,${url.host}`), 1, 'pool-test')

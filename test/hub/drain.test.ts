@@ -1,0 +1,37 @@
+import { expect, it, onTestFinished } from 'vitest'
+import { Hub } from '../../src/hub/hub.ts'
+import { createLogger } from '../../src/log.ts'
+import { createMetrics } from '../../src/metrics.ts'
+
+it('draining a crowd takes the time it was given, however late each sleep of a loaded process ends', async () => {
+  const stream = { epoch: 'e', head: 0, oldest: 1 }
+  let now = 0
+  const hub = new Hub({
+    eventLog: {
+      head: async () => stream,
+      heads: async () => [],
+      page: async () => ({ ...stream, first: 1, bodies: [] }),
+    },
+    limits: {
+      outboxMaxBytes: 1024,
+      heartbeatIntervalMs: 60_000,
+      stallTimeoutMs: 60_000,
+      maxConnections: 1000,
+      maxConnectionsPerUser: 1000,
+    },
+    clock: { wall: Date.now, monotonic: () => now },
+    log: createLogger('silent'),
+    metrics: createMetrics(),
+  })
+  onTestFinished(() => hub.close())
+  for (let n = 0; n < 400; n++) await hub.enter('alice', { from: 'now' }, Date.now() + 60_000)
+  const left: number[] = []
+  await hub.drain(4000, async (ms) => {
+    left.push(hub.connections)
+    now += ms + 20
+  })
+  expect(hub.connections).toBe(0)
+  expect(now).toBeLessThan(4000 + 20)
+  // Spread evenly all the same: no step ends more than its share.
+  expect(left[39]).toBe(200)
+})
