@@ -22,6 +22,13 @@ export interface Config {
   readonly corsOrigins: readonly string[]
   readonly maxConnections: number
   readonly maxConnectionsPerUser: number
+  readonly maxConnectionsPerAddress: number
+  /** How many proxies of ours stand in front, so that `X-Forwarded-For` can be believed that far. */
+  readonly trustProxy: number
+  /** How often a user and an address may ask and connect, per minute; undefined: as often as they like. */
+  readonly rates:
+    | Readonly<Record<'user_requests' | 'user_connects' | 'address_requests' | 'address_connects', number>>
+    | undefined
   readonly heartbeatIntervalMs: number
   readonly stallTimeoutMs: number
   readonly drainTimeoutMs: number
@@ -79,6 +86,13 @@ const Environment = z.object({
   CORS_ORIGINS: origins.default([]),
   MAX_CONNECTIONS: whole(1, 10_000_000, 50_000),
   MAX_CONNECTIONS_PER_USER: whole(1, 100_000, 10),
+  MAX_CONNECTIONS_PER_ADDRESS: whole(1, 10_000_000, 25_000),
+  TRUST_PROXY: whole(0, 16, 0),
+  RATE_LIMIT: z.enum(['on', 'off'], 'must be on or off').default('on'),
+  USER_REQUESTS_PER_MINUTE: whole(1, 100_000_000, 6000),
+  USER_CONNECTS_PER_MINUTE: whole(1, 100_000_000, 300),
+  ADDRESS_REQUESTS_PER_MINUTE: whole(1, 100_000_000, 120_000),
+  ADDRESS_CONNECTS_PER_MINUTE: whole(1, 100_000_000, 120_000),
   HEARTBEAT_INTERVAL_MS: whole(50, 3_600_000, 15_000),
   STALL_TIMEOUT_MS: whole(100, 86_400_000, 60_000),
   DRAIN_TIMEOUT_MS: whole(0, 3_600_000, 10_000),
@@ -137,6 +151,17 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       corsOrigins: env.CORS_ORIGINS,
       maxConnections: env.MAX_CONNECTIONS,
       maxConnectionsPerUser: env.MAX_CONNECTIONS_PER_USER,
+      maxConnectionsPerAddress: env.MAX_CONNECTIONS_PER_ADDRESS,
+      trustProxy: env.TRUST_PROXY,
+      rates:
+        env.RATE_LIMIT === 'off'
+          ? undefined
+          : {
+              user_requests: env.USER_REQUESTS_PER_MINUTE,
+              user_connects: env.USER_CONNECTS_PER_MINUTE,
+              address_requests: env.ADDRESS_REQUESTS_PER_MINUTE,
+              address_connects: env.ADDRESS_CONNECTS_PER_MINUTE,
+            },
       heartbeatIntervalMs: env.HEARTBEAT_INTERVAL_MS,
       stallTimeoutMs: env.STALL_TIMEOUT_MS,
       drainTimeoutMs: env.DRAIN_TIMEOUT_MS,

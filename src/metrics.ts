@@ -27,6 +27,12 @@ export function createMetrics() {
       labelNames: ['transport', 'reason'] as const,
       registers,
     }),
+    limited: new Counter({
+      name: 'glimpse_limited_total',
+      help: 'Requests and connections that a limit refused or ended, by limit.',
+      labelNames: ['limit'] as const,
+      registers,
+    }),
     resets: new Counter({
       name: 'glimpse_stream_resets_total',
       help: 'Streams that could not be continued without a possible loss, by reason.',

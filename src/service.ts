@@ -9,6 +9,7 @@ import { developmentSecret } from './http/auth/development-secret.ts'
 import { issueToken } from './http/auth/issue-token.ts'
 import { createTokenVerifier } from './http/auth/verifier.ts'
 import type { App } from './http/context.ts'
+import { Limits } from './http/limits/limits.ts'
 import { createHttpServer } from './http/server.ts'
 import { Hub } from './hub/hub.ts'
 import type { Logger } from './log.ts'
@@ -130,6 +131,7 @@ async function start(
     config,
     log,
     metrics,
+    limits: new Limits(config, metrics),
     sql: readPool,
     edits: editPool,
     ...createBatchers(writePool, metrics),

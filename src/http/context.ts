@@ -14,12 +14,14 @@ import type { WebSocketTransport } from '../transport/websocket.ts'
 import type { Answer } from './answer.ts'
 import { findToken } from './auth/find-token.ts'
 import type { Identity, TokenVerifier } from './auth/verifier.ts'
+import type { Limits } from './limits/limits.ts'
 
 /** What the handlers work with; made once, in service.ts. */
 export interface App {
   readonly config: Config
   readonly log: Logger
   readonly metrics: Metrics
+  readonly limits: Limits
   /** For reading. */
   readonly sql: Pool
   /** For writes outside a batch: they may wait for a lock, which must not keep readers from a connection. */
@@ -63,6 +65,8 @@ export interface Context {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly url: RequestUrl
+  /** Where it comes from, as limits count: an address, or the network of an IPv6 one. */
+  readonly network: string
   readonly params: Readonly<Record<string, string | undefined>>
   /** Headers that go with every answer, such as those of CORS. */
   readonly headers: OutgoingHttpHeaders
@@ -76,7 +80,7 @@ export type Handler = (context: Context) => Promise<Answer | undefined> | Answer
 /**
  * Who calls. The token comes from the header, from `?token=` where `query` allows it, or from the cookie.
  *
- * @throws GlimpseError `unauthorized`, the same for every bad token
+ * @throws GlimpseError `unauthorized`, the same for every bad token, `too_many_requests` where the user asks too often
  */
 export async function authenticate(
   { app, request, url }: Context,
@@ -84,5 +88,7 @@ export async function authenticate(
 ): Promise<Identity> {
   const token = findToken(request, url, { query, corsOrigins: app.config.corsOrigins })
   if (token === undefined) throw new GlimpseError('unauthorized', { detail: 'A token is needed.' })
-  return app.verifier.cached(token) ?? app.verifier.verify(token)
+  const identity = app.verifier.cached(token) ?? (await app.verifier.verify(token))
+  app.limits.count('user_requests', identity.user)
+  return identity
 }

@@ -11,6 +11,9 @@ import { Routes } from './routes.ts'
 /** Longer than common load balancers keep an idle connection: the side that closes first must not be ours. */
 const KEEP_ALIVE_MS = 75_000
 
+/** What says whether an instance lives must not fall to a limit: the balancer that asks may share its users' address. */
+const UNLIMITED: ReadonlySet<string> = new Set(['/livez', '/readyz', '/healthz'])
+
 /** The HTTP server with its routes, not yet listening. It stands on Node's own http, streams included. */
 export function createHttpServer(app: App): Server {
   const routes = new Routes(app.config)
@@ -41,6 +44,8 @@ async function answer(
   let route = 'none'
   let status = 200
   try {
+    const network = app.limits.networkOf(request)
+    if (!UNLIMITED.has(url.path)) app.limits.count('address_requests', network)
     if (method === 'OPTIONS') {
       const options = optionsAnswer(request, app.config.corsOrigins, routes.methodsOf(url.path))
       status = options.status
@@ -49,7 +54,16 @@ async function answer(
     }
     const match = routes.find(method, url.path)
     route = match.route
-    const context: Context = { app, request, response, url, params: match.params, headers, upgradeHead }
+    const context: Context = {
+      app,
+      request,
+      response,
+      url,
+      network,
+      params: match.params,
+      headers,
+      upgradeHead,
+    }
     const result = await match.handler(context)
     if (result === undefined) return
     status = result.status

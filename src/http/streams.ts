@@ -56,8 +56,11 @@ function refuseBadHandshake(headers: IncomingHttpHeaders): void {
 }
 
 async function enter(context: Context, resume: ResumePoint): Promise<Place> {
+  const { app, network } = context
+  app.limits.count('address_connects', network)
   const { user, expiresAt } = await authenticate(context, { query: true })
-  return context.app.hub.enter(user, resume, expiresAt)
+  app.limits.count('user_connects', user)
+  return app.hub.enter(user, resume, expiresAt, network)
 }
 
 /** EventSource asks for `text/event-stream`, curl for anything: both mean the stream. */

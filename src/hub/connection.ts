@@ -36,6 +36,8 @@ export const CLOSES: Readonly<
  */
 export class Connection implements Sleeper {
   readonly user: string
+  /** Where it comes from, as limits count. */
+  readonly network: string
   readonly #clock: Clock
   readonly #limits: ConnectionLimits
   readonly #onClosed: (connection: Connection, reason: CloseReason | 'gone') => void
@@ -51,12 +53,14 @@ export class Connection implements Sleeper {
 
   constructor(options: {
     readonly user: string
+    readonly network: string
     readonly expiresAt: number
     readonly clock: Clock
     readonly limits: ConnectionLimits
     readonly onClosed: (connection: Connection, reason: CloseReason | 'gone') => void
   }) {
     this.user = options.user
+    this.network = options.network
     this.#expiresAt = options.expiresAt
     this.#clock = options.clock
     this.#limits = options.limits

@@ -13,6 +13,7 @@ export interface HubOptions {
   readonly limits: ConnectionLimits & {
     readonly maxConnections: number
     readonly maxConnectionsPerUser: number
+    readonly maxConnectionsPerAddress: number
   }
   readonly clock: Clock
   readonly log: Logger
@@ -41,6 +42,7 @@ export class Hub {
   readonly #options: HubOptions
   readonly #users = new Map<string, Subscriber>()
   readonly #wheel: TimerWheel
+  readonly #networks = new Map<string, number>()
   #epoch = ''
   #connections = 0
   #draining = false
@@ -76,9 +78,11 @@ export class Hub {
    * between the two nor come twice.
    *
    * @param expiresAt wall time in ms at which the connection ends, unless it is extended
-   * @throws GlimpseError `draining`, `full`, or `unavailable` where the log can't be read
+   * @param network where it comes from, as limits count
+   * @throws GlimpseError `draining`, `full`, `too_many_requests` where the network holds its share of connections, or
+   *   `unavailable` where the log can't be read
    */
-  async enter(user: string, resume: ResumePoint, expiresAt: number): Promise<Place> {
+  async enter(user: string, resume: ResumePoint, expiresAt: number, network: string): Promise<Place> {
     if (this.#draining) {
       throw new GlimpseError('draining', {
         detail: 'This instance is stopping; connect again.',
@@ -86,14 +90,17 @@ export class Hub {
       })
     }
     if (this.#connections >= this.#options.limits.maxConnections) {
+      this.#options.metrics.limited.inc({ limit: 'connections' })
       throw new GlimpseError('full', {
         detail: 'This instance holds as many connections as it may.',
         retryAfter: 5,
       })
     }
     const { clock, limits } = this.#options
+    this.#takeShare(network)
     const connection = new Connection({
       user,
+      network,
       expiresAt,
       clock,
       limits,
@@ -213,6 +220,24 @@ export class Hub {
     }
   }
 
+  #takeShare(network: string): void {
+    const held = this.#networks.get(network) ?? 0
+    if (held >= this.#options.limits.maxConnectionsPerAddress) {
+      this.#options.metrics.limited.inc({ limit: 'address_connections' })
+      throw new GlimpseError('too_many_requests', {
+        detail: 'This address holds as many connections as it may.',
+        retryAfter: 5,
+      })
+    }
+    this.#networks.set(network, held + 1)
+  }
+
+  #giveShareBack(network: string): void {
+    const held = this.#networks.get(network) ?? 0
+    if (held > 1) this.#networks.set(network, held - 1)
+    else this.#networks.delete(network)
+  }
+
   #subscriberOf(user: string): Subscriber {
     let subscriber = this.#users.get(user)
     if (subscriber === undefined) {
@@ -232,6 +257,7 @@ export class Hub {
   #remove(connection: Connection, reason: CloseReason | 'gone'): void {
     this.#wheel.delete(connection)
     this.#connections--
+    this.#giveShareBack(connection.network)
     const subscriber = this.#users.get(connection.user)
     subscriber?.connections.delete(connection)
     if (subscriber?.connections.size === 0) this.#users.delete(connection.user)

@@ -119,6 +119,15 @@ describe('how the service refuses is what /openapi.json says', () => {
     ['not_json', 'POST /stories', () => post('/stories', { body: 'text' })],
     ['upgrade_required', 'GET /ws', () => get('/ws')],
     ['headers_too_large', 'GET /livez', () => get('/livez', { headers: { 'x-large': 'a'.repeat(20_000) } })],
+    [
+      'too_many_requests',
+      'GET /stories/{id}',
+      async () => {
+        const strict = await other({ RATE_LIMIT: 'on', USER_REQUESTS_PER_MINUTE: '1' })
+        await call(strict.url, UNKNOWN, { token: alice.token })
+        return call(strict.url, UNKNOWN, { token: alice.token })
+      },
+    ],
     ['busy', 'POST /stories/{id}/view', viewWhileLocked],
     [
       'full',

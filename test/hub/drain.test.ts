@@ -18,13 +18,14 @@ it('draining a crowd takes the time it was given, however late each sleep of a l
       stallTimeoutMs: 60_000,
       maxConnections: 1000,
       maxConnectionsPerUser: 1000,
+      maxConnectionsPerAddress: 1000,
     },
     clock: { wall: Date.now, monotonic: () => now },
     log: createLogger('silent'),
     metrics: createMetrics(),
   })
   onTestFinished(() => hub.close())
-  for (let n = 0; n < 400; n++) await hub.enter('alice', { from: 'now' }, Date.now() + 60_000)
+  for (let n = 0; n < 400; n++) await hub.enter('alice', { from: 'now' }, Date.now() + 60_000, '192.0.2.1')
   const left: number[] = []
   await hub.drain(4000, async (ms) => {
     left.push(hub.connections)

@@ -19,13 +19,14 @@ it('a connection whose opening took longer than a tick of the wheel is kept aliv
       stallTimeoutMs: 60_000,
       maxConnections: 1,
       maxConnectionsPerUser: 1,
+      maxConnectionsPerAddress: 1,
     },
     clock: { wall: Date.now, monotonic: () => performance.now() },
     log: createLogger('silent'),
     metrics: createMetrics(),
   })
   onTestFinished(() => hub.close())
-  const place = await hub.enter('alice', { from: 'now' }, Date.now() + 60_000)
+  const place = await hub.enter('alice', { from: 'now' }, Date.now() + 60_000, '192.0.2.1')
   const heartbeat = vi.fn(() => true)
   place.begin({
     transport: 'sse',

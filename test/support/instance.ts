@@ -34,6 +34,8 @@ export async function startInstance(
     DATABASE_URL: database.url,
     MIGRATE: 'off',
     JWT_SECRET: TEST_SECRET,
+    // A test's crowd shares one address and a few names; what tests the limits switches them on.
+    RATE_LIMIT: 'off',
     LOG_LEVEL: 'silent',
     ...environment,
   })
@@ -114,7 +116,13 @@ export class MainProcess {
 export async function spawnInstance(
   environment: Environment & { DATABASE_URL: string },
 ): Promise<MainProcess & { url: string }> {
-  const main = new MainProcess({ PORT: '0', JWT_SECRET: TEST_SECRET, LOG_LEVEL: 'info', ...environment })
+  const main = new MainProcess({
+    PORT: '0',
+    JWT_SECRET: TEST_SECRET,
+    RATE_LIMIT: 'off',
+    LOG_LEVEL: 'info',
+    ...environment,
+  })
   try {
     return Object.assign(main, { url: await main.listening() })
   } catch (error) {

@@ -9,6 +9,7 @@ const HEADERS: Readonly<Record<number, JsonObject>> = {
   401: { 'WWW-Authenticate': header('WWW-Authenticate') },
   405: { Allow: header('Allow') },
   426: { Upgrade: header('Upgrade'), 'Sec-WebSocket-Version': header('Sec-WebSocket-Version') },
+  429: { 'Retry-After': header('Retry-After') },
   503: { 'Retry-After': header('Retry-After') },
 }
 
@@ -17,6 +18,7 @@ const EVERYWHERE: readonly ErrorCode[] = [
   'malformed_request',
   'method_not_allowed',
   'request_timeout',
+  'too_many_requests',
   'headers_too_large',
   'internal',
 ]

@@ -41,6 +41,7 @@ export class Instance {
   static async create(main: string, environment: Readonly<Record<string, string>>): Promise<Instance> {
     return new Instance(main, await stablePort(), {
       JWT_SECRET: TEST_SECRET,
+      RATE_LIMIT: 'off',
       LOG_LEVEL: 'info',
       ...environment,
     })

@@ -1,0 +1,45 @@
+import type { IncomingMessage } from 'node:http'
+import { isIP } from 'node:net'
+import proxyAddr from 'proxy-addr'
+
+/**
+ * Whom limits count a request against: the peer's network, or, behind `hops` proxies of ours, the network of whom the
+ * farthest of them heard from (`X-Forwarded-For`, read from its end: what stands further in front anybody can write).
+ */
+export function clientNetwork(request: IncomingMessage, hops: number): string {
+  const peer = request.socket.remoteAddress ?? 'gone'
+  if (hops === 0 || request.headers['x-forwarded-for'] === undefined) return networkOf(peer)
+  const way = proxyAddr.all(request, (_address, hop) => hop < hops).map(withoutPort)
+  // A proxy that was given no address may write "unknown": then the one before it answers for its clients.
+  return networkOf(way.findLast((address) => isIP(address) !== 0) ?? peer)
+}
+
+/**
+ * An IPv4 address as it is; of an IPv6 address its /64, because that is what one client is given: whoever counted single
+ * addresses would meet 2^64 newcomers.
+ */
+export function networkOf(address: string): string {
+  if (!address.includes(':')) return address
+  // How a dual-stack socket shows an IPv4 peer (RFC 4291 §2.5.5.2).
+  const [, mapped] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? []
+  if (mapped !== undefined) return mapped
+  const [before = '', after] = address.split('%', 1)[0]?.split('::') ?? []
+  const front = groups(before)
+  const back = after === undefined ? [] : groups(after)
+  const zeros = after === undefined ? 0 : Math.max(8 - front.length - back.length, 0)
+  const network = [...front, ...Array.from({ length: zeros }, () => 0), ...back].slice(0, 4)
+  return `${network.map((group) => group.toString(16)).join(':')}::/64`
+}
+
+/** A dotted tail stands for two groups; which ones does not matter here, as it is never within the first four. */
+function groups(text: string): number[] {
+  if (text === '') return []
+  return text.split(':').flatMap((group) => (group.includes('.') ? [0, 0] : [Number.parseInt(group, 16)]))
+}
+
+/** `203.0.113.7:4711` and `[2001:db8::1]:4711`, as some proxies write, without the port. */
+function withoutPort(address: string): string {
+  const [, v6, v4] = /^(?:\[([^\]]+)\]|([\d.]+))(?::\d+)?$/.exec(address) ?? []
+  // Put together anew: a slice would keep the whole header alive for as long as the address is remembered.
+  return v6 ?? v4?.split('.').map(Number).join('.') ?? address
+}

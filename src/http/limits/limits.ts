@@ -1,0 +1,49 @@
+import type { IncomingMessage } from 'node:http'
+import type { Config } from '../../config.ts'
+import { GlimpseError } from '../../errors.ts'
+import type { Metrics } from '../../metrics.ts'
+import { clientNetwork } from './address.ts'
+import { RateLimit } from './rate-limit.ts'
+
+type Limit = keyof NonNullable<Config['rates']>
+
+const DETAILS: Readonly<Record<Limit, string>> = {
+  user_requests: 'This user sends too many requests.',
+  address_requests: 'Too many requests come from this address.',
+  user_connects: 'This user opens too many connections in too short a time.',
+  address_connects: 'This address opens too many connections in too short a time.',
+}
+
+/** How often users and addresses may ask and connect; `RATE_LIMIT=off` leaves all of them out. */
+export class Limits {
+  readonly #trustProxy: number
+  readonly #metrics: Metrics
+  readonly #rates: ReadonlyMap<Limit, RateLimit>
+
+  constructor(config: Config, metrics: Metrics, now = () => performance.now()) {
+    this.#trustProxy = config.trustProxy
+    this.#metrics = metrics
+    const rates = Object.entries(config.rates ?? {}) as [Limit, number][]
+    this.#rates = new Map(rates.map(([limit, perMinute]) => [limit, new RateLimit({ perMinute, now })]))
+  }
+
+  /** Whom the request comes from, as limits count: an address, or the network of an IPv6 one. */
+  networkOf(request: IncomingMessage): string {
+    return clientNetwork(request, this.#trustProxy)
+  }
+
+  /**
+   * Counts one attempt of a user or a network.
+   *
+   * @throws GlimpseError `too_many_requests` with the seconds after which the next one may come
+   */
+  count(limit: Limit, who: string): void {
+    const waitMs = this.#rates.get(limit)?.take(who) ?? 0
+    if (waitMs === 0) return
+    this.#metrics.limited.inc({ limit })
+    throw new GlimpseError('too_many_requests', {
+      detail: DETAILS[limit],
+      retryAfter: Math.ceil(waitMs / 1000),
+    })
+  }
+}

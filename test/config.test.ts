@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { type Config, parseConfig } from '../src/config.ts'
+
+function config(environment: Record<string, string> = {}): Config {
+  const parsed = parseConfig(environment)
+  if (!parsed.ok) throw new Error(parsed.faults.join('; '))
+  return parsed.config
+}
+
+function faults(environment: Record<string, string>): readonly string[] {
+  const parsed = parseConfig(environment)
+  return parsed.ok ? [] : parsed.faults
+}
+
+/** Whole numbers: variable, where it ends up, and the least and the greatest it may be. */
+const NUMBERS: readonly [string, (config: Config) => unknown, number, number][] = [
+  ['MAX_CONNECTIONS_PER_ADDRESS', (c) => c.maxConnectionsPerAddress, 1, 10_000_000],
+  ['TRUST_PROXY', (c) => c.trustProxy, 0, 16],
+  ['USER_REQUESTS_PER_MINUTE', (c) => c.rates?.user_requests, 1, 100_000_000],
+  ['USER_CONNECTS_PER_MINUTE', (c) => c.rates?.user_connects, 1, 100_000_000],
+  ['ADDRESS_REQUESTS_PER_MINUTE', (c) => c.rates?.address_requests, 1, 100_000_000],
+  ['ADDRESS_CONNECTS_PER_MINUTE', (c) => c.rates?.address_connects, 1, 100_000_000],
+]
+
+describe.each(NUMBERS)('%s', (name, read, least, greatest) => {
+  it('is taken, and anything but a whole number in its range is a fault that names it', () => {
+    expect(read(config({ [name]: String(least) }))).toBe(least)
+    expect(read(config({ [name]: String(greatest) }))).toBe(greatest)
+    for (const wrong of [String(greatest + 1), String(least - 1), '1.5', '1e3', 'many'])
+      expect(faults({ [name]: wrong })).toEqual([expect.stringMatching(new RegExp(`^${name}: must be `))])
+  })
+})
+
+describe.each([['RATE_LIMIT', (c: Config) => c.rates !== undefined]] as const)('%s', (name, read) => {
+  it('is on or off', () => {
+    expect([read(config()), read(config({ [name]: 'on' })), read(config({ [name]: 'off' }))]).toEqual([
+      true,
+      true,
+      false,
+    ])
+    expect(faults({ [name]: 'maybe' })).toEqual([`${name}: must be on or off`])
+  })
+})
+
+describe('.env.example', () => {
+  const lines = readFileSync(new URL('../.env.example', import.meta.url), 'utf8').split('\n')
+
+  it('states the defaults', () => {
+    const stated = lines.filter((line) => /^[A-Z_]+=/.test(line)).map((line) => line.split('=', 2))
+    expect(config(Object.fromEntries(stated))).toEqual(config())
+  })
+
+  it('names every variable that the README names', () => {
+    const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+    const table = readme.slice(readme.indexOf('## Configuration'), readme.indexOf('## Working on it'))
+    const named = new Set(
+      table
+        .split('\n')
+        .filter((line) => line.startsWith('| `'))
+        .flatMap((line) => [...(line.split('|')[1] ?? '').matchAll(/[A-Z][A-Z_]+/g)].map(([name]) => name)),
+    )
+    const exampled = new Set(lines.map((line) => /^#?([A-Z_]+)=/.exec(line)?.[1]).filter(Boolean))
+    expect([...named].sort()).toEqual([...exampled].sort())
+  })
+})

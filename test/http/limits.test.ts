@@ -1,0 +1,153 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { type Caller, call, newCallers, type Problem, type Reply } from '../support/api.ts'
+import { open, STREAMING } from '../support/clients/index.ts'
+import { Rejected } from '../support/clients/stream.ts'
+import { type Environment, type Instance, startInstance } from '../support/instance.ts'
+
+let instance: Instance
+afterEach(() => instance.close())
+
+async function scene(environment: Environment) {
+  instance = await startInstance({ RATE_LIMIT: 'on', ...environment })
+  const [alice, bob] = (await newCallers(instance.url, 'alice', 'bob')) as [Caller, Caller]
+  return { alice, bob }
+}
+
+const UNKNOWN = '/stories/00000000-0000-4000-8000-000000000000'
+
+/** The statuses of so many requests, one after the other, and the last answer. */
+async function repeat(times: number, request: () => Promise<Reply<Problem>>) {
+  const statuses: number[] = []
+  let last: Reply<Problem> | undefined
+  for (let i = 0; i < times; i += 1) {
+    last = await request()
+    statuses.push(last.status)
+  }
+  return { statuses, last: last as Reply<Problem> }
+}
+
+function expectTooMany({ status, headers, json }: Pick<Reply<Problem>, 'status' | 'headers' | 'json'>) {
+  expect(status).toBe(429)
+  expect(headers.get('content-type')).toBe('application/problem+json')
+  expect(Number(headers.get('retry-after'))).toBeGreaterThanOrEqual(1)
+  expect(json).toMatchObject({ type: 'urn:glimpse:problem:too_many_requests', status: 429 })
+}
+
+async function rejectedStream(opening: Promise<unknown>) {
+  const rejection = await opening.catch((error: unknown) => error)
+  if (!(rejection instanceof Rejected)) throw new Error(`not rejected: ${rejection}`)
+  return { ...rejection, json: JSON.parse(rejection.body) as Problem }
+}
+
+async function limited(limit: string): Promise<number> {
+  const { text } = await call(instance.url, '/metrics', {
+    headers: { 'x-forwarded-for': '192.0.2.99' },
+  })
+  return Number(new RegExp(`^glimpse_limited_total\\{limit="${limit}"\\} (\\d+)$`, 'm').exec(text)?.[1] ?? 0)
+}
+
+describe('USER_REQUESTS_PER_MINUTE', () => {
+  it("answers 429 past ten seconds' worth, and leaves other users alone", async () => {
+    const { alice, bob } = await scene({ USER_REQUESTS_PER_MINUTE: '30' })
+    const { statuses, last } = await repeat(8, () => alice.call('GET', UNKNOWN))
+    expect(statuses.slice(0, 5)).toEqual([404, 404, 404, 404, 404])
+    expectTooMany(last)
+    expect((await bob.call('GET', UNKNOWN)).status).toBe(404)
+    expect(await limited('user_requests')).toBe(statuses.filter((status) => status === 429).length)
+  })
+})
+
+describe('ADDRESS_REQUESTS_PER_MINUTE', () => {
+  it('counts whatever is asked, with or without a token, except whether the instance lives', async () => {
+    await scene({ ADDRESS_REQUESTS_PER_MINUTE: '30', TRUST_PROXY: '1' })
+    const from = (address: string, path: string) =>
+      call<Problem>(instance.url, path, { headers: { 'x-forwarded-for': address } })
+    let turn = 0
+    const paths = ['/nowhere', UNKNOWN, '/events', '/openapi.json', '/']
+    const { statuses, last } = await repeat(8, () =>
+      from('203.0.113.7', paths[turn++ % paths.length] as string),
+    )
+    expect(statuses.slice(0, 5)).toEqual([404, 401, 401, 200, 200])
+    expectTooMany(last)
+    for (const path of ['/livez', '/readyz', '/healthz'])
+      expect((await from('203.0.113.7', path)).status).toBe(200)
+    expect((await from('203.0.113.8', '/openapi.json')).status).toBe(200)
+    expect(await limited('address_requests')).toBe(statuses.filter((status) => status === 429).length)
+  })
+
+  it('takes one IPv6 network for one client', async () => {
+    await scene({ ADDRESS_REQUESTS_PER_MINUTE: '30', TRUST_PROXY: '1' })
+    let turn = 0
+    const { statuses } = await repeat(8, () =>
+      call<Problem>(instance.url, '/openapi.json', {
+        headers: { 'x-forwarded-for': `2001:db8:1:2:${turn++}::1` },
+      }),
+    )
+    expect(statuses).toContain(429)
+  })
+
+  it('cannot be evaded by a header where no proxy is trusted', async () => {
+    await scene({ ADDRESS_REQUESTS_PER_MINUTE: '30' })
+    let turn = 0
+    const { statuses } = await repeat(8, () =>
+      call<Problem>(instance.url, '/openapi.json', {
+        headers: { 'x-forwarded-for': `203.0.113.${turn++}` },
+      }),
+    )
+    expect(statuses).toContain(429)
+  })
+})
+
+describe.each(STREAMING)('attempts to connect over %s', (transport) => {
+  it('are limited per user, before the stream starts', async () => {
+    const { alice, bob } = await scene({ USER_CONNECTS_PER_MINUTE: '12' })
+    for (let i = 0; i < 2; i += 1) (await open(transport, alice)).close()
+    expectTooMany(await rejectedStream(open(transport, alice)))
+    await open(transport, bob)
+    expect(await limited('user_connects')).toBe(1)
+    // What is no stream is no attempt to connect.
+    expect((await alice.call('GET', UNKNOWN)).status).toBe(404)
+    await open('poll', alice)
+  })
+
+  it('are limited per address, before the token is looked at', async () => {
+    const { alice } = await scene({ ADDRESS_CONNECTS_PER_MINUTE: '12' })
+    for (let i = 0; i < 2; i += 1)
+      expect(await rejectedStream(open(transport, { url: instance.url, token: 'bad' }))).toMatchObject({
+        status: 401,
+      })
+    expectTooMany(await rejectedStream(open(transport, alice)))
+    expect(await limited('address_connects')).toBe(1)
+  })
+
+  it('are refused past MAX_CONNECTIONS_PER_ADDRESS, until one of that address leaves', async () => {
+    const { alice, bob } = await scene({ MAX_CONNECTIONS_PER_ADDRESS: '2', TRUST_PROXY: '1' })
+    const from = (address: string) => ({ headers: { 'x-forwarded-for': address } })
+    const first = await open(transport, { ...alice, ...from('203.0.113.7') })
+    await open('sse', { ...bob, ...from('203.0.113.7') })
+    expectTooMany(await rejectedStream(open(transport, { ...alice, ...from('203.0.113.7') })))
+    await open(transport, { ...alice, ...from('203.0.113.8') })
+    expect(await limited('address_connections')).toBe(1)
+
+    first.close()
+    for (;;) {
+      const next = await open(transport, { ...bob, ...from('203.0.113.7') }).catch((error: unknown) => error)
+      if (!(next instanceof Rejected)) break
+    }
+  })
+})
+
+describe('RATE_LIMIT=off', () => {
+  it('leaves requests and attempts to connect alone', async () => {
+    const { alice } = await scene({
+      RATE_LIMIT: 'off',
+      USER_REQUESTS_PER_MINUTE: '1',
+      USER_CONNECTS_PER_MINUTE: '1',
+      ADDRESS_REQUESTS_PER_MINUTE: '1',
+      ADDRESS_CONNECTS_PER_MINUTE: '1',
+    })
+    const { statuses } = await repeat(20, () => alice.call('GET', UNKNOWN))
+    expect(statuses).toEqual(Array.from({ length: 20 }, () => 404))
+    for (let i = 0; i < 4; i += 1) await open('ws', alice)
+  })
+})
