@@ -105,6 +105,9 @@ const Environment = z.object({
     .default('info'),
 })
 
+/** The name of every variable. */
+export const VARIABLES: readonly string[] = Object.keys(Environment.shape)
+
 /**
  * Parses the environment. Every fault is reported at once, each as `NAME: what is wrong`, so that an operator
  * mends a deployment in one round. An empty variable counts as unset, as shells and compose files write it.

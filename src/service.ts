@@ -20,7 +20,7 @@ import { startEmbeddedPostgres } from './store/embedded/index.ts'
 import { EventLog } from './store/event-log.ts'
 import { migrate } from './store/migrate.ts'
 import { sendCanary } from './store/notify.ts'
-import { createPool } from './store/pool.ts'
+import { CONNECTIONS, createPool } from './store/pool.ts'
 import { checkDatabase } from './store/requirements.ts'
 import { WebSocketTransport } from './transport/websocket.ts'
 
@@ -75,9 +75,9 @@ async function start(
   const metrics = createMetrics()
   const { databaseUrl, listenUrl } = await openDatabase(config, log, undo)
 
-  const readPool = createPool(databaseUrl, 6, 'glimpse-read')
-  const writePool = createPool(databaseUrl, 10, 'glimpse-write')
-  const editPool = createPool(databaseUrl, 3, 'glimpse-edit')
+  const readPool = createPool(databaseUrl, CONNECTIONS.read, 'glimpse-read')
+  const writePool = createPool(databaseUrl, CONNECTIONS.write, 'glimpse-write')
+  const editPool = createPool(databaseUrl, CONNECTIONS.edit, 'glimpse-edit')
   undo.push((leftMs) =>
     Promise.all([readPool, writePool, editPool].map((pool) => pool.end({ timeout: leftMs / 1000 }))),
   )

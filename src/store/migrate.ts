@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { runner } from 'node-pg-migrate'
 import { StartError } from '../errors.ts'
@@ -45,4 +46,13 @@ export async function migrate(databaseUrl: string, log: Logger): Promise<void> {
       { cause: error },
     )
   }
+}
+
+/** The migrations that this version knows, in order, as glimpse.migrations names them. */
+export async function migrationNames(): Promise<string[]> {
+  const files = await readdir(MIGRATIONS)
+  return files
+    .filter((name) => name.endsWith('.sql'))
+    .map((name) => name.slice(0, -'.sql'.length))
+    .sort()
 }

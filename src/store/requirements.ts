@@ -1,7 +1,8 @@
 import { StartError } from '../errors.ts'
 import type { Pool } from './pool.ts'
 
-const OLDEST_VERSION = 140_000
+/** As server_version_num writes it: Postgres 14. */
+export const OLDEST_VERSION = 140_000
 
 /**
  * Checks what the service relies on, before anything is served.

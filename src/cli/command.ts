@@ -1,0 +1,78 @@
+import { parseArgs, styleText } from 'node:util'
+import { nearest } from './nearest.ts'
+
+/** The exit codes of every command. */
+export const EXIT = { ok: 0, fault: 1, usage: 2 } as const
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** What a command works with; only the edge, main.ts, takes it from the process. */
+export interface Terminal {
+  readonly environment: Environment
+  readonly stdout: NodeJS.WriteStream
+  readonly stderr: NodeJS.WriteStream
+  /** Aborted by the first Ctrl-C or SIGTERM, from the first time it is asked for. */
+  readonly interrupted: AbortSignal
+}
+
+export interface Command {
+  readonly name: string
+  /** One line for the list of commands. */
+  readonly summary: string
+  readonly help: string
+  /** Resolves to the exit code. Throws UsageError, or StartError or GlimpseError for a fault told in one line. */
+  run(args: readonly string[], terminal: Terminal): Promise<number>
+}
+
+/** The command was called wrongly: one line, and exit code 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+export interface Option {
+  readonly type: 'string' | 'boolean'
+  readonly short?: string
+  readonly default?: string
+}
+
+export interface Parsed {
+  readonly values: Readonly<Record<string, string | boolean | undefined>>
+  readonly positionals: readonly string[]
+}
+
+/** node:util's parseArgs, whose refusals become UsageErrors that name the nearest option there is. */
+export function parse(args: readonly string[], options: Readonly<Record<string, Option>>): Parsed {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options,
+      allowPositionals: true,
+      strict: true,
+    })
+    return { values: values as Parsed['values'], positionals }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (!code?.startsWith('ERR_PARSE_ARGS')) throw error
+    const [, unknown] = /Unknown option '--([^']+)'/.exec(message) ?? []
+    const guess = unknown === undefined ? undefined : nearest(unknown, Object.keys(options))
+    const said = message.split('. ')[0]
+    throw new UsageError(guess === undefined ? `${said}` : `${said}; did you mean --${guess}?`, {
+      cause: error,
+    })
+  }
+}
+
+type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'
+
+/** Colours a text where the stream is a terminal that shows colours (NO_COLOR and FORCE_COLOR are heeded). */
+export function paint(stream: NodeJS.WriteStream, style: Style, text: string): string {
+  return stream.isTTY && stream.hasColors() ? styleText(style, text) : text
+}
+
+/** What others wrote, made fit for a terminal: no control character, no escape sequence, no change of direction. */
+export function printable(text: string): string {
+  return text.replaceAll(
+    /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  )
+}

@@ -1,0 +1,93 @@
+import type { Config } from '../../config.ts'
+import { StartError } from '../../errors.ts'
+import { findBinaries } from '../../store/embedded/binaries.ts'
+import { runningUrl } from '../../store/embedded/running.ts'
+import { type Command, EXIT, parse, UsageError } from '../command.ts'
+import { checkConfiguration } from './configuration.ts'
+import { connectionFault, openDatabase } from './connection.ts'
+import { checkDelivery } from './delivery.ts'
+import { attempt, type Finding, fault, skipped } from './finding.ts'
+import { checkKeySet } from './keys.ts'
+import { checkDataDir, checkDescriptors, checkNode, checkPort } from './machine.ts'
+import { count, formatReport } from './report.ts'
+import { checkSchema } from './schema.ts'
+import { checkServer, readSurvey, type Survey } from './server.ts'
+
+const HELP = `Usage: glimpse doctor [--json]
+
+Looks for everything that would keep an instance with these variables from working, and says how to mend it:
+Node, the variables, .env, open files, the port, DATA_DIR and its disk, the key set, the database (reachable, version,
+encoding, writable, room for connections, settings), clocks, the NOTIFY queue, migrations, rights, triggers (by a view
+that is rolled back), and whether a NOTIFY comes back over LISTEN. It changes nothing and starts nothing.
+
+  --json   {"ok": boolean, "findings": [{"check", "verdict", "says", "mend"?}]} instead of lines;
+           verdict is ok, warning, fault or skipped
+
+Exit codes: 0 no fault (there may be warnings), 1 at least one fault, 2 called wrongly.
+`
+
+export const doctor: Command = {
+  name: 'doctor',
+  summary: 'find what is misconfigured, and how to mend it',
+  help: HELP,
+  async run(args, { environment, stdout }) {
+    const { values, positionals } = parse(args, { json: { type: 'boolean' } })
+    if (positionals.length > 0) throw new UsageError('doctor takes no arguments')
+    const { findings: configuration, config } = checkConfiguration(environment)
+    const findings = [
+      ...checkNode(process.version),
+      ...configuration,
+      ...(await attempt('open files', async () => checkDescriptors(config, environment))),
+      ...(
+        await Promise.all([
+          attempt('port', () => checkPort(config)),
+          attempt('data folder', () => checkDataDir(config)),
+          attempt('key set', () => checkKeySet(config.auth.jwksUrl)),
+          attempt('database', () => checkDatabase(config), 40_000),
+        ])
+      ).flat(),
+    ]
+    const healthy = count(findings, 'fault') === 0
+    stdout.write(
+      values.json
+        ? `${JSON.stringify({ ok: healthy, findings }, undefined, 2)}\n`
+        : formatReport(findings, stdout),
+    )
+    return healthy ? EXIT.ok : EXIT.fault
+  },
+}
+
+async function checkDatabase(config: Config): Promise<readonly Finding[]> {
+  const database = config.databaseUrl ?? (await runningUrl(config.dataDir).catch(() => undefined))
+  if (database === undefined) return checkEmbedded()
+  const sql = openDatabase(database)
+  try {
+    let survey: Survey
+    try {
+      survey = await readSurvey(sql)
+    } catch (error) {
+      return [
+        connectionFault('DATABASE_URL', database, error),
+        skipped('listen', 'without the database nothing more can be looked at'),
+      ]
+    }
+    const urls = { database, listen: config.listenDatabaseUrl }
+    return [
+      ...checkServer(survey, config),
+      ...(await attempt('migrations', () => checkSchema(sql, survey, config))),
+      ...(await attempt('listen', () => checkDelivery(sql, survey, urls))),
+    ]
+  } finally {
+    await sql.end({ timeout: 0 }).catch(() => {})
+  }
+}
+
+async function checkEmbedded(): Promise<Finding[]> {
+  try {
+    await findBinaries(process.platform, process.arch)
+    return [skipped('database', 'the embedded Postgres does not run now; glimpse serve starts it')]
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error
+    return [fault('database', error.message, 'set DATABASE_URL, or npm install --include=optional')]
+  }
+}

@@ -1,0 +1,118 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { parseEnv } from 'node:util'
+import { type Config, parseConfig, VARIABLES } from '../../config.ts'
+import type { Environment } from '../command.ts'
+import { nearest } from '../nearest.ts'
+import { type Finding, fault, ok, warning } from './finding.ts'
+
+/** What .env.example shows as a secret: whoever reads the repository knows it. */
+const PUBLISHED_SECRET = 'at-least-32-bytes-of-your-own-secret'
+
+const NEW_SECRET = `node -p "require('crypto').randomBytes(32).toString('base64url')" makes one`
+
+/** How to mend a fault, by the variables it names; what the variable may be, the fault itself says. */
+const MENDS: Readonly<Record<string, string>> = {
+  JWT_SECRET: `use a longer secret: ${NEW_SECRET}`,
+  'JWT_SECRET, JWKS_URL': `keep JWKS_URL where an identity provider signs your tokens, else JWT_SECRET: ${NEW_SECRET}`,
+  DATABASE_URL:
+    'write it as postgres://user:password@host:5432/database; percent-encode what is special in a password',
+  LISTEN_DATABASE_URL:
+    'write it as DATABASE_URL, with the host and port of Postgres itself instead of the pooler',
+}
+
+export interface ConfigurationReport {
+  readonly findings: readonly Finding[]
+  /** What the other checks go by: faulty variables are left out of it. */
+  readonly config: Config
+}
+
+/** Parses the variables as the service does; what is at fault does not keep the rest from being checked. */
+export function checkConfiguration(environment: Environment): ConfigurationReport {
+  const parsed = parseConfig(environment)
+  const faults = parsed.ok ? [] : parsed.faults
+  const config = parsed.ok ? parsed.config : withoutFaulty(environment, faults)
+  return {
+    config,
+    findings: [
+      ...(parsed.ok ? [ok('configuration', `${setHere(environment)} variables are set, none is wrong`)] : []),
+      ...faults.map((text) => {
+        const [names = ''] = text.split(': ')
+        return fault('configuration', text, MENDS[names] ?? `correct ${names} in the environment or in .env`)
+      }),
+      ...checkFile(),
+      ...checkSense(environment, config),
+    ],
+  }
+}
+
+function setHere(environment: Environment): number {
+  return VARIABLES.filter((name) => (environment[name] ?? '') !== '').length
+}
+
+function withoutFaulty(environment: Environment, faults: readonly string[]): Config {
+  const named = new Set(faults.flatMap((text) => text.split(': ')[0]?.split(', ') ?? []))
+  // What production demands was said; without it the rest of the configuration can be looked at.
+  const rest = Object.entries(environment).filter(([name]) => !named.has(name) && name !== 'NODE_ENV')
+  const parsed = parseConfig(Object.fromEntries(rest))
+  const defaults = parseConfig({})
+  if (parsed.ok) return parsed.config
+  if (defaults.ok) return defaults.config
+  throw new Error('the defaults are at fault')
+}
+
+/** A misspelt variable is silently none at all: .env is the one place where that can be seen. */
+function checkFile(): Finding[] {
+  if (!existsSync('.env')) return []
+  const names = Object.keys(parseEnv(readFileSync('.env', 'utf8')))
+  return names
+    .filter((name) => !VARIABLES.includes(name))
+    .flatMap((name) => {
+      const meant = nearest(name, VARIABLES)
+      // Others may keep variables of their own in the file.
+      if (meant === undefined) return []
+      return [fault('.env', `${name} is no variable of Glimpse`, `rename it to ${meant}, if that was meant`)]
+    })
+}
+
+/** What is valid and yet not what anybody wants. */
+function checkSense(environment: Environment, config: Config): Finding[] {
+  const findings: Finding[] = []
+  if (config.auth.secret === PUBLISHED_SECRET)
+    findings.push(
+      fault(
+        'secret',
+        'JWT_SECRET is the example that everybody can read',
+        `use one of your own: ${NEW_SECRET}`,
+      ),
+    )
+  const open = !['127.0.0.1', '::1', 'localhost'].includes(config.host)
+  if (!config.production && config.auth.jwksUrl === undefined && open)
+    findings.push(
+      warning(
+        'secret',
+        `outside production POST /dev/tokens gives anybody who reaches HOST ${config.host} a token for any user`,
+        'set NODE_ENV=production, or HOST=127.0.0.1',
+      ),
+    )
+  if (config.auth.jwksUrl?.startsWith('http://') && config.production)
+    findings.push(
+      warning('key set', 'JWKS_URL is not https: whoever stands in between can sign tokens', 'use https'),
+    )
+  if (config.heartbeatIntervalMs >= 60_000)
+    findings.push(
+      warning(
+        'heartbeat',
+        'HEARTBEAT_INTERVAL_MS is a minute or more: common proxies cut a connection that is silent for 60 s',
+        'keep it well under the idle timeout of every proxy in between; the default is 15000',
+      ),
+    )
+  if (environment.DATABASE_URL && environment.LISTEN_DATABASE_URL === environment.DATABASE_URL)
+    findings.push(
+      warning(
+        'configuration',
+        'LISTEN_DATABASE_URL is the same as DATABASE_URL',
+        'leave it out, or name the direct way to Postgres where DATABASE_URL goes through a pooler',
+      ),
+    )
+  return findings
+}

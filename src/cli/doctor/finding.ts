@@ -1,0 +1,46 @@
+/** `fault`: it will not work, or not keep its promises; `warning`: it works, with something to know; `skipped`: not looked at. */
+export type Verdict = 'ok' | 'warning' | 'fault' | 'skipped'
+
+/** What one check found. Neither text ever holds a password or a secret. */
+export interface Finding {
+  readonly check: string
+  readonly verdict: Verdict
+  readonly says: string
+  /** What to do about it. */
+  readonly mend?: string
+}
+
+export const ok = (check: string, says: string): Finding => ({ check, verdict: 'ok', says })
+export const skipped = (check: string, says: string): Finding => ({ check, verdict: 'skipped', says })
+export const warning = (check: string, says: string, mend: string): Finding => ({
+  check,
+  verdict: 'warning',
+  says,
+  mend,
+})
+export const fault = (check: string, says: string, mend: string): Finding => ({
+  check,
+  verdict: 'fault',
+  says,
+  mend,
+})
+
+/** Runs a check. One that fails or hangs is itself a finding: the others must still be heard. */
+export async function attempt(
+  check: string,
+  work: () => Promise<readonly Finding[]>,
+  timeoutMs = 15_000,
+): Promise<readonly Finding[]> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs)
+  })
+  try {
+    return await Promise.race([work(), late])
+  } catch (error) {
+    const reason = (error as Error).message.split('\n')[0]
+    return [fault(check, `could not be checked: ${reason}`, 'see the other findings first, then try again')]
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,36 @@
+import { paint, printable } from '../command.ts'
+import type { Finding, Verdict } from './finding.ts'
+
+const SIGNS: Readonly<
+  Record<Verdict, { readonly sign: string; readonly style: 'green' | 'yellow' | 'red' | 'dim' }>
+> = {
+  ok: { sign: '✔', style: 'green' },
+  warning: { sign: '!', style: 'yellow' },
+  fault: { sign: '✖', style: 'red' },
+  skipped: { sign: '-', style: 'dim' },
+}
+
+export function count(findings: readonly Finding[], verdict: Verdict): number {
+  return findings.filter((finding) => finding.verdict === verdict).length
+}
+
+/** One line a finding, and under it how to mend it. */
+export function formatReport(findings: readonly Finding[], stream: NodeJS.WriteStream): string {
+  const width = Math.max(...findings.map(({ check }) => check.length))
+  const lines = findings.flatMap(({ check, verdict, says, mend }) => {
+    const { sign, style } = SIGNS[verdict]
+    const line = `${paint(stream, style, sign)} ${check.padEnd(width)}  ${printable(says)}`
+    const indent = ' '.repeat(width + 4)
+    return mend === undefined
+      ? [line]
+      : [line, `${indent}${paint(stream, 'bold', 'mend:')} ${printable(mend)}`]
+  })
+  const faults = count(findings, 'fault')
+  const warnings = count(findings, 'warning')
+  const sum = `${plural(faults, 'fault')}, ${plural(warnings, 'warning')}`
+  return `${lines.join('\n')}\n\n${paint(stream, faults > 0 ? 'red' : 'green', sum)}\n`
+}
+
+function plural(n: number, noun: string): string {
+  return `${n === 0 ? 'no' : n} ${noun}${n === 1 ? '' : 's'}`
+}

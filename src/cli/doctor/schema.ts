@@ -1,0 +1,132 @@
+import type postgres from 'postgres'
+import type { Config } from '../../config.ts'
+import { migrationNames } from '../../store/migrate.ts'
+import { type Finding, fault, ok, skipped } from './finding.ts'
+import type { Survey } from './server.ts'
+
+interface State {
+  readonly may_create: boolean
+  readonly may_use: boolean
+  readonly has_table: boolean
+}
+
+/** Migrations, rights and triggers. */
+export async function checkSchema(sql: postgres.Sql, survey: Survey, config: Config): Promise<Finding[]> {
+  const { role, database } = survey
+  const [state] = await sql<State[]>`
+    select has_database_privilege(current_database(), 'create') as may_create,
+           coalesce(has_schema_privilege(to_regnamespace('glimpse')::oid, 'usage'), true) as may_use,
+           exists (select from pg_tables where schemaname = 'glimpse' and tablename = 'migrations') as has_table`
+  if (state === undefined) throw new Error('no answer')
+  const findings: Finding[] = []
+  if (config.migrate && !state.may_create)
+    findings.push(
+      fault(
+        'rights',
+        `${role} may not create in ${database}, but MIGRATE is on`,
+        `grant create on database "${database}" to "${role}"; or run glimpse migrate as its owner and set MIGRATE=off`,
+      ),
+    )
+  if (!state.may_use) return [...findings, ...missingRights(role, ['usage on schema glimpse'])]
+  const rights = state.has_table ? await readRights(sql) : []
+  findings.push(...missingRights(role, rights))
+  const migrations = await checkMigrations(sql, state.has_table && rights.length === 0, config)
+  findings.push(...migrations.findings)
+  if (migrations.complete && rights.length === 0) findings.push(...(await rehearse(sql)))
+  else findings.push(skipped('triggers', 'the schema is not ready to write to'))
+  return findings
+}
+
+/** What the service does with its tables: all four, with DELETE for the retention and UPDATE for row locks too. */
+async function readRights(sql: postgres.Sql): Promise<string[]> {
+  const rows = await sql<{ missing: string }[]>`
+    select lower(right_name) || ' on glimpse.' || tablename as missing
+      from pg_tables, unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as right_name
+     where schemaname = 'glimpse'
+       and not has_table_privilege(format('glimpse.%I', tablename), right_name)
+       and (tablename <> 'migrations' or right_name = 'SELECT')
+     order by tablename, right_name`
+  return rows.map(({ missing }) => missing)
+}
+
+function missingRights(role: string, missing: readonly string[]): Finding[] {
+  if (missing.length === 0) return [ok('rights', `${role} has all it needs`)]
+  const mend =
+    `as the owner: grant usage on schema glimpse to "${role}"; ` +
+    `grant select, insert, update, delete on all tables in schema glimpse to "${role}"`
+  return [fault('rights', `${role} lacks ${missing.join(', ')}`, mend)]
+}
+
+async function checkMigrations(
+  sql: postgres.Sql,
+  readable: boolean,
+  config: Config,
+): Promise<{ complete: boolean; findings: Finding[] }> {
+  const applied = readable
+    ? (await sql<{ name: string }[]>`select name from glimpse.migrations order by id`).map(({ name }) => name)
+    : []
+  const known = await migrationNames()
+  const pending = known.filter((name) => !applied.includes(name))
+  const unknown = applied.filter((name) => !known.includes(name))
+  if (unknown.length > 0)
+    return {
+      complete: pending.length === 0,
+      findings: [
+        fault(
+          'migrations',
+          `the database is ahead of this version: ${unknown.join(', ')}`,
+          'run the version that applied them, or a newer one; this one cannot take them back',
+        ),
+      ],
+    }
+  if (pending.length === 0)
+    return { complete: true, findings: [ok('migrations', `all ${known.length} are applied`)] }
+  const says = `${pending.length} of ${known.length} are not applied yet: ${pending.join(', ')}`
+  return {
+    complete: false,
+    findings: [
+      config.migrate
+        ? ok('migrations', `${says}; the next start applies them`)
+        : fault('migrations', says, 'run glimpse migrate, or set MIGRATE=on'),
+    ],
+  }
+}
+
+class Rehearsed extends Error {}
+
+/**
+ * A view in a transaction that is rolled back must make an event, by the way that every writer goes. Nothing of it
+ * stays, and nobody is notified.
+ */
+async function rehearse(sql: postgres.Sql): Promise<Finding[]> {
+  let events = 0
+  const author = `glimpse doctor ${process.pid}`
+  try {
+    await sql.begin(async (transaction) => {
+      await transaction`select set_config('lock_timeout', '2s', true)`
+      await transaction`
+        with story as (insert into glimpse.stories (author_id) values (${author}) returning id)
+        select id from story`
+      await transaction`
+        insert into glimpse.story_views (story_id, viewer_id)
+        select id, 'glimpse doctor' from glimpse.stories where author_id = ${author}`
+      const [row] = await transaction<{ events: number }[]>`
+        select count(*)::int as events from glimpse.events where user_id = ${author}`
+      events = row?.events ?? 0
+      throw new Rehearsed()
+    })
+  } catch (error) {
+    if (!(error instanceof Rehearsed)) {
+      const { message } = error as Error
+      return [fault('triggers', `a rehearsed view failed: ${message}`, 'mend what the database names there')]
+    }
+  }
+  if (events === 1) return [ok('triggers', 'a rehearsed view made its event')]
+  const asleep = await sql<{ cure: string }[]>`
+    select format('alter table %s enable trigger %I', tgrelid::regclass, tgname) as cure
+      from pg_trigger t join pg_class c on c.oid = t.tgrelid
+     where c.relnamespace = 'glimpse'::regnamespace and not t.tgisinternal and t.tgenabled not in ('O', 'A')`
+  const mend =
+    asleep.map(({ cure }) => cure).join('; ') || 'reset session_replication_role for this role and database'
+  return [fault('triggers', 'a rehearsed view made no event: the triggers are missing or switched off', mend)]
+}

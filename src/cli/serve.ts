@@ -1,0 +1,76 @@
+import { parseConfig } from '../config.ts'
+import { StartError } from '../errors.ts'
+import { createLogger } from '../log.ts'
+import { startService } from '../service.ts'
+import { type Command, type Environment, EXIT, parse, UsageError } from './command.ts'
+
+const HELP = `Usage: glimpse serve
+
+Runs the service until SIGTERM or Ctrl-C, and logs JSON lines. npm start does the same after a build.
+It is configured by environment variables or .env (see .env.example); all faults are reported at once.
+Without DATABASE_URL it runs a Postgres of its own in DATA_DIR.
+
+Exit codes: 0 stopped after draining, 1 it could not start, 2 called wrongly, 130 stopped by a second Ctrl-C.
+`
+
+export const serve: Command = {
+  name: 'serve',
+  summary: 'run the service',
+  help: HELP,
+  async run(args, { environment }) {
+    if (parse(args, {}).positionals.length > 0) throw new UsageError('serve takes no arguments')
+    return runService(environment)
+  },
+}
+
+/**
+ * Runs an instance from its start to the end of the process: a stopped one exits with 0 after draining.
+ *
+ * @returns 1 where it could not start; 0 once it runs, and then it is not to be taken for the end
+ */
+export async function runService(environment: Environment): Promise<number> {
+  const parsed = parseConfig(environment)
+  if (!parsed.ok) {
+    const log = createLogger('info')
+    for (const fault of parsed.faults) log.fatal(fault)
+    return EXIT.fault
+  }
+  const log = createLogger(parsed.config.logLevel)
+  let stopping = false
+  let stop = () => {}
+  const onSignal = (signal: NodeJS.Signals) => {
+    // Asked twice, a person at a terminal means now.
+    if (stopping && signal === 'SIGINT') process.exit(130)
+    if (stopping) return
+    stopping = true
+    stop()
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+  if (environment.npm_lifecycle_event !== undefined) whenParentEnds(() => onSignal('SIGTERM'))
+
+  try {
+    const service = await startService(parsed.config, log)
+    const exit = async () => {
+      await service.drain()
+      process.exit(EXIT.ok)
+    }
+    stop = () => void exit()
+    if (stopping) stop()
+    return EXIT.ok
+  } catch (error) {
+    if (error instanceof StartError) log.fatal(error.message)
+    else log.fatal({ err: error }, 'the service could not start')
+    return EXIT.fault
+  }
+}
+
+/** Under `npm start`, SIGTERM to npm ends only the shell between: without this the service would go on unseen. */
+function whenParentEnds(callback: () => void): void {
+  const parent = process.ppid
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(timer)
+    callback()
+  }, 500).unref()
+}
