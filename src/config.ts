@@ -29,6 +29,20 @@ export interface Config {
   readonly rates:
     | Readonly<Record<'user_requests' | 'user_connects' | 'address_requests' | 'address_connects', number>>
     | undefined
+  readonly headerMaxBytes: number
+  readonly urlMaxBytes: number
+  readonly bodyMaxBytes: number
+  readonly headersTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly keepAliveTimeoutMs: number
+  /** The largest WebSocket message a client may send. */
+  readonly messageMaxBytes: number
+  /** How many messages, pings and unasked-for pongs a WebSocket client may send. */
+  readonly messagesPerMinute: number
+  /** Views, and again reactions, that wait to be written. */
+  readonly maxWaitingWrites: number
+  /** Other requests that wait for Postgres. */
+  readonly maxWaitingRequests: number
   readonly heartbeatIntervalMs: number
   readonly stallTimeoutMs: number
   readonly drainTimeoutMs: number
@@ -93,6 +107,17 @@ const Environment = z.object({
   USER_CONNECTS_PER_MINUTE: whole(1, 100_000_000, 300),
   ADDRESS_REQUESTS_PER_MINUTE: whole(1, 100_000_000, 120_000),
   ADDRESS_CONNECTS_PER_MINUTE: whole(1, 100_000_000, 120_000),
+  HEADER_MAX_BYTES: whole(1024, 1_048_576, 16_384),
+  URL_MAX_BYTES: whole(256, 1_048_576, 10_240),
+  BODY_MAX_BYTES: whole(256, 1_048_576, 16_384),
+  HEADERS_TIMEOUT_MS: whole(100, 3_600_000, 15_000),
+  REQUEST_TIMEOUT_MS: whole(100, 3_600_000, 30_000),
+  // Longer than common load balancers keep an idle connection: the side that closes first must not be ours.
+  KEEP_ALIVE_TIMEOUT_MS: whole(100, 3_600_000, 75_000),
+  MESSAGE_MAX_BYTES: whole(256, 1_048_576, 4096),
+  MESSAGES_PER_MINUTE: whole(6, 1_000_000, 240),
+  MAX_WAITING_WRITES: whole(1, 1_000_000, 20_000),
+  MAX_WAITING_REQUESTS: whole(1, 1_000_000, 5000),
   HEARTBEAT_INTERVAL_MS: whole(50, 3_600_000, 15_000),
   STALL_TIMEOUT_MS: whole(100, 86_400_000, 60_000),
   DRAIN_TIMEOUT_MS: whole(0, 3_600_000, 10_000),
@@ -130,6 +155,10 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
         'DATABASE_URL: with NODE_ENV=production it must be set (the embedded Postgres is for development)',
       )
   }
+  if (parsed.success && parsed.data.HEADERS_TIMEOUT_MS > parsed.data.REQUEST_TIMEOUT_MS)
+    faults.push(
+      'HEADERS_TIMEOUT_MS: must not be greater than REQUEST_TIMEOUT_MS, which spans headers and body',
+    )
   if (given.LISTEN_DATABASE_URL !== undefined && given.DATABASE_URL === undefined)
     faults.push('LISTEN_DATABASE_URL: set without DATABASE_URL')
   if (!parsed.success || faults.length > 0) return { ok: false, faults }
@@ -165,6 +194,16 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
               address_requests: env.ADDRESS_REQUESTS_PER_MINUTE,
               address_connects: env.ADDRESS_CONNECTS_PER_MINUTE,
             },
+      headerMaxBytes: env.HEADER_MAX_BYTES,
+      urlMaxBytes: env.URL_MAX_BYTES,
+      bodyMaxBytes: env.BODY_MAX_BYTES,
+      headersTimeoutMs: env.HEADERS_TIMEOUT_MS,
+      requestTimeoutMs: env.REQUEST_TIMEOUT_MS,
+      keepAliveTimeoutMs: env.KEEP_ALIVE_TIMEOUT_MS,
+      messageMaxBytes: env.MESSAGE_MAX_BYTES,
+      messagesPerMinute: env.MESSAGES_PER_MINUTE,
+      maxWaitingWrites: env.MAX_WAITING_WRITES,
+      maxWaitingRequests: env.MAX_WAITING_REQUESTS,
       heartbeatIntervalMs: env.HEARTBEAT_INTERVAL_MS,
       stallTimeoutMs: env.STALL_TIMEOUT_MS,
       drainTimeoutMs: env.DRAIN_TIMEOUT_MS,

@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'request_timeout'
   | 'expired_story'
   | 'body_too_large'
+  | 'url_too_long'
   | 'not_json'
   | 'upgrade_required'
   | 'too_many_requests'

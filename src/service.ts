@@ -9,6 +9,7 @@ import { developmentSecret } from './http/auth/development-secret.ts'
 import { issueToken } from './http/auth/issue-token.ts'
 import { createTokenVerifier } from './http/auth/verifier.ts'
 import type { App } from './http/context.ts'
+import { Gate } from './http/limits/gate.ts'
 import { Limits } from './http/limits/limits.ts'
 import { createHttpServer } from './http/server.ts'
 import { Hub } from './hub/hub.ts'
@@ -132,12 +133,16 @@ async function start(
     log,
     metrics,
     limits: new Limits(config, metrics),
+    waiting: new Gate(config.maxWaitingRequests, () => metrics.limited.inc({ limit: 'waiting_requests' })),
     sql: readPool,
     edits: editPool,
-    ...createBatchers(writePool, metrics),
+    ...createBatchers(writePool, metrics, config.maxWaitingWrites),
     eventLog,
     hub,
     websockets: new WebSocketTransport({
+      messageMaxBytes: config.messageMaxBytes,
+      messagesPerMinute: config.messagesPerMinute,
+      onLimited: () => metrics.limited.inc({ limit: 'messages' }),
       verify: (token) => verifier.verify(token).catch(() => undefined),
     }),
     verifier,

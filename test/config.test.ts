@@ -16,6 +16,14 @@ function faults(environment: Record<string, string>): readonly string[] {
 /** Whole numbers: variable, where it ends up, and the least and the greatest it may be. */
 const NUMBERS: readonly [string, (config: Config) => unknown, number, number][] = [
   ['MAX_CONNECTIONS_PER_ADDRESS', (c) => c.maxConnectionsPerAddress, 1, 10_000_000],
+  ['HEADER_MAX_BYTES', (c) => c.headerMaxBytes, 1024, 1_048_576],
+  ['URL_MAX_BYTES', (c) => c.urlMaxBytes, 256, 1_048_576],
+  ['BODY_MAX_BYTES', (c) => c.bodyMaxBytes, 256, 1_048_576],
+  ['KEEP_ALIVE_TIMEOUT_MS', (c) => c.keepAliveTimeoutMs, 100, 3_600_000],
+  ['MESSAGE_MAX_BYTES', (c) => c.messageMaxBytes, 256, 1_048_576],
+  ['MESSAGES_PER_MINUTE', (c) => c.messagesPerMinute, 6, 1_000_000],
+  ['MAX_WAITING_WRITES', (c) => c.maxWaitingWrites, 1, 1_000_000],
+  ['MAX_WAITING_REQUESTS', (c) => c.maxWaitingRequests, 1, 1_000_000],
   ['TRUST_PROXY', (c) => c.trustProxy, 0, 16],
   ['USER_REQUESTS_PER_MINUTE', (c) => c.rates?.user_requests, 1, 100_000_000],
   ['USER_CONNECTS_PER_MINUTE', (c) => c.rates?.user_connects, 1, 100_000_000],
@@ -40,6 +48,19 @@ describe.each([['RATE_LIMIT', (c: Config) => c.rates !== undefined]] as const)('
       false,
     ])
     expect(faults({ [name]: 'maybe' })).toEqual([`${name}: must be on or off`])
+  })
+})
+
+describe('HEADERS_TIMEOUT_MS and REQUEST_TIMEOUT_MS', () => {
+  it('are taken, the latter no less than the former', () => {
+    const given = config({ HEADERS_TIMEOUT_MS: '100', REQUEST_TIMEOUT_MS: '100' })
+    expect([given.headersTimeoutMs, given.requestTimeoutMs]).toEqual([100, 100])
+    expect(faults({ REQUEST_TIMEOUT_MS: '99' })).toEqual([
+      expect.stringMatching(/^REQUEST_TIMEOUT_MS: must be /),
+    ])
+    expect(faults({ REQUEST_TIMEOUT_MS: '200', HEADERS_TIMEOUT_MS: '201' })).toEqual([
+      expect.stringMatching(/^HEADERS_TIMEOUT_MS: must not be greater than REQUEST_TIMEOUT_MS/),
+    ])
   })
 })
 

@@ -1,7 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { GlimpseError } from '../errors.ts'
-
-export const MAX_BODY_BYTES = 16_384
+import type { Context } from './context.ts'
 
 /**
  * Reads a request's JSON body.
@@ -9,8 +8,8 @@ export const MAX_BODY_BYTES = 16_384
  * @returns the parsed value; an empty body is an empty object
  * @throws GlimpseError `not_json` (415), `body_too_large` (413), `malformed_json` (400)
  */
-export async function readJson(request: IncomingMessage): Promise<unknown> {
-  const bytes = await readBytes(request)
+export async function readJson({ app, request }: Context): Promise<unknown> {
+  const bytes = await readBytes(request, app.config.bodyMaxBytes)
   if (bytes.length === 0) return {}
   const type = request.headers['content-type'] ?? ''
   if (!/^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(type)) {
@@ -26,16 +25,16 @@ export async function readJson(request: IncomingMessage): Promise<unknown> {
   }
 }
 
-function readBytes(request: IncomingMessage): Promise<Buffer> {
+function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const tooLarge = () =>
-    new GlimpseError('body_too_large', { detail: `The body may hold ${MAX_BODY_BYTES} bytes at most.` })
-  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return Promise.reject(tooLarge())
+    new GlimpseError('body_too_large', { detail: `The body may hold ${maxBytes} bytes at most.` })
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge())
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let length = 0
     request.on('data', (chunk: Buffer) => {
       length += chunk.length
-      if (length > MAX_BODY_BYTES) reject(tooLarge())
+      if (length > maxBytes) reject(tooLarge())
       else chunks.push(chunk)
     })
     request.on('end', () =>

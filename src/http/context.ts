@@ -14,6 +14,7 @@ import type { WebSocketTransport } from '../transport/websocket.ts'
 import type { Answer } from './answer.ts'
 import { findToken } from './auth/find-token.ts'
 import type { Identity, TokenVerifier } from './auth/verifier.ts'
+import type { Gate } from './limits/gate.ts'
 import type { Limits } from './limits/limits.ts'
 
 /** What the handlers work with; made once, in service.ts. */
@@ -29,6 +30,8 @@ export interface App {
   readonly views: Batcher<View, Recorded>
   readonly reactions: Batcher<Reaction, Recorded>
   readonly eventLog: EventLog
+  /** Every request that waits for Postgres other than in a batch goes through it. */
+  readonly waiting: Gate
   readonly hub: Hub
   readonly websockets: WebSocketTransport
   readonly verifier: TokenVerifier

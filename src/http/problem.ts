@@ -15,6 +15,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   request_timeout: { status: 408, title: 'Request timeout' },
   expired_story: { status: 410, title: 'Expired story' },
   body_too_large: { status: 413, title: 'Body too large' },
+  url_too_long: { status: 414, title: 'URL too long' },
   not_json: { status: 415, title: 'Not JSON' },
   upgrade_required: { status: 426, title: 'Upgrade required' },
   too_many_requests: { status: 429, title: 'Too many requests' },

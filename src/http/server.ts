@@ -8,25 +8,30 @@ import { corsHeaders, optionsAnswer } from './cors.ts'
 import { problemAnswer } from './problem.ts'
 import { Routes } from './routes.ts'
 
-/** Longer than common load balancers keep an idle connection: the side that closes first must not be ours. */
-const KEEP_ALIVE_MS = 75_000
-
 /** What says whether an instance lives must not fall to a limit: the balancer that asks may share its users' address. */
 const UNLIMITED: ReadonlySet<string> = new Set(['/livez', '/readyz', '/healthz'])
 
 /** The HTTP server with its routes, not yet listening. It stands on Node's own http, streams included. */
 export function createHttpServer(app: App): Server {
-  const routes = new Routes(app.config)
+  const { config } = app
+  const routes = new Routes(config)
   const server = createServer({
     // So that 'drain' is certain to come for every connection that was held up for its outbox.
-    highWaterMark: Math.min(16_384, app.config.outboxMaxBytes),
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    headersTimeout: 15_000,
-    requestTimeout: 30_000,
+    highWaterMark: Math.min(16_384, config.outboxMaxBytes),
+    maxHeaderSize: config.headerMaxBytes,
+    keepAliveTimeout: config.keepAliveTimeoutMs,
+    headersTimeout: config.headersTimeoutMs,
+    requestTimeout: config.requestTimeoutMs,
+    // Left at its half a minute, the two above would be enforced that late.
+    connectionsCheckingInterval: Math.min(1000, config.headersTimeoutMs),
   })
+  // Who asks and then takes no byte of the answer is dropped. A stream switches it off for its socket: the hub sees to it.
+  server.timeout = Math.max(config.requestTimeoutMs, config.stallTimeoutMs)
+  // Idle sockets are cheap but not free. Room is left above the streams, so that who comes too many is told with a 503.
+  server.maxConnections = Math.ceil(config.maxConnections * 1.1) + 1000
   server.on('request', (request, response) => void answer(app, routes, request, response))
   server.on('upgrade', (request, socket, head) => upgrade(app, routes, request, socket, head))
-  server.on('clientError', refuseMalformed)
+  server.on('clientError', (error, socket) => refuseMalformed(app, error, socket))
   return server
 }
 
@@ -44,6 +49,11 @@ async function answer(
   let route = 'none'
   let status = 200
   try {
+    if ((request.url?.length ?? 0) > app.config.urlMaxBytes) {
+      throw new GlimpseError('url_too_long', {
+        detail: `The URL may hold ${app.config.urlMaxBytes} bytes at most.`,
+      })
+    }
     const network = app.limits.networkOf(request)
     if (!UNLIMITED.has(url.path)) app.limits.count('address_requests', network)
     if (method === 'OPTIONS') {
@@ -118,7 +128,7 @@ function upgrade(app: App, routes: Routes, request: IncomingMessage, socket: Dup
 }
 
 /** What Node's parser could not read (RFC 9112): answered as plainly as it deserves, and closed. */
-function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
+function refuseMalformed(app: App, error: NodeJS.ErrnoException, socket: Duplex): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
     return
@@ -130,6 +140,7 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
         ? 'request_timeout'
         : 'malformed_request'
   const { status, body } = problemAnswer(new GlimpseError(code))
+  app.metrics.requests.inc({ route: 'none', status })
   const text = JSON.stringify(body)
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\n` +

@@ -4,7 +4,7 @@ import { removeReaction } from '../store/reactions.ts'
 import type { Recorded } from '../store/recorded.ts'
 import { createStory, deleteStory, getStory } from '../store/stories.ts'
 import { readJson } from './body.ts'
-import { authenticate, type Handler } from './context.ts'
+import { authenticate, type Context, type Handler } from './context.ts'
 import { NewStoryBody, parseBody, ReactionBody, storyId } from './fields.ts'
 
 const DAY_SECONDS = 86_400
@@ -12,9 +12,9 @@ const DAY_SECONDS = 86_400
 const unknownStory = () => new GlimpseError('unknown_story', { detail: 'There is no such story.' })
 const expiredStory = () => new GlimpseError('expired_story', { detail: 'The story has expired.' })
 
-/** Statements outside a batch fail the same way as those inside: with data, not with SQL. */
-function stored<Result>(result: Promise<Result>): Promise<Result> {
-  return result.catch((error) => {
+/** Statements outside a batch are bounded as those inside are, and fail the same way: with data, not with SQL. */
+function stored<Result>({ app }: Context, statement: () => Promise<Result>): Promise<Result> {
+  return app.waiting.pass(statement).catch((error) => {
     throw asGlimpseError(error)
   })
 }
@@ -27,8 +27,8 @@ function recordedAt(recorded: Recorded): { at: string; recorded: boolean } {
 
 export const postStory: Handler = async (context) => {
   const { user } = await authenticate(context)
-  const body = parseBody(NewStoryBody, await readJson(context.request))
-  const story = await stored(
+  const body = parseBody(NewStoryBody, await readJson(context))
+  const story = await stored(context, () =>
     createStory(context.app.edits, {
       authorId: user,
       text: body.text ?? null,
@@ -40,7 +40,7 @@ export const postStory: Handler = async (context) => {
 
 export const readStory: Handler = async (context) => {
   await authenticate(context)
-  const found = await stored(getStory(context.app.sql, storyId(context.params.id)))
+  const found = await stored(context, () => getStory(context.app.sql, storyId(context.params.id)))
   if (found === undefined) throw unknownStory()
   if (found.expired) throw expiredStory()
   return { status: 200, body: found.story }
@@ -48,7 +48,9 @@ export const readStory: Handler = async (context) => {
 
 export const removeStory: Handler = async (context) => {
   const { user } = await authenticate(context)
-  const outcome = await stored(deleteStory(context.app.edits, storyId(context.params.id), user))
+  const outcome = await stored(context, () =>
+    deleteStory(context.app.edits, storyId(context.params.id), user),
+  )
   if (outcome === 'unknown_story') throw unknownStory()
   if (outcome === 'forbidden')
     throw new GlimpseError('forbidden', { detail: 'Only its author may delete a story.' })
@@ -65,7 +67,7 @@ export const postView: Handler = async (context) => {
 export const postReaction: Handler = async (context) => {
   const { user } = await authenticate(context)
   const id = storyId(context.params.id)
-  const { emoji } = parseBody(ReactionBody, await readJson(context.request))
+  const { emoji } = parseBody(ReactionBody, await readJson(context))
   const { at, recorded } = recordedAt(
     await context.app.reactions.submit({ storyId: id, userId: user, emoji }),
   )
@@ -74,7 +76,9 @@ export const postReaction: Handler = async (context) => {
 
 export const deleteReaction: Handler = async (context) => {
   const { user } = await authenticate(context)
-  const outcome = await stored(removeReaction(context.app.edits, storyId(context.params.id), user))
+  const outcome = await stored(context, () =>
+    removeReaction(context.app.edits, storyId(context.params.id), user),
+  )
   if (outcome === 'unknown_story') throw unknownStory()
   if (outcome === 'expired_story') throw expiredStory()
   return { status: 204 }

@@ -83,9 +83,10 @@ async function poll(context: Context): Promise<Answer> {
   }
   const point = parseResumePoint(url.searchParams.get('after'))
   const asked = point.from === 'cursor' ? point.seq : 0
-  let page = await app.eventLog.page(user, asked, Number(limit))
+  const read = (after: number) => app.waiting.pass(() => app.eventLog.page(user, after, Number(limit)))
+  let page = await read(asked)
   const start = startFrom(point, page)
-  if (start.cursor !== asked) page = await app.eventLog.page(user, start.cursor, Number(limit))
+  if (start.cursor !== asked) page = await read(start.cursor)
   if (start.reset !== undefined) app.metrics.resets.inc({ reason: start.reset })
 
   const texts = page.bodies.map((body, i) => eventText(page.epoch, page.first + i, body))

@@ -6,8 +6,9 @@ import { NewTokenBody, parseBody } from './fields.ts'
 const HOUR_SECONDS = 3600
 
 /** `POST /dev/tokens`: a token for whoever asks, which is why the route exists outside production only. */
-export const postToken: Handler = async ({ app, request }) => {
-  const { user, expires_in } = parseBody(NewTokenBody, await readJson(request))
+export const postToken: Handler = async (context) => {
+  const { app } = context
+  const { user, expires_in } = parseBody(NewTokenBody, await readJson(context))
   if (app.issueToken === undefined) {
     throw new GlimpseError('not_found', { detail: 'Tokens come from the issuer behind JWKS_URL.' })
   }

@@ -21,6 +21,8 @@ export interface BatchOptions<Row, Result> {
   ) => Promise<readonly Written<Result>[]>
   readonly maxRows?: number
   readonly maxWaiting?: number
+  /** A row was refused because so many wait. */
+  readonly onOverload?: () => void
   /** How long the statement that everybody shares waits for a lock. */
   readonly lockTimeoutMs?: number
   /** How long rows wait for a lock apart from the others before their callers are told to try again. */
@@ -36,6 +38,7 @@ export interface BatchOptions<Row, Result> {
 const DEFAULTS = {
   maxRows: 500,
   maxWaiting: 20_000,
+  onOverload: () => {},
   lockTimeoutMs: 30,
   blockedTimeoutMs: 2000,
   maxBlockedScopes: 4,
@@ -107,6 +110,7 @@ export class Batcher<Row, Result> {
    */
   submit(row: Row): Promise<Result> {
     if (this.#waiting >= this.#options.maxWaiting) {
+      this.#options.onOverload()
       return Promise.reject(
         new GlimpseError('overloaded', { detail: 'Too many writes are waiting; try again.', retryAfter: 1 }),
       )

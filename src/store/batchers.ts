@@ -12,11 +12,13 @@ export interface Batchers {
 }
 
 /** The two batchers of an instance. One user's rows on one story share a key. */
-export function createBatchers(sql: Pool, metrics: Metrics): Batchers {
+export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number): Batchers {
   const views: Batcher<View, Recorded> = new Batcher({
     keyOf: (view) => `${view.storyId} ${view.viewerId}`,
     same: () => true,
     repeated: repeatedOutcome,
+    maxWaiting,
+    onOverload: () => metrics.limited.inc({ limit: 'waiting_writes' }),
     write: (rows, locks, givenUp) => {
       metrics.batchRows.observe({ kind: 'view' }, rows.length)
       return recordViews(sql, rows, locks, givenUp)
@@ -26,6 +28,8 @@ export function createBatchers(sql: Pool, metrics: Metrics): Batchers {
     keyOf: (reaction) => `${reaction.storyId} ${reaction.userId}`,
     same: (a, b) => a.emoji === b.emoji,
     repeated: repeatedOutcome,
+    maxWaiting,
+    onOverload: () => metrics.limited.inc({ limit: 'waiting_writes' }),
     write: (rows, locks, givenUp) => {
       metrics.batchRows.observe({ kind: 'reaction' }, rows.length)
       return recordReactions(sql, rows, locks, givenUp)

@@ -51,6 +51,8 @@ export function beginSse(response: ServerResponse, place: Place, headers: Outgoi
     'X-Accel-Buffering': 'no',
   })
   response.flushHeaders()
+  // A quiet stream is no idle connection.
+  socket.setTimeout(0)
   socket.write(`retry: ${RETRY_MS}\n\n`)
   socket.on('close', () => place.connection.gone())
   socket.on('drain', () => place.drained())

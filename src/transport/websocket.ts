@@ -5,6 +5,7 @@ import { type CloseReason, type ControlMessage, eventText } from '../event.ts'
 import { CLOSES } from '../hub/connection.ts'
 import type { Place } from '../hub/hub.ts'
 import type { Codec, Sink } from '../hub/sink.ts'
+import { type Bucket, Rate } from '../rate.ts'
 import { destroyLater } from './socket.ts'
 
 /** Status codes of the close frame (RFC 6455 §7.4; 4000 and up are the application's). */
@@ -54,30 +55,35 @@ function writeHeader(frames: Buffer, offset: number, length: number): number {
   return offset + headerLength(length)
 }
 
-/** What a client may send; anything else is ignored. */
+/** What a client may send, and how much of it; any other message is ignored. */
 export interface ClientMessages {
+  /** Beyond it: close code 1009. The only message there is carries a token. */
+  readonly messageMaxBytes: number
+  /** Messages, pings and unasked-for pongs; beyond it: close code 1008. */
+  readonly messagesPerMinute: number
+  readonly onLimited: () => void
   /** Verifies a fresh token: its user and when it ends, or undefined where it is no good. */
   readonly verify: (
     token: string,
   ) => Promise<{ readonly user: string; readonly expiresAt: number } | undefined>
 }
 
-/** The largest message a client may send; the only one there is carries a token. Beyond it: close code 1009. */
-const MAX_MESSAGE_BYTES = 4096
-
 /** Upgrades requests to WebSocket and joins them to their places. */
 export class WebSocketTransport {
   readonly #messages: ClientMessages
-  readonly #server = new WebSocketServer({
-    noServer: true,
-    clientTracking: false,
-    // Compression would copy and deflate each small event once per socket.
-    perMessageDeflate: false,
-    maxPayload: MAX_MESSAGE_BYTES,
-  })
+  readonly #rate: Rate
+  readonly #server: WebSocketServer
 
   constructor(messages: ClientMessages) {
     this.#messages = messages
+    this.#rate = new Rate(messages.messagesPerMinute)
+    this.#server = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      // Compression would copy and deflate each small event once per socket.
+      perMessageDeflate: false,
+      maxPayload: messages.messageMaxBytes,
+    })
   }
 
   begin(request: IncomingMessage, socket: Socket, head: Buffer, place: Place): void {
@@ -92,13 +98,28 @@ export class WebSocketTransport {
       // A protocol error closes the connection with its code (RFC 6455 §7.1.7); without a listener it would throw.
       websocket.on('error', () => {})
       websocket.on('close', () => place.connection.gone())
-      websocket.on('pong', () => sink.answered())
+      // ws limits the size of messages, not their number: pings alone could keep us busy.
+      const received = { emptyAt: 0 }
+      const mayGoOn = () => this.#mayGoOn(received, websocket, socket)
+      websocket.on('ping', mayGoOn)
+      websocket.on('pong', () => {
+        if (!sink.answered()) mayGoOn()
+      })
       websocket.on('message', (data, isBinary) => {
-        if (!isBinary) void this.#received(String(data), place, websocket)
+        if (mayGoOn() && !isBinary) void this.#received(String(data), place, websocket)
       })
       socket.on('drain', () => place.drained())
       place.begin(sink)
     })
+  }
+
+  #mayGoOn(received: Bucket, websocket: WebSocket, socket: Socket): boolean {
+    if (websocket.readyState !== websocket.OPEN) return false
+    if (this.#rate.take(received, performance.now()) === 0) return true
+    this.#messages.onLimited()
+    websocket.close(POLICY_VIOLATION, 'too many messages')
+    destroyLater(socket)
+    return false
   }
 
   async #received(text: string, place: Place, websocket: WebSocket): Promise<void> {
@@ -155,8 +176,11 @@ class WebSocketSink implements Sink {
     this.#websocket.send(JSON.stringify(message))
   }
 
-  answered(): void {
+  /** A pong came. @returns whether a ping of ours was waiting for it */
+  answered(): boolean {
+    const asked = this.#unansweredPings > 0
     this.#unansweredPings = 0
+    return asked
   }
 
   heartbeat(): boolean {

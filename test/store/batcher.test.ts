@@ -23,7 +23,7 @@ afterAll(async () => {
   await database.drop()
 })
 
-const batchers = () => createBatchers(sql, createMetrics())
+const batchers = () => createBatchers(sql, createMetrics(), 20_000)
 
 function viewBatcher(options: Partial<ConstructorParameters<typeof Batcher<View, Recorded>>[0]> = {}) {
   return new Batcher<View, Recorded>({
@@ -276,7 +276,7 @@ describe('a row whose lock is held elsewhere', () => {
 describe('a database that is not there', () => {
   it('is unavailable to everybody, with a time to try again', async () => {
     const nowhere = createPool('postgres://nobody@127.0.0.1:9/none', 1, 'batcher-test')
-    const { views } = createBatchers(nowhere, createMetrics())
+    const { views } = createBatchers(nowhere, createMetrics(), 20_000)
     const outcomes = await Promise.allSettled(
       upTo(3).map((n) => views.submit({ storyId: randomUUID(), viewerId: `v${n}` })),
     )

@@ -27,8 +27,17 @@ const CLOSE_FRAMES = [
     reconnect: CLOSES[reason].reconnect,
     description: CLOSE_REASONS[reason],
   })),
-  { code: 1008, reconnect: false, description: 'The client sent a token of another user.' },
-  { code: 1009, reconnect: true, description: 'The client sent a message of more than 4 KiB.' },
+  {
+    code: 1008,
+    reconnect: false,
+    description: 'The client sent a token of another user, or too many messages.',
+  },
+  {
+    code: 1009,
+    reconnect: true,
+    description:
+      'The client sent a message of more than MESSAGE_MAX_BYTES, 4 KiB unless configured otherwise.',
+  },
 ]
 
 const message = (name: keyof typeof EXAMPLES) => ({

@@ -7,7 +7,7 @@ const CALLER: readonly ErrorCode[] = ['unauthorized', 'origin_not_allowed', 'una
 const BODY: readonly ErrorCode[] = ['malformed_json', 'invalid_field', 'body_too_large', 'not_json']
 /** A path with a parameter: one too long for any route is no route. */
 const ONE_STORY: readonly ErrorCode[] = ['not_found', 'unknown_story']
-const DATABASE: readonly ErrorCode[] = ['busy', 'unavailable']
+const DATABASE: readonly ErrorCode[] = ['busy', 'unavailable', 'overloaded']
 const STREAM: readonly ErrorCode[] = [...CALLER, 'draining', 'full']
 
 const CALLER_SECURITY = [{ bearer: [] }, { cookie: [] }]
@@ -81,14 +81,14 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
     'viewStory',
     'Record that the caller looked at the story; answered after the commit. The first view makes an event.',
     ok('The view, or the one that was there already.', json('RecordedView')),
-    [...ONE_STORY, 'expired_story', 'overloaded'],
+    [...ONE_STORY, 'expired_story'],
   ),
   'POST /stories/{id}/reactions': {
     ...ofStory(
       'reactToStory',
       'React with one emoji, which replaces the caller’s former one. A change makes an event.',
       ok('The reaction, or the same one that was there already.', json('RecordedReaction')),
-      [...BODY, ...ONE_STORY, 'expired_story', 'overloaded'],
+      [...BODY, ...ONE_STORY, 'expired_story'],
     ),
     ...body('ReactionBody', true),
   },
@@ -114,7 +114,7 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
           ...json('PollPage'),
         },
       },
-      ...problemResponses([...STREAM, 'invalid_field']),
+      ...problemResponses([...STREAM, 'invalid_field', 'overloaded']),
     },
   },
   'GET /ws': {
