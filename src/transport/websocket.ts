@@ -153,6 +153,7 @@ class WebSocketSink implements Sink {
   readonly #websocket: WebSocket
   readonly #socket: Socket
   #unansweredPings = 0
+  #sentBefore = 0
 
   constructor(websocket: WebSocket, socket: Socket) {
     this.#websocket = websocket
@@ -184,6 +185,10 @@ class WebSocketSink implements Sink {
   }
 
   heartbeat(): boolean {
+    // While bytes wait here, more of them go only as the peer reads. It lives: our pings, and so its pongs, are stuck
+    // behind what it has not read yet. One that reads nothing at all stalls.
+    if (this.unsent > 0 && this.sent !== this.#sentBefore) this.#unansweredPings = 0
+    this.#sentBefore = this.sent
     if (this.#unansweredPings >= MAX_UNANSWERED_PINGS) return false
     this.#unansweredPings++
     this.#websocket.ping()

@@ -1,7 +1,7 @@
 import { subscribe } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { uniqueName } from '../support/api.ts'
 import { closing, open, STREAMING } from '../support/clients/index.ts'
 import { openSse, type SseStream } from '../support/clients/sse.ts'
@@ -9,6 +9,7 @@ import { openWebSocket, type WsStream } from '../support/clients/websocket.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 import { insertStory, upTo } from '../support/sql-writer.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 
 // More than the kernel's socket buffers hold on a loopback connection, so that the service itself must wait.
 const EVENTS = 20_000
@@ -91,6 +92,22 @@ describe.each(STREAMING)('a reader that pauses, over %s', (transport) => {
     const again = await open(transport, { url: instance.url, token, lastEventId: slow.cursor })
     expect((await again.take(EVENTS - before))[0]?.json.seq).toBe(before + 1)
   })
+})
+
+it('a WebSocket that reads, but has not come to our pings yet, is not taken for gone', async () => {
+  instance = await startInstance({ OUTBOX_MAX_BYTES: '1000000', HEARTBEAT_INTERVAL_MS: '100' }, { database })
+  const network = await TcpProxy.start({ host: '127.0.0.1', port: Number(new URL(instance.url).port) })
+  onTestFinished(() => network.close())
+  const author = uniqueName('author')
+  const token = await instance.token(author)
+  await flood(author)
+  network.shape({ bytesPerSecond: 2_000_000 }, 'toClient')
+  const slow = await closing(openWebSocket({ url: network.urlFor(instance.url), token, lastEventId: '0' }))
+  // As if every pong were stuck, for as long as there is anything to read.
+  network.blackhole('toServer')
+  // Seven intervals' worth.
+  await slow.take(2_000)
+  expect(await openConnections()).toBe(1)
 })
 
 async function openConnections(): Promise<number> {
