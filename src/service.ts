@@ -106,14 +106,18 @@ async function start(
     url: listenUrl,
     log,
     instance: randomBytes(6).toString('hex'),
-    notify: async (payload) => metrics.notifyQueueUsage.set(await sendCanary(readPool, payload)),
+    notify: async (payload) => {
+      const { queueUsage, epoch } = await sendCanary(readPool, payload)
+      metrics.notifyQueueUsage.set(queueUsage)
+      return epoch
+    },
     onRoundTrip: (milliseconds) => metrics.busRoundTrip.observe(milliseconds / 1000),
     onReplaced: () => metrics.busReplaced.inc(),
     onAlive: (alive) => metrics.busAlive.set(alive ? 1 : 0),
     listener: {
       wants: (user) => hub.has(user),
-      onEvents: (user, run) => hub.deliver(user, run),
-      onHint: (user, seq) => hub.announce(user, seq),
+      onEvents: (epoch, user, run) => hub.deliver(epoch, user, run),
+      onHint: (epoch, user, seq) => hub.announce(epoch, user, seq),
       onGap: (epoch) => hub.gap(epoch),
     },
   })

@@ -4,10 +4,13 @@ import type { EventRun } from '../event.ts'
 export interface BusListener {
   /** Whether anybody here wants this user's events; asked before a line is looked at further. */
   readonly wants: (user: string) => boolean
-  /** Events of one user as they came, in commit order; possibly doubled, possibly with some missing before. */
-  readonly onEvents: (user: string, run: EventRun) => void
+  /**
+   * Events of one user as they came, in commit order; possibly doubled, possibly with some missing before. Their
+   * numbers count in the history of `epoch`, which need not be the one that others read by now.
+   */
+  readonly onEvents: (epoch: string, user: string, run: EventRun) => void
   /** A user's stream has reached `seq`; the event itself was too large to send along. */
-  readonly onHint: (user: string, seq: number) => void
+  readonly onHint: (epoch: string, user: string, seq: number) => void
   /** The bus is in force from now on, in this history; what came before may be lost, so the heads are to be read. */
   readonly onGap: (epoch: string) => void
 }

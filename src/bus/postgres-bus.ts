@@ -9,8 +9,11 @@ export interface PostgresBusOptions {
   /** A direct connection; through a transaction pooler LISTEN succeeds and nothing ever arrives. */
   readonly url: string
   readonly listener: BusListener
-  /** Sends a payload on the channel over the way that writers use; rejects where that can't be done now. */
-  readonly notify: (payload: string) => Promise<void>
+  /**
+   * Sends a payload on the channel over the way that writers use, and returns the history that is written there;
+   * rejects where that can't be done now.
+   */
+  readonly notify: (payload: string) => Promise<string>
   readonly log: Logger
   /** Names this instance among all that hear the canary. */
   readonly instance: string
@@ -107,7 +110,8 @@ export class PostgresBus implements Bus {
       this.#sessionClosed = () => resolve(false)
     })
     const sent = this.#options.notify(payload).then(
-      () => returned,
+      // A session that hears of another history than is written (the log was re-created under it) knows it wrong.
+      (epoch) => epoch === this.#session?.epoch && returned,
       (error: Error) => {
         this.#options.log.debug({ err: error }, 'the canary could not be sent')
         return false
@@ -181,8 +185,10 @@ export class PostgresBus implements Bus {
   #read(): void {
     const payloads = this.#payloads
     this.#payloads = []
+    // What comes while a session opens is before its gap, and so in the heads that are read because of it.
+    if (this.#session === undefined) return
     try {
-      readPayloads(payloads, this.#options.listener)
+      readPayloads(this.#session.epoch, payloads, this.#options.listener)
     } catch (error) {
       // The driver would swallow it; the log still has the events, and the sweep delivers them.
       this.#options.log.error({ err: error }, 'a bus message could not be read')

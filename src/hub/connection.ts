@@ -121,19 +121,19 @@ export class Connection implements Sleeper {
     if (start.reset !== undefined) this.#tellReset(start.reset, stream.oldest)
   }
 
-  /** The stream has events up to `head` now, whoever said so. */
-  announce(head: number): void {
-    if (head > this.#announced) this.#announced = head
+  /** The stream has events up to `head` now, whoever said so; of another history that says nothing. */
+  announce(epoch: string, head: number): void {
+    if (head > this.#announced && (this.#sink === undefined || epoch === this.#epoch)) this.#announced = head
   }
 
   /** Takes what is next of the run and writes it at once; whatever else the run holds leaves the connection behind. */
   offer(run: Run): void {
     if (this.#sink === undefined || this.#closed !== undefined) {
-      this.announce(run.last)
+      this.announce(run.epoch, run.last)
       return
     }
     if (run.epoch !== this.#epoch || run.last <= this.#cursor) return
-    this.announce(run.last)
+    this.announce(run.epoch, run.last)
     if (run.first > this.#cursor + 1 || !this.writable) return
     this.#sink.write(run.after(this.#cursor, this.#sink.codec))
     this.#cursor = run.last

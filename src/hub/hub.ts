@@ -128,14 +128,14 @@ export class Hub {
     }
   }
 
-  /** The bus brought events of a user who is connected here. */
-  deliver(user: string, run: EventRun): void {
-    this.#users.get(user)?.push(this.#epoch, run)
+  /** The bus brought events of a user who is connected here; connections in another history don't take them. */
+  deliver(epoch: string, user: string, run: EventRun): void {
+    this.#users.get(user)?.push(epoch, run)
   }
 
   /** The bus told of an event without bringing it. */
-  announce(user: string, seq: number): void {
-    this.#users.get(user)?.announce(seq)
+  announce(epoch: string, user: string, seq: number): void {
+    this.#users.get(user)?.announce(epoch, seq)
   }
 
   /** The bus is in force again, in this history; what was sent before may have been missed. */

@@ -41,8 +41,8 @@ export class Subscriber {
   }
 
   /** Something says the stream has reached `head`: a hint without a body, or the sweep. */
-  announce(head: number): void {
-    for (const connection of this.connections) connection.announce(head)
+  announce(epoch: string, head: number): void {
+    for (const connection of this.connections) connection.announce(epoch, head)
     this.catchUp()
   }
 
@@ -59,7 +59,7 @@ export class Subscriber {
       if (connection.epoch !== stream.epoch) this.#reset(connection, 'epoch', stream.head, stream)
       else if (cursor > stream.head) this.#reset(connection, 'ahead', stream.head, stream)
     }
-    this.announce(stream.head)
+    this.announce(stream.epoch, stream.head)
   }
 
   /**

@@ -4,11 +4,10 @@ import type { EventRun } from '../../src/event.ts'
 
 function read(payloads: string[], wanted: (user: string) => boolean = () => true) {
   const heard: [string, EventRun | number][] = []
-  readPayloads(payloads, {
+  readPayloads('e1', payloads, {
     wants: wanted,
-    onEvents: (user, run) => heard.push([user, run]),
-    onHint: (user, seq) => heard.push([user, seq]),
-    onGap: () => {},
+    onEvents: (_epoch, user, run) => heard.push([user, run]),
+    onHint: (_epoch, user, seq) => heard.push([user, seq]),
   })
   return heard
 }

@@ -16,6 +16,7 @@ import { scenario as silentListen } from './silent-listen.ts'
 import { scenario as startTogether } from './start-together.ts'
 import { scenario as stopInstance } from './stop-instance.ts'
 import { scenario as stoppedListen } from './stopped-listen.ts'
+import { scenario as unfencedPrimary } from './unfenced-primary.ts'
 
 /** In the order of the report. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -32,6 +33,7 @@ export const SCENARIOS: readonly Scenario[] = [
   pooler,
   startTogether,
   failover,
+  unfencedPrimary,
   replacedDatabase,
   diskFull,
   clocks,

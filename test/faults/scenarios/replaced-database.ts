@@ -32,7 +32,7 @@ const replaced = { at: 0 }
 export const scenario: Scenario = {
   name: 'replaced-database',
   promise:
-    'an empty database takes the place of the old one, on the same server and on another: 503s until it is migrated, then everybody is told (reset epoch)',
+    'the database is replaced by an empty one, on the same server, by another server, or only its schema: 503s until it is migrated, then everybody is told (reset epoch)',
   quick: false,
   // A server of its own, because it is replaced.
   setup: { postgres: { max_wal_size: '256MB' } },
@@ -44,6 +44,10 @@ export const scenario: Scenario = {
       await bench.postgres.createDatabase(bench.database.name)
     })
     await replace(bench, 'another cluster', () => replaceCluster(bench))
+    // The sessions live on, LISTEN among them.
+    await replace(bench, 'another schema', async () => {
+      await bench.sql`drop schema glimpse cascade`
+    })
   },
 }
 
