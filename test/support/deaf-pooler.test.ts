@@ -27,7 +27,9 @@ it('lets the one byte pass that answers a request for encryption', () => {
   sslRequest.writeInt32BE(8)
   sslRequest.writeInt32BE(80_877_103, 4)
   filter.ask(sslRequest)
-  expect(Buffer.concat(filter.pass(Buffer.concat([Buffer.from('N'), READY])))).toEqual(
-    Buffer.concat([Buffer.from('N'), READY]),
+  const refused = Buffer.from('N')
+  // Taken for the beginning of a message it would hide where the next one begins.
+  expect(Buffer.concat(filter.pass(Buffer.concat([refused, NOTIFICATION, READY])))).toEqual(
+    Buffer.concat([refused, READY]),
   )
 })
