@@ -1,0 +1,133 @@
+import { access, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { parseAllDocuments } from 'yaml'
+import { type Config, parseConfig } from '../../src/config.ts'
+import { routeTable } from '../../src/http/routes.ts'
+import { parseDockerfile } from './dockerfile.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+interface Probe {
+  readonly httpGet: { readonly path: string; readonly port: string }
+}
+
+interface Container {
+  readonly image: string
+  readonly command?: readonly string[]
+  readonly ports?: readonly { readonly name: string; readonly containerPort: number }[]
+  readonly env?: readonly { readonly name: string; readonly value: string }[]
+  readonly envFrom: unknown
+  readonly startupProbe: Probe
+  readonly livenessProbe: Probe
+  readonly readinessProbe: Probe
+  readonly lifecycle: { readonly preStop: { readonly exec: { readonly command: readonly string[] } } }
+}
+
+interface Pod {
+  readonly metadata: { readonly labels: Readonly<Record<string, string>> }
+  readonly spec: {
+    readonly terminationGracePeriodSeconds: number
+    readonly securityContext: { readonly runAsNonRoot: boolean; readonly runAsUser: number }
+    readonly containers: readonly [Container]
+  }
+}
+
+interface Manifest {
+  readonly kind: string
+  readonly metadata: { readonly name: string }
+  readonly spec: {
+    readonly template: Pod
+    readonly selector: unknown
+    readonly scaleTargetRef: { readonly kind: string; readonly name: string }
+    readonly ports: readonly { readonly targetPort: string }[]
+  }
+}
+
+let manifests: ReadonlyMap<string, Manifest>
+let image: ReadonlyMap<string, string>
+let deployed: Container
+let config: Config
+beforeAll(async () => {
+  const documents = parseAllDocuments(await readFile(join(root, 'deploy/kubernetes.yaml'), 'utf8'), {
+    strict: true,
+    uniqueKeys: true,
+  })
+  for (const { errors, warnings } of documents) expect([...errors, ...warnings]).toEqual([])
+  manifests = new Map(documents.map((document) => [document.toJS().kind, document.toJS()]))
+  image = new Map(
+    parseDockerfile(await readFile(join(root, 'Dockerfile'), 'utf8'))
+      .flatMap(({ name, rest }) =>
+        name === 'ENV' ? rest.split(' ').map((text) => text.split('=')) : [[name, rest]],
+      )
+      .map(([name = '', value = '']) => [name, value]),
+  )
+  deployed = pod('Deployment').spec.containers[0]
+  const parsed = parseConfig({
+    ...Object.fromEntries(image),
+    DATABASE_URL: 'postgres://db/glimpse',
+    JWT_SECRET: 'x'.repeat(32),
+    ...Object.fromEntries((deployed.env ?? []).map(({ name, value }) => [name, value])),
+  })
+  if (!parsed.ok) throw new Error(parsed.faults.join('; '))
+  config = parsed.config
+})
+
+const manifest = (kind: string): Manifest => {
+  const found = manifests.get(kind)
+  if (found === undefined) throw new Error(`no ${kind}`)
+  return found
+}
+const pod = (kind: string) => manifest(kind).spec.template
+
+describe('the Kubernetes manifests', () => {
+  it('probe routes that there are: liveness what lives, readiness what is ready', () => {
+    const { startupProbe, livenessProbe, readinessProbe } = deployed
+    expect(livenessProbe.httpGet.path).toBe('/livez')
+    expect(readinessProbe.httpGet.path).toBe('/readyz')
+    const paths = routeTable({ production: true }).map(([, path]) => path)
+    for (const { httpGet } of [startupProbe, livenessProbe, readinessProbe]) {
+      expect(paths).toContain(httpGet.path)
+      expect(deployed.ports).toEqual([{ name: httpGet.port, containerPort: config.port }])
+    }
+    expect(manifest('Service').spec.ports.map(({ targetPort }) => targetPort)).toEqual(['http'])
+  })
+
+  it('give a pod the time to drain, after the proxies have heard that it goes', () => {
+    const [command, seconds] = deployed.lifecycle.preStop.exec.command
+    expect(command).toBe('sleep')
+    expect(pod('Deployment').spec.terminationGracePeriodSeconds * 1000).toBeGreaterThan(
+      Number(seconds) * 1000 + config.drainTimeoutMs,
+    )
+  })
+
+  it('set only variables there are', async () => {
+    const source = await readFile(join(root, 'src/config.ts'), 'utf8')
+    const names = [...source.matchAll(/^ {2}([A-Z][A-Z_]+): /gm)].map(([, name]) => name)
+    for (const { name } of deployed.env ?? []) expect(names).toContain(name)
+    expect(config).toMatchObject({ production: true, migrate: false, maxConnections: 20_000, trustProxy: 1 })
+  })
+
+  it("run the image's files as its user, who is not root", async () => {
+    for (const kind of ['Job', 'Deployment']) {
+      const { securityContext, containers } = pod(kind).spec
+      expect(securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: Number(image.get('USER')) })
+      expect(containers[0].envFrom).toEqual([{ secretRef: { name: 'glimpse' } }])
+      expect(containers[0].image).toBe(deployed.image)
+    }
+    const [command, file = ''] = pod('Job').spec.containers[0].command ?? []
+    expect(command).toBe('node')
+    await access(join(root, file))
+  })
+
+  it('select the pods there are, and scale the deployment', () => {
+    const { labels } = pod('Deployment').metadata
+    expect(manifest('Deployment').spec.selector).toEqual({ matchLabels: labels })
+    expect(manifest('PodDisruptionBudget').spec.selector).toEqual({ matchLabels: labels })
+    expect(manifest('Service').spec.selector).toEqual(labels)
+    expect(pod('Job').metadata.labels).not.toEqual(labels)
+    const { kind, name } = manifest('HorizontalPodAutoscaler').spec.scaleTargetRef
+    expect(manifest(kind).metadata.name).toBe(name)
+  })
+})

@@ -1,0 +1,33 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, it, onTestFinished } from 'vitest'
+import { parseConfig } from '../../src/config.ts'
+
+const readUnit = () => readFile(new URL('../../deploy/glimpse@.service', import.meta.url), 'utf8')
+
+it('the unit is what systemd understands', async ({ skip }) => {
+  skip(spawnSync('systemd-analyze', ['--version']).status !== 0, 'systemd-analyze is not installed')
+  const folder = await mkdtemp(join(tmpdir(), 'glimpse-unit-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const path = join(folder, 'glimpse@.service')
+  await writeFile(path, (await readUnit()).replace('/usr/bin/node', process.execPath))
+  const { stderr, stdout } = spawnSync('systemd-analyze', ['verify', '--man=no', path], { encoding: 'utf8' })
+  expect(`${stdout}${stderr}`.split('\n').filter((line) => line.includes(path))).toEqual([])
+})
+
+it('the unit lets an instance drain, and has a file for every connection', async () => {
+  const settings = new Map(
+    (await readUnit())
+      .split('\n')
+      .filter((line) => /^\w+=/.test(line))
+      .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+  )
+  const defaults = parseConfig({})
+  if (!defaults.ok) throw new Error('no defaults')
+  const { drainTimeoutMs, maxConnections } = defaults.config
+  expect(Number(settings.get('TimeoutStopSec')) * 1000).toBeGreaterThan(drainTimeoutMs)
+  expect(Number(settings.get('LimitNOFILE'))).toBeGreaterThan(maxConnections)
+  expect(settings.get('ExecStart')).toBe('/usr/bin/node dist/main.js')
+})
