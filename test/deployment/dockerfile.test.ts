@@ -71,7 +71,7 @@ describe('the image', () => {
       PORT: '0',
       MIGRATE: 'off',
     }
-    const [migrated] = await once(runIn(image, ['node', 'dist/migrate.js'], environment), 'close')
+    const [migrated] = await once(runIn(image, ['node', 'dist/cli/main.js', 'migrate'], environment), 'close')
     expect(migrated).toBe(0)
 
     const container = runIn(image, image.command, environment)

@@ -1,4 +1,4 @@
-import { access, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -109,16 +109,14 @@ describe('the Kubernetes manifests', () => {
     expect(config).toMatchObject({ production: true, migrate: false, maxConnections: 20_000, trustProxy: 1 })
   })
 
-  it("run the image's files as its user, who is not root", async () => {
+  it('run what the image has as its user, who is not root', () => {
     for (const kind of ['Job', 'Deployment']) {
       const { securityContext, containers } = pod(kind).spec
       expect(securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: Number(image.get('USER')) })
       expect(containers[0].envFrom).toEqual([{ secretRef: { name: 'glimpse' } }])
       expect(containers[0].image).toBe(deployed.image)
     }
-    const [command, file = ''] = pod('Job').spec.containers[0].command ?? []
-    expect(command).toBe('node')
-    await access(join(root, file))
+    expect(pod('Job').spec.containers[0].command).toEqual(['node', 'dist/cli/main.js', 'migrate'])
   })
 
   it('select the pods there are, and scale the deployment', () => {
