@@ -41,6 +41,8 @@ export interface App {
   readonly unready: () => readonly string[]
 }
 
+const AUTHORITY = /^https?:\/\/[^/?#]*/i
+
 /** The parts of a request's URL; the query is parsed only where somebody asks for it. */
 export class RequestUrl {
   readonly path: string
@@ -49,10 +51,10 @@ export class RequestUrl {
 
   /** @param target the request-target (RFC 9112 §3.2), in origin-form or, as proxies send it, absolute-form */
   constructor(target: string) {
-    const text =
-      target.startsWith('/') || !URL.canParse(target) ? target : target.slice(new URL(target).origin.length)
+    // Not by the URL's origin, which is no part of the text: it is lower case, without the user and the default port.
+    const text = target.startsWith('/') ? target : target.replace(AUTHORITY, '')
     const question = text.indexOf('?')
-    this.path = question === -1 ? text : text.slice(0, question)
+    this.path = (question === -1 ? text : text.slice(0, question)) || '/'
     this.#query = question === -1 ? '' : text.slice(question + 1)
   }
 

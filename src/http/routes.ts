@@ -80,6 +80,8 @@ export class Routes {
   }
 
   #lookUp(method: string, path: string): Match | undefined {
+    // The router would take "*" and whatever else is no path for "/".
+    if (!path.startsWith('/')) return undefined
     const found = this.#router.find(method as HTTPMethod, path)
     // The router takes an empty segment for a parameter: /stories/ would be a story without a name.
     if (found === null || Object.values(found.params).includes('')) return undefined

@@ -5,6 +5,7 @@ import { GlimpseError } from '../errors.ts'
 import { sendAnswer } from './answer.ts'
 import { type App, type Context, RequestUrl } from './context.ts'
 import { corsHeaders, optionsAnswer } from './cors.ts'
+import { refuseBadHead } from './head.ts'
 import { problemAnswer } from './problem.ts'
 import { Routes } from './routes.ts'
 
@@ -16,6 +17,8 @@ export function createHttpServer(app: App): Server {
   const { config } = app
   const routes = new Routes(config)
   const server = createServer({
+    // Ours answers as the rest of the service does, and looks at more (head.ts).
+    requireHostHeader: false,
     // So that 'drain' is certain to come for every connection that was held up for its outbox.
     highWaterMark: Math.min(16_384, config.outboxMaxBytes),
     maxHeaderSize: config.headerMaxBytes,
@@ -29,10 +32,27 @@ export function createHttpServer(app: App): Server {
   server.timeout = Math.max(config.requestTimeoutMs, config.stallTimeoutMs)
   // Idle sockets are cheap but not free. Room is left above the streams, so that who comes too many is told with a 503.
   server.maxConnections = Math.ceil(config.maxConnections * 1.1) + 1000
-  server.on('request', (request, response) => void answer(app, routes, request, response))
+  const receive = (request: IncomingMessage, response: ServerResponse) => {
+    if (lastAnswered.has(request.socket)) request.socket.destroySoon()
+    else void answer(app, routes, request, response)
+  }
+  server.on('request', receive)
+  // RFC 9110 §10.1.1: an expectation that we don't know may be ignored.
+  server.on('checkExpectation', receive)
   server.on('upgrade', (request, socket, head) => upgrade(app, routes, request, socket, head))
   server.on('clientError', (error, socket) => refuseMalformed(app, error, socket))
   return server
+}
+
+/**
+ * Connections whose last answer has begun: a stream, or a refusal that closes. What still comes on one must not be carried
+ * out (RFC 9112 §9.6), nor wait, behind a stream for ever, in our memory.
+ */
+const lastAnswered = new WeakSet<Duplex>()
+
+/** The answer under way on a socket. This is Node's own mark, by which its default `clientError` listener goes as well. */
+function answerUnderWay(socket: Duplex): ServerResponse | undefined {
+  return (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
 }
 
 /** Finds the handler, runs it, and turns whatever it throws into a problem. Never rejects. */
@@ -49,6 +69,7 @@ async function answer(
   let route = 'none'
   let status = 200
   try {
+    refuseBadHead(request)
     if ((request.url?.length ?? 0) > app.config.urlMaxBytes) {
       throw new GlimpseError('url_too_long', {
         detail: `The URL may hold ${app.config.urlMaxBytes} bytes at most.`,
@@ -75,7 +96,10 @@ async function answer(
       upgradeHead,
     }
     const result = await match.handler(context)
-    if (result === undefined) return
+    if (result === undefined) {
+      lastAnswered.add(request.socket)
+      return
+    }
     status = result.status
     // An instance that stops can't wait until an idle keep-alive connection times out.
     if (app.hub.draining) response.shouldKeepAlive = false
@@ -96,7 +120,10 @@ function refuse(request: IncomingMessage, response: ServerResponse, send: () => 
     response.destroy()
     return
   }
-  if (!request.complete) response.shouldKeepAlive = false
+  if (!request.complete) {
+    response.shouldKeepAlive = false
+    lastAnswered.add(request.socket)
+  }
   send()
   request.resume()
 }
@@ -117,19 +144,39 @@ function logProblem(app: App, route: string, status: number, error: unknown): vo
  * (RFC 9110 §7.8 lets a server ignore them; curl --http2 sends one with every request).
  */
 function upgrade(app: App, routes: Routes, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  // Sent without waiting for the answer to the request before it: a socket has room for one answer.
+  if (answerUnderWay(socket) !== undefined) {
+    socket.destroy()
+    return
+  }
   const response = new ServerResponse(request)
   response.shouldKeepAlive = false
   response.assignSocket(socket as Socket)
   // Half-open, a refused peer could keep its socket for as long as it likes.
   response.on('finish', () => (socket as Socket).destroySoon())
   socket.on('error', () => socket.destroy())
+  if (hasBody(request)) {
+    // It went with the parser: carried out without it, the request would be another one.
+    const detail = 'A request with a body cannot ask for an upgrade.'
+    const problem = problemAnswer(new GlimpseError('malformed_request', { detail }))
+    app.metrics.requests.inc({ route: 'none', status: problem.status })
+    sendAnswer(response, problem)
+    return
+  }
   const toWebSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
   void answer(app, routes, request, response, toWebSocket ? head : undefined)
 }
 
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
 /** What Node's parser could not read (RFC 9112): answered as plainly as it deserves, and closed. */
 function refuseMalformed(app: App, error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+  // Before the answer to an earlier request this one would be taken for it, after a stream's beginning for its events.
+  const earlier = answerUnderWay(socket)
+  const disturbs = earlier !== undefined && (earlier.headersSent || earlier.req.complete)
+  if (error.code === 'ECONNRESET' || !socket.writable || disturbs) {
     socket.destroy()
     return
   }

@@ -20,6 +20,11 @@ export const getEvents: Handler = async (context) => {
   refuseForeignOrigin(context)
   if (wantsJson(context.request.headers.accept)) return poll(context)
   const { request, response, url } = context
+  if (response.socket === null) {
+    throw new GlimpseError('malformed_request', {
+      detail: 'A stream cannot be asked for behind a request that has no answer yet.',
+    })
+  }
   const lastEventId = request.headers['last-event-id']
   const resume = parseResumePoint(
     typeof lastEventId === 'string' && lastEventId !== ''

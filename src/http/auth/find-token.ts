@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { GlimpseError } from '../../errors.ts'
+import { countHeaders } from '../head.ts'
 import { originVerdict } from './origin.ts'
 
 export interface Carriers {
@@ -42,13 +43,6 @@ function fromHeader(request: IncomingMessage): string | undefined {
   const [, token] = BEARER.exec(authorization) ?? []
   if (token === undefined) throw unreadable('The Authorization header must be "Bearer" and one token.')
   return token
-}
-
-function countHeaders({ rawHeaders }: IncomingMessage, name: string): number {
-  let count = 0
-  for (let i = 0; i < rawHeaders.length; i += 2)
-    if (rawHeaders[i]?.length === name.length && rawHeaders[i]?.toLowerCase() === name) count += 1
-  return count
 }
 
 function fromQuery(parameters: URLSearchParams): string | undefined {
