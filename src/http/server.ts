@@ -33,8 +33,8 @@ export function createHttpServer(app: App): Server {
   // Idle sockets are cheap but not free. Room is left above the streams, so that who comes too many is told with a 503.
   server.maxConnections = Math.ceil(config.maxConnections * 1.1) + 1000
   const receive = (request: IncomingMessage, response: ServerResponse) => {
-    if (lastAnswered.has(request.socket)) request.socket.destroySoon()
-    else void answer(app, routes, request, response)
+    if (!lastAnswered.has(request.socket)) void answer(app, routes, request, response)
+    else if (!request.socket.writableEnded) request.socket.destroySoon()
   }
   server.on('request', receive)
   // RFC 9110 §10.1.1: an expectation that we don't know may be ignored.
@@ -108,19 +108,22 @@ async function answer(
     const problem = problemAnswer(error)
     status = problem.status
     logProblem(app, route, status, error)
-    refuse(request, response, () => sendAnswer(response, problem, headers))
+    // After a head that can be read in two ways it is anybody's guess where the next request begins.
+    const closes = error instanceof GlimpseError && error.code === 'malformed_request'
+    refuse(request, response, closes, () => sendAnswer(response, problem, headers))
   } finally {
     app.metrics.requests.inc({ route, status })
   }
 }
 
 /** A refused request may still be sending its body: the connection can't be used for another. */
-function refuse(request: IncomingMessage, response: ServerResponse, send: () => void): void {
+function refuse(request: IncomingMessage, response: ServerResponse, closes: boolean, send: () => void): void {
   if (response.headersSent) {
     response.destroy()
     return
   }
-  if (!request.complete) {
+  // A request without a body is not complete before its handler was called either, and has nothing more to send.
+  if (closes || (!request.complete && hasBody(request))) {
     response.shouldKeepAlive = false
     lastAnswered.add(request.socket)
   }
