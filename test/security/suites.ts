@@ -8,6 +8,7 @@ export interface Suite {
 export const SUITES: readonly Suite[] = [
   { name: 'WebSocket conformance', files: ['test/security/websocket-conformance.test.ts'] },
   { name: 'Malformed HTTP', files: ['test/security/malformed-http.test.ts'] },
+  { name: 'Slow and idle clients', files: ['test/security/slow-clients.test.ts'] },
   { name: 'Signature and key vectors', files: ['test/security/vectors.test.ts'] },
   { name: 'Tokens', files: ['test/http/auth/'] },
   { name: 'Packages', files: ['test/security/packages.test.ts'] },
