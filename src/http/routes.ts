@@ -3,7 +3,7 @@ import type { Config } from '../config.ts'
 import { GlimpseError } from '../errors.ts'
 import { getConsole } from './console.ts'
 import type { Handler } from './context.ts'
-import { getAsyncApi, getOpenApi } from './documents/handlers.ts'
+import { getAsyncApi, getDocs, getOpenApi } from './documents/handlers.ts'
 import { getLive, getMetrics, getReady } from './health.ts'
 import { deleteReaction, postReaction, postStory, postView, readStory, removeStory } from './stories.ts'
 import { getEvents, getWebSocket } from './streams.ts'
@@ -26,6 +26,7 @@ const ROUTES: readonly (readonly [Method, string, Handler])[] = [
   ['GET', '/metrics', getMetrics],
   ['GET', '/openapi.json', getOpenApi],
   ['GET', '/asyncapi.json', getAsyncApi],
+  ['GET', '/docs', getDocs],
   ['GET', '/', getConsole],
   ['GET', '/console/:file', getConsole],
 ]

@@ -2,6 +2,7 @@ import type { Answer } from '../answer.ts'
 import type { Handler } from '../context.ts'
 import { asyncApiDocument } from './asyncapi.ts'
 import { openApiDocument } from './openapi.ts'
+import { documentsPage } from './page/page.ts'
 
 const asAnswer = (document: unknown): Answer => ({
   status: 200,
@@ -18,3 +19,10 @@ export const getOpenApi: Handler = ({ app }) => (app.config.production ? inProdu
 
 /** `GET /asyncapi.json`: the streams and their messages (AsyncAPI 3.0). */
 export const getAsyncApi: Handler = () => asyncApi
+
+const pageInProduction = documentsPage(openApiDocument({ production: true }), asyncApiDocument())
+const pageOutsideProduction = documentsPage(openApiDocument({ production: false }), asyncApiDocument())
+
+/** `GET /docs`: both documents as a page to read. */
+export const getDocs: Handler = ({ app }) =>
+  app.config.production ? pageInProduction : pageOutsideProduction

@@ -149,6 +149,7 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
     'The streams, described.',
     ok('AsyncAPI 3.0.', { 'application/json': { schema: { type: 'object' } } }),
   ),
+  'GET /docs': plain('getDocs', 'Both documents, to read.', ok('The page.', { 'text/html': TEXT })),
   'GET /': plain('getConsole', 'A page to try the service on.', ok('The page.', { 'text/html': TEXT })),
   'GET /console/{file}': {
     ...plain('getConsoleFile', 'A file of that page.', {}),
