@@ -53,13 +53,17 @@ create function glimpse.rfc3339(at timestamptz) returns text language sql stable
 -- NOTIFY is a hint, packed as lines `user <tab> seq <tab> body` into as few payloads as fit. Postgres takes at most
 -- 7,999 bytes in one, and one more rolls the writer back: a large body is left out, and its line alone makes the
 -- instances read the log. While the cluster's NOTIFY queue is half full nothing is announced, because a full queue
--- would fail every writer's COMMIT; the instances' sweep delivers from the log.
+-- would fail every writer's COMMIT; the instances' sweep delivers from the log. Each payload ends in a postmark, a line
+-- `<tab> microseconds since 1970` on this server's clock, by which the instances measure how long it took from here; where
+-- the session names a trace in glimpse.traceparent (W3C Trace Context), `<tab> traceparent` follows.
 create function glimpse.append(variadic new_events glimpse.new_event[]) returns void
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  payload_limit constant integer := 7999;
+  payload_limit constant integer := 7999 - 80;  -- the postmark has at most 74
   inline_limit  constant integer := 3500;
   announce boolean := pg_notification_queue_usage() < 0.5;
+  trace    text := E'\t' || substring(current_setting('glimpse.traceparent', true)
+                                     from '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$');
   payload  text;
   fault    text;
 begin
@@ -113,7 +117,8 @@ begin
     select string_agg(text, E'\n' order by user_id, seq) from placed group by nth_payload order by nth_payload
   loop
     if announce then
-      perform pg_notify('glimpse_events', payload);
+      perform pg_notify('glimpse_events', concat(
+        payload, E'\n\t', (extract(epoch from clock_timestamp()) * 1000000)::bigint, trace));
     end if;
   end loop;
 end $$;

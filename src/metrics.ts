@@ -46,6 +46,19 @@ export function createMetrics() {
       buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500],
       registers,
     }),
+    batchSeconds: new Histogram({
+      name: 'glimpse_write_batch_seconds',
+      help: 'From sending a writing statement to its commit or failure.',
+      labelNames: ['kind'] as const,
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
+      registers,
+    }),
+    delivery: new Histogram({
+      name: 'glimpse_delivery_seconds',
+      help: 'From just before the commit, by the clock of Postgres, until an event was written to its sockets; the oldest event of each bus message, without those read from the log.',
+      buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+      registers,
+    }),
     eventsTrimmed: new Counter({
       name: 'glimpse_events_trimmed_total',
       help: 'Events removed from the log because they were older than EVENT_RETENTION_HOURS.',

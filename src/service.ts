@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { PostgresBus } from './bus/postgres-bus.ts'
 import type { Config } from './config.ts'
 import { StartError } from './errors.ts'
+import { registerGauges } from './gauges.ts'
 import { developmentSecret } from './http/auth/development-secret.ts'
 import { issueToken } from './http/auth/issue-token.ts'
 import { createTokenVerifier } from './http/auth/verifier.ts'
@@ -107,9 +108,9 @@ async function start(
     log,
     instance: randomBytes(6).toString('hex'),
     notify: async (payload) => {
-      const { queueUsage, epoch } = await sendCanary(readPool, payload)
+      const { queueUsage, ...shown } = await sendCanary(readPool, payload)
       metrics.notifyQueueUsage.set(queueUsage)
-      return epoch
+      return shown
     },
     onRoundTrip: (milliseconds) => metrics.busRoundTrip.observe(milliseconds / 1000),
     onReplaced: () => metrics.busReplaced.inc(),
@@ -118,6 +119,11 @@ async function start(
       wants: (user) => hub.has(user),
       onEvents: (epoch, user, run) => hub.deliver(epoch, user, run),
       onHint: (epoch, user, seq) => hub.announce(epoch, user, seq),
+      onHandedOn: (sentAt) => {
+        const now = bus.clock.now
+        // Read a little wrong, it may seem that an event arrived before it was sent.
+        if (now !== undefined) metrics.delivery.observe(Math.max(now - sentAt / 1000, 0) / 1000)
+      },
       onGap: (epoch) => hub.gap(epoch),
     },
   })
@@ -156,6 +162,7 @@ async function start(
       ...(bus.alive ? [] : ['no message makes the way from the database to here']),
     ],
   }
+  registerGauges(metrics, { ...app, bus })
   const server = createHttpServer(app)
   const url = await listen(server, config)
   undo.push(() => {

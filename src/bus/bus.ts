@@ -11,6 +11,11 @@ export interface BusListener {
   readonly onEvents: (epoch: string, user: string, run: EventRun) => void
   /** A user's stream has reached `seq`; the event itself was too large to send along. */
   readonly onHint: (epoch: string, user: string, seq: number) => void
+  /**
+   * What arrived together has been handed on. `sentAt` is when the oldest of it was about to be committed, by the
+   * database's clock, in µs since 1970; the traces are those that its writers named (W3C `traceparent`).
+   */
+  readonly onHandedOn: (sentAt: number, traceparents: readonly string[]) => void
   /** The bus is in force from now on, in this history; what came before may be lost, so the heads are to be read. */
   readonly onGap: (epoch: string) => void
 }

@@ -1,25 +1,41 @@
 import type { EventRun } from '../event.ts'
 import type { BusListener } from './bus.ts'
 
-type PayloadListener = Pick<BusListener, 'wants' | 'onEvents' | 'onHint'>
+type PayloadListener = Pick<BusListener, 'wants' | 'onEvents' | 'onHint' | 'onHandedOn'>
 
 /**
  * Reads NOTIFY payloads, lines of `user <tab> seq <tab> body`, that arrived together. Consecutive events of a user
  * become one run, so that they leave in one write. A line of a user nobody here waits for costs one map look-up.
+ *
+ * The last line of a payload is its postmark, `<tab> µs since 1970`, and perhaps `<tab> traceparent`.
  */
 export function readPayloads(epoch: string, payloads: readonly string[], listener: PayloadListener): void {
   const runs = new Map<string, { first: number; bodies: string[] }>()
+  let sentAt = Number.NaN
+  let traceparents: string[] | undefined
   for (const payload of payloads) {
-    for (let start = 0; start < payload.length; ) {
+    const postmark = payload.lastIndexOf('\n\t')
+    const linesEnd = postmark === -1 ? payload.length : postmark
+    let wanted = false
+    for (let start = 0; start < linesEnd; ) {
       const newline = payload.indexOf('\n', start)
       const end = newline === -1 ? payload.length : newline
-      readLine(epoch, payload, start, end, listener, runs)
+      if (readLine(epoch, payload, start, end, listener, runs)) wanted = true
       start = end + 1
     }
+    if (!wanted || postmark === -1) continue
+    // The oldest alone is measured: it came first, and a number for each payload would cost what it is to show.
+    if (Number.isNaN(sentAt)) sentAt = Number.parseInt(payload.slice(postmark + 2, postmark + 18), 10)
+    const traceAt = payload.indexOf('\t', postmark + 2)
+    if (traceAt === -1) continue
+    traceparents ??= []
+    traceparents.push(payload.slice(traceAt + 1))
   }
   for (const [user, run] of runs) listener.onEvents(epoch, user, run)
+  if (!Number.isNaN(sentAt)) listener.onHandedOn(sentAt, traceparents ?? [])
 }
 
+/** @returns whether somebody here wants its event */
 function readLine(
   epoch: string,
   payload: string,
@@ -27,24 +43,25 @@ function readLine(
   end: number,
   listener: PayloadListener,
   runs: Map<string, EventRun & { bodies: string[] }>,
-): void {
+): boolean {
   const userEnd = payload.indexOf('\t', start)
   const seqEnd = payload.indexOf('\t', userEnd + 1)
-  if (userEnd === -1 || seqEnd === -1 || seqEnd > end) return
+  if (userEnd === -1 || seqEnd === -1 || seqEnd > end) return false
   const user = payload.slice(start, userEnd)
-  if (!listener.wants(user)) return
+  if (!listener.wants(user)) return false
   const seq = Number(payload.slice(userEnd + 1, seqEnd))
-  if (!Number.isSafeInteger(seq) || seq < 1) return
+  if (!Number.isSafeInteger(seq) || seq < 1) return false
   if (seqEnd + 1 === end) {
     listener.onHint(epoch, user, seq)
-    return
+    return false
   }
   const body = payload.slice(seqEnd + 1, end)
   const run = runs.get(user)
   if (run !== undefined && seq === run.first + run.bodies.length) {
     run.bodies.push(body)
-    return
+    return true
   }
   if (run !== undefined) listener.onEvents(epoch, user, run)
   runs.set(user, { first: seq, bodies: [body] })
+  return true
 }

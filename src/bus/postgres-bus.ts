@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { StartError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Bus, BusListener } from './bus.ts'
+import { DatabaseClock } from './database-clock.ts'
 import { ListenSession } from './listen-session.ts'
 import { readPayloads } from './payload.ts'
 
@@ -10,10 +11,10 @@ export interface PostgresBusOptions {
   readonly url: string
   readonly listener: BusListener
   /**
-   * Sends a payload on the channel over the way that writers use, and returns the history that is written there;
-   * rejects where that can't be done now.
+   * Sends a payload on the channel over the way that writers use, and returns the history that is written there, and
+   * what the clock shows there (ms since 1970); rejects where that can't be done now.
    */
-  readonly notify: (payload: string) => Promise<string>
+  readonly notify: (payload: string) => Promise<{ readonly epoch: string; readonly clockMs: number }>
   readonly log: Logger
   /** Names this instance among all that hear the canary. */
   readonly instance: string
@@ -36,6 +37,8 @@ const MAX_BACKOFF_MS = 2000
  * ends, a new session takes over, and the listener is told of the gap once LISTEN is in force again.
  */
 export class PostgresBus implements Bus {
+  /** The database's clock, which postmarks are read against. */
+  readonly clock: DatabaseClock
   readonly #options: Required<Pick<PostgresBusOptions, 'now' | 'canaryIntervalMs' | 'canaryTimeoutMs'>> &
     PostgresBusOptions
   readonly #closing = new AbortController()
@@ -53,6 +56,7 @@ export class PostgresBus implements Bus {
       canaryTimeoutMs: CANARY_TIMEOUT_MS,
       ...options,
     }
+    this.clock = new DatabaseClock(this.#options.now)
   }
 
   get alive(): boolean {
@@ -111,7 +115,10 @@ export class PostgresBus implements Bus {
     })
     const sent = this.#options.notify(payload).then(
       // A session that hears of another history than is written (the log was re-created under it) knows it wrong.
-      (epoch) => epoch === this.#session?.epoch && returned,
+      ({ epoch, clockMs }) => {
+        this.clock.read(clockMs, sentAt)
+        return epoch === this.#session?.epoch && returned
+      },
       (error: Error) => {
         this.#options.log.debug({ err: error }, 'the canary could not be sent')
         return false

@@ -89,6 +89,11 @@ export class Connection implements Sleeper {
     return this.isOpen && this.#announced > this.#cursor
   }
 
+  /** Bytes handed to the transport that the kernel has not taken yet. */
+  get unsent(): number {
+    return this.isOpen ? (this.#sink?.unsent ?? 0) : 0
+  }
+
   /** Whether the outbox has room; a peer that doesn't read must not pile up memory here. */
   get writable(): boolean {
     return (
@@ -126,17 +131,23 @@ export class Connection implements Sleeper {
     if (head > this.#announced && (this.#sink === undefined || epoch === this.#epoch)) this.#announced = head
   }
 
-  /** Takes what is next of the run and writes it at once; whatever else the run holds leaves the connection behind. */
-  offer(run: Run): void {
+  /**
+   * Takes what is next of the run and writes it at once; whatever else the run holds leaves the connection behind.
+   *
+   * @returns how many events were written
+   */
+  offer(run: Run): number {
     if (this.#sink === undefined || this.#closed !== undefined) {
       this.announce(run.epoch, run.last)
-      return
+      return 0
     }
-    if (run.epoch !== this.#epoch || run.last <= this.#cursor) return
+    if (run.epoch !== this.#epoch || run.last <= this.#cursor) return 0
     this.announce(run.epoch, run.last)
-    if (run.first > this.#cursor + 1 || !this.writable) return
+    if (run.first > this.#cursor + 1 || !this.writable) return 0
     this.#sink.write(run.after(this.#cursor, this.#sink.codec))
+    const written = run.last - this.#cursor
     this.#cursor = run.last
+    return written
   }
 
   /** Moves to a place from which the stream can be continued, and says aloud that events before it may be lost. */

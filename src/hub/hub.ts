@@ -5,7 +5,7 @@ import type { Metrics } from '../metrics.ts'
 import { CLOSES, type Clock, Connection, type ConnectionLimits } from './connection.ts'
 import { startFrom } from './resume.ts'
 import type { Sink } from './sink.ts'
-import { type Log, Subscriber } from './subscriber.ts'
+import { type Log, Subscriber, type Traffic } from './subscriber.ts'
 import { TimerWheel } from './wheel.ts'
 
 export interface HubOptions {
@@ -39,6 +39,7 @@ const SWEEP_CHUNK = 2000
 
 /** Users and their connections on this instance: who is here, what they are due, and when it ends. */
 export class Hub {
+  readonly traffic: Traffic = { pushed: 0, caughtUp: 0, pages: 0 }
   readonly #options: HubOptions
   readonly #users = new Map<string, Subscriber>()
   readonly #wheel: TimerWheel
@@ -62,6 +63,19 @@ export class Hub {
 
   get connections(): number {
     return this.#connections
+  }
+
+  /** Who is behind, and what waits to be sent, found by looking at every connection: for now and then. */
+  survey(): { behind: Record<Sink['transport'], number>; unsentBytes: number } {
+    const behind = { sse: 0, websocket: 0 }
+    let unsentBytes = 0
+    for (const { connections } of this.#users.values()) {
+      for (const connection of connections) {
+        unsentBytes += connection.unsent
+        if (connection.behind && connection.transport !== undefined) behind[connection.transport]++
+      }
+    }
+    return { behind, unsentBytes }
   }
 
   get draining(): boolean {
@@ -244,6 +258,7 @@ export class Hub {
       subscriber = new Subscriber({
         user,
         log: this.#options.eventLog,
+        traffic: this.traffic,
         onFailure: (error) =>
           this.#options.log.debug({ err: error }, 'catching up failed; the next sweep tries again'),
         onReset: (reason) => this.#options.metrics.resets.inc({ reason }),

@@ -10,11 +10,21 @@ export interface Log {
   page(user: string, after: number): Promise<StreamHead & EventRun>
 }
 
+/** What was written to connections since the start: plain numbers, because they are added to for each event. */
+export interface Traffic {
+  /** Events that went out as they happened. */
+  pushed: number
+  /** Events that were read from the log for connections that were behind, and the pages they came in. */
+  caughtUp: number
+  pages: number
+}
+
 /** One user who is connected here, with all of the user's connections and the one reader that brings them up. */
 export class Subscriber {
   readonly user: string
   readonly connections = new Set<Connection>()
   readonly #log: Log
+  readonly #traffic: Traffic
   readonly #onFailure: (error: unknown) => void
   readonly #onReset: (reason: ResetReason) => void
   readonly #onEpoch: (epoch: string) => void
@@ -23,12 +33,14 @@ export class Subscriber {
   constructor(options: {
     readonly user: string
     readonly log: Log
+    readonly traffic: Traffic
     readonly onFailure: (error: unknown) => void
     readonly onReset: (reason: ResetReason) => void
     readonly onEpoch: (epoch: string) => void
   }) {
     this.user = options.user
     this.#log = options.log
+    this.#traffic = options.traffic
     this.#onFailure = options.onFailure
     this.#onReset = options.onReset
     this.#onEpoch = options.onEpoch
@@ -36,7 +48,7 @@ export class Subscriber {
 
   /** Events came over the bus: those whose turn it is go out at once, whoever is behind then reads the log. */
   push(epoch: string, run: EventRun): void {
-    this.#offer(epoch, run)
+    this.#traffic.pushed += this.#offer(epoch, run)
     this.catchUp()
   }
 
@@ -98,13 +110,16 @@ export class Subscriber {
   #deliver(page: StreamHead & EventRun, after: number): void {
     this.#onEpoch(page.epoch)
     for (const connection of this.connections) this.#mend(connection, page, after)
-    this.#offer(page.epoch, page)
+    this.#traffic.caughtUp += this.#offer(page.epoch, page)
+    this.#traffic.pages++
   }
 
-  #offer(epoch: string, events: EventRun): void {
+  #offer(epoch: string, events: EventRun): number {
+    let written = 0
     for (const run of pieces(epoch, events)) {
-      for (const connection of this.connections) connection.offer(run)
+      for (const connection of this.connections) written += connection.offer(run)
     }
+    return written
   }
 
   /** The log has no longer, or never had, what comes after a connection's cursor: go on from where it can. */

@@ -13,16 +13,23 @@ export interface Batchers {
 
 /** The two batchers of an instance. One user's rows on one story share a key. */
 export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number): Batchers {
+  const measured = async <Result>(
+    kind: string,
+    rows: number,
+    write: () => Promise<Result>,
+  ): Promise<Result> => {
+    metrics.batchRows.observe({ kind }, rows)
+    const ended = metrics.batchSeconds.startTimer({ kind })
+    return write().finally(ended)
+  }
   const views: Batcher<View, Recorded> = new Batcher({
     keyOf: (view) => `${view.storyId} ${view.viewerId}`,
     same: () => true,
     repeated: repeatedOutcome,
     maxWaiting,
     onOverload: () => metrics.limited.inc({ limit: 'waiting_writes' }),
-    write: (rows, locks, givenUp) => {
-      metrics.batchRows.observe({ kind: 'view' }, rows.length)
-      return recordViews(sql, rows, locks, givenUp)
-    },
+    write: (rows, locks, givenUp) =>
+      measured('view', rows.length, () => recordViews(sql, rows, locks, givenUp)),
   })
   const reactions: Batcher<Reaction, Recorded> = new Batcher({
     keyOf: (reaction) => `${reaction.storyId} ${reaction.userId}`,
@@ -30,10 +37,8 @@ export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number):
     repeated: repeatedOutcome,
     maxWaiting,
     onOverload: () => metrics.limited.inc({ limit: 'waiting_writes' }),
-    write: (rows, locks, givenUp) => {
-      metrics.batchRows.observe({ kind: 'reaction' }, rows.length)
-      return recordReactions(sql, rows, locks, givenUp)
-    },
+    write: (rows, locks, givenUp) =>
+      measured('reaction', rows.length, () => recordReactions(sql, rows, locks, givenUp)),
   })
   new Gauge({
     name: 'glimpse_writes_waiting',

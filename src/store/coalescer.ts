@@ -25,6 +25,11 @@ export class Coalescer<Request, Response> {
     this.#concurrency = concurrency
   }
 
+  /** Requests that no statement has taken up yet. */
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
   ask(request: Request): Promise<Response> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ request, resolve, reject })

@@ -21,6 +21,11 @@ export class EventLog {
     this.#pages = new Coalescer((requests) => readPages(sql, requests), { maxRequests: 50, concurrency: 2 })
   }
 
+  /** Reads that wait for their statement to be sent. */
+  get waiting(): { readonly head: number; readonly page: number } {
+    return { head: this.#heads.waiting, page: this.#pages.waiting }
+  }
+
   head(user: string): Promise<StreamHead> {
     return this.#heads.ask(user).catch(rejectAsGlimpseError)
   }

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { readPayloads } from '../../src/bus/payload.ts'
 import type { EventRun } from '../../src/event.ts'
 
@@ -8,9 +8,15 @@ function read(payloads: string[], wanted: (user: string) => boolean = () => true
     wants: wanted,
     onEvents: (_epoch, user, run) => heard.push([user, run]),
     onHint: (_epoch, user, seq) => heard.push([user, seq]),
+    onHandedOn: (...postmark) => postmarks.push(postmark),
   })
   return heard
 }
+
+const postmarks: (readonly [number, readonly string[]])[] = []
+beforeEach(() => {
+  postmarks.length = 0
+})
 
 describe('payloads that arrive together', () => {
   it('give consecutive events of a user as one run, over all payloads', () => {
@@ -52,5 +58,34 @@ describe('payloads that arrive together', () => {
     'a\nb\t1',
   ])('pass over what is no line: %j', (payload) => {
     expect(read([payload])).toEqual([])
+  })
+})
+
+describe('a postmark', () => {
+  const AT = 1763906000123456
+  const trace = (n: number) => `00-${`${n}`.repeat(32)}-${`${n}`.repeat(16)}-01`
+
+  it('says when the oldest payload was sent, and is no event', () => {
+    expect(read([`a\t1\t{1}\n\t${AT}`, `a\t2\t{2}\n\t${AT + 9}`])).toEqual([
+      ['a', { first: 1, bodies: ['{1}', '{2}'] }],
+    ])
+    expect(postmarks).toEqual([[AT, []]])
+  })
+
+  it('names the traces of what was handed on, once each payload', () => {
+    read([`a\t1\t{1}\n\t${AT}\t${trace(1)}`, `a\t2\t{2}\n\t${AT}`, `a\t3\t{3}\n\t${AT}\t${trace(3)}`])
+    expect(postmarks).toEqual([[AT, [trace(1), trace(3)]]])
+  })
+
+  it('of a payload that brings nobody here anything is not looked at', () => {
+    expect(read([`b\t1\t{1}\n\t${AT}\t${trace(1)}`, `a\t4\t\n\t${AT}`], (user) => user === 'a')).toEqual([
+      ['a', 4],
+    ])
+    expect(postmarks).toEqual([])
+  })
+
+  it('may be missing: an application of another version wrote the payload', () => {
+    expect(read(['a\t1\t{1}'])).toEqual([['a', { first: 1, bodies: ['{1}'] }]])
+    expect(postmarks).toEqual([])
   })
 })

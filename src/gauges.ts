@@ -1,0 +1,92 @@
+import { Counter, Gauge } from 'prom-client'
+import type { PostgresBus } from './bus/postgres-bus.ts'
+import type { Hub } from './hub/hub.ts'
+import type { Metrics } from './metrics.ts'
+import type { EventLog } from './store/event-log.ts'
+
+/** The parts of an instance whose state is looked at when somebody scrapes, so that they need not report it. */
+export interface Instance {
+  readonly hub: Hub
+  readonly bus: PostgresBus
+  readonly eventLog: EventLog
+  readonly unready: () => readonly string[]
+}
+
+/** Metrics that cost nothing between two scrapes. */
+export function registerGauges({ registry }: Metrics, { hub, bus, eventLog, unready }: Instance): void {
+  const registers = [registry]
+  new Gauge({
+    name: 'glimpse_ready',
+    help: '1 while /readyz answers 200: an event sent now would arrive.',
+    registers,
+    collect() {
+      this.set(unready().length === 0 ? 1 : 0)
+    },
+  })
+  new Gauge({
+    name: 'glimpse_users',
+    help: 'Users with a connection here.',
+    registers,
+    collect() {
+      this.set(hub.users)
+    },
+  })
+  // This one's look at all connections serves the next one too, which is collected after it.
+  new Gauge({
+    name: 'glimpse_connections_behind',
+    help: 'Open streams that wait for events from the log: they catch up, or their peer does not read.',
+    labelNames: ['transport'] as const,
+    registers,
+    collect() {
+      const { behind, unsentBytes } = hub.survey()
+      this.set({ transport: 'sse' }, behind.sse)
+      this.set({ transport: 'websocket' }, behind.websocket)
+      unsent.set(unsentBytes)
+    },
+  })
+  const unsent = new Gauge({
+    name: 'glimpse_outbox_bytes',
+    help: 'Bytes written to connections that their peers have not taken yet, of all connections.',
+    registers,
+  })
+  new Counter({
+    name: 'glimpse_events_sent_total',
+    help: 'Events written to connections: as they came over the bus, or read from the log while catching up.',
+    labelNames: ['source'] as const,
+    registers,
+    collect() {
+      this.reset()
+      this.inc({ source: 'bus' }, hub.traffic.pushed)
+      this.inc({ source: 'log' }, hub.traffic.caughtUp)
+    },
+  })
+  new Counter({
+    name: 'glimpse_catch_up_pages_total',
+    help: 'Pages read from the log for connections that were behind.',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(hub.traffic.pages)
+    },
+  })
+  new Gauge({
+    name: 'glimpse_log_reads_waiting',
+    help: 'Reads of the log that wait for their statement to be sent: where streams stand, and pages of events.',
+    labelNames: ['kind'] as const,
+    registers,
+    collect() {
+      const { head, page } = eventLog.waiting
+      this.set({ kind: 'head' }, head)
+      this.set({ kind: 'page' }, page)
+    },
+  })
+  new Gauge({
+    name: 'glimpse_database_clock_offset_seconds',
+    help: "How far Postgres' clock is ahead of this instance's, as the canaries tell.",
+    registers,
+    collect() {
+      const { now } = bus.clock
+      if (now !== undefined) this.set((now - Date.now()) / 1000)
+    },
+  })
+}
