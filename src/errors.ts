@@ -9,6 +9,7 @@ export type ErrorCode =
   | 'origin_not_allowed'
   | 'not_found'
   | 'unknown_story'
+  | 'unknown_connection'
   | 'method_not_allowed'
   | 'request_timeout'
   | 'expired_story'

@@ -23,7 +23,9 @@ import { EventLog } from './store/event-log.ts'
 import { migrate } from './store/migrate.ts'
 import { sendCanary } from './store/notify.ts'
 import { CONNECTIONS, createPool } from './store/pool.ts'
+import { Presence } from './store/presence.ts'
 import { checkDatabase } from './store/requirements.ts'
+import { TimedPool } from './store/timed-pool.ts'
 import { WebSocketTransport } from './transport/websocket.ts'
 
 /** A running instance. */
@@ -93,11 +95,23 @@ async function start(
   undo.push((leftMs) => within(leftMs, verifier.close()))
   void verifier.warm()
 
+  const instance = randomBytes(6).toString('hex')
+  const presence = new Presence({
+    pool: new TimedPool(() => createPool(databaseUrl, CONNECTIONS.presence, 'glimpse-presence')),
+    instance,
+    maxConnectionsPerUser: config.maxConnectionsPerUser,
+    onOrder: ({ user, id, reason }) => hub.end(user, id, reason),
+    log,
+    metrics,
+  })
+  undo.push((leftMs) => presence.stop(leftMs))
+
   const eventLog = new EventLog(readPool)
   const hub = new Hub({
     eventLog,
     limits: config,
     clock: { wall: Date.now, monotonic: () => performance.now() },
+    presence,
     log,
     metrics,
   })
@@ -106,7 +120,7 @@ async function start(
   const bus = new PostgresBus({
     url: listenUrl,
     log,
-    instance: randomBytes(6).toString('hex'),
+    instance,
     notify: async (payload) => {
       const { queueUsage, ...shown } = await sendCanary(readPool, payload)
       metrics.notifyQueueUsage.set(queueUsage)
@@ -125,10 +139,12 @@ async function start(
         if (now !== undefined) metrics.delivery.observe(Math.max(now - sentAt / 1000, 0) / 1000)
       },
       onGap: (epoch) => hub.gap(epoch),
+      onCall: () => presence.called(),
     },
   })
   await bus.start()
   undo.push((leftMs) => within(leftMs, bus.close()))
+  presence.start()
   const sweeper = setInterval(() => void hub.sweep(), SWEEP_INTERVAL_MS).unref()
   undo.push(() => clearInterval(sweeper))
 
@@ -149,6 +165,7 @@ async function start(
     ...createBatchers(writePool, metrics, config.maxWaitingWrites),
     eventLog,
     hub,
+    presence,
     websockets: new WebSocketTransport({
       messageMaxBytes: config.messageMaxBytes,
       messagesPerMinute: config.messagesPerMinute,
@@ -171,7 +188,7 @@ async function start(
     server.closeAllConnections()
     return new Promise((resolve) => server.close(resolve))
   })
-  log.info({ url }, 'listening')
+  log.info({ url, instance }, 'listening')
 
   return {
     url,

@@ -16,6 +16,8 @@ export interface BusListener {
    * database's clock, in µs since 1970; the traces are those that its writers named (W3C `traceparent`).
    */
   readonly onHandedOn: (sentAt: number, traceparents: readonly string[]) => void
+  /** Somebody calls this instance to look at what it is to do. */
+  readonly onCall: () => void
   /** The bus is in force from now on, in this history; what came before may be lost, so the heads are to be read. */
   readonly onGap: (epoch: string) => void
 }

@@ -184,6 +184,7 @@ export class PostgresBus implements Bus {
   #take(payload: string): void {
     if (payload.charCodeAt(0) === 9) {
       if (payload === this.#canary.payload) this.#canary.returned()
+      else if (payload === `\tclose\t${this.#options.instance}`) this.#options.listener.onCall()
       return
     }
     if (this.#payloads.push(payload) === 1) queueMicrotask(() => this.#read())

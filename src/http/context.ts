@@ -7,6 +7,7 @@ import type { Metrics } from '../metrics.ts'
 import type { Batcher } from '../store/batcher.ts'
 import type { EventLog } from '../store/event-log.ts'
 import type { Pool } from '../store/pool.ts'
+import type { Presence } from '../store/presence.ts'
 import type { Reaction } from '../store/reactions.ts'
 import type { Recorded } from '../store/recorded.ts'
 import type { View } from '../store/views.ts'
@@ -33,6 +34,7 @@ export interface App {
   /** Every request that waits for Postgres other than in a batch goes through it. */
   readonly waiting: Gate
   readonly hub: Hub
+  readonly presence: Presence
   readonly websockets: WebSocketTransport
   readonly verifier: TokenVerifier
   /** Signs a development token; undefined in production and where tokens come from a JWKS issuer. */

@@ -72,6 +72,16 @@ export function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknow
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
+/** A connection's id from the path. What is no UUID names no connection. */
+export function connectionId(text: string | undefined): string {
+  const id = text?.toLowerCase() ?? ''
+  if (!UUID.test(id)) throw unknownConnection()
+  return id
+}
+
+export const unknownConnection = () =>
+  new GlimpseError('unknown_connection', { detail: 'You have no such connection.' })
+
 /** A story's id from the path, in lower case. What is no UUID names no story, so it is unknown rather than invalid. */
 export function storyId(text: string | undefined): string {
   const id = text?.toLowerCase() ?? ''

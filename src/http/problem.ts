@@ -10,6 +10,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   forbidden: { status: 403, title: 'Forbidden' },
   origin_not_allowed: { status: 403, title: 'Origin not allowed' },
   not_found: { status: 404, title: 'Not found' },
+  unknown_connection: { status: 404, title: 'Unknown connection' },
   unknown_story: { status: 404, title: 'Unknown story' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
   request_timeout: { status: 408, title: 'Request timeout' },

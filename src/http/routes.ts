@@ -1,6 +1,7 @@
 import createRouter, { type HTTPMethod } from 'find-my-way'
 import type { Config } from '../config.ts'
 import { GlimpseError } from '../errors.ts'
+import { deleteConnection, getConnections } from './connections.ts'
 import { getConsole } from './console.ts'
 import type { Handler } from './context.ts'
 import { getAsyncApi, getDocs, getOpenApi } from './documents/handlers.ts'
@@ -20,6 +21,8 @@ const ROUTES: readonly (readonly [Method, string, Handler])[] = [
   ['DELETE', '/stories/:id/reactions', deleteReaction],
   ['GET', '/events', getEvents],
   ['GET', '/ws', getWebSocket],
+  ['GET', '/me/connections', getConnections],
+  ['DELETE', '/me/connections/:connection', deleteConnection],
   ['GET', '/livez', getLive],
   ['GET', '/healthz', getLive],
   ['GET', '/readyz', getReady],

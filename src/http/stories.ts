@@ -1,23 +1,16 @@
 import { GlimpseError } from '../errors.ts'
-import { asGlimpseError } from '../store/failure.ts'
 import { removeReaction } from '../store/reactions.ts'
 import type { Recorded } from '../store/recorded.ts'
 import { createStory, deleteStory, getStory } from '../store/stories.ts'
 import { readJson } from './body.ts'
-import { authenticate, type Context, type Handler } from './context.ts'
+import { authenticate, type Handler } from './context.ts'
 import { NewStoryBody, parseBody, ReactionBody, storyId } from './fields.ts'
+import { stored } from './stored.ts'
 
 const DAY_SECONDS = 86_400
 
 const unknownStory = () => new GlimpseError('unknown_story', { detail: 'There is no such story.' })
 const expiredStory = () => new GlimpseError('expired_story', { detail: 'The story has expired.' })
-
-/** Statements outside a batch are bounded as those inside are, and fail the same way: with data, not with SQL. */
-function stored<Result>({ app }: Context, statement: () => Promise<Result>): Promise<Result> {
-  return app.waiting.pass(statement).catch((error) => {
-    throw asGlimpseError(error)
-  })
-}
 
 function recordedAt(recorded: Recorded): { at: string; recorded: boolean } {
   if (recorded.outcome === 'unknown_story') throw unknownStory()

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { type CloseReason, formatCursor, type ResetReason, type StreamHead } from '../event.ts'
 import type { Start } from './resume.ts'
 import type { Run } from './run.ts'
@@ -22,6 +23,7 @@ export const CLOSES: Readonly<
 > = {
   token_expired: { reconnect: true, retryMs: 1000 },
   replaced: { reconnect: false, retryMs: 86_400_000 },
+  closed: { reconnect: false, retryMs: 86_400_000 },
   draining: { reconnect: true, retryMs: 1000 },
   stalled: { reconnect: true, retryMs: 2000 },
   overloaded: { reconnect: true, retryMs: 10_000 },
@@ -35,6 +37,9 @@ export const CLOSES: Readonly<
  * behind while `announced` is greater than `cursor`.
  */
 export class Connection implements Sleeper {
+  readonly id = randomUUID()
+  /** Monotonic, ms. */
+  readonly openedAt: number
   readonly user: string
   /** Where it comes from, as limits count. */
   readonly network: string
@@ -63,6 +68,7 @@ export class Connection implements Sleeper {
     this.network = options.network
     this.#expiresAt = options.expiresAt
     this.#clock = options.clock
+    this.openedAt = options.clock.monotonic()
     this.#limits = options.limits
     this.#onClosed = options.onClosed
   }

@@ -16,6 +16,11 @@ export interface HubOptions {
     readonly maxConnectionsPerAddress: number
   }
   readonly clock: Clock
+  /** Who keeps account of the connections that are open. */
+  readonly presence?: {
+    opened(connection: Connection): void
+    closed(id: string): void
+  }
   readonly log: Logger
   readonly metrics: Metrics
 }
@@ -142,6 +147,13 @@ export class Hub {
     }
   }
 
+  /** Ends one connection of a user. @returns whether it was here */
+  end(user: string, id: string, reason: CloseReason): boolean {
+    const connection = [...(this.#users.get(user)?.connections ?? [])].find((each) => each.id === id)
+    connection?.close(reason)
+    return connection !== undefined
+  }
+
   /** The bus brought events of a user who is connected here; connections in another history don't take them. */
   deliver(epoch: string, user: string, run: EventRun): void {
     this.#users.get(user)?.push(epoch, run)
@@ -221,6 +233,7 @@ export class Hub {
     if (start.reset !== undefined) this.#options.metrics.resets.inc({ reason: start.reset })
     this.#options.metrics.connectionsOpened.inc({ transport: sink.transport })
     this.#options.metrics.connections.inc({ transport: sink.transport })
+    this.#options.presence?.opened(connection)
     this.#replaceOldest(subscriber)
     subscriber.catchUp()
   }
@@ -277,6 +290,7 @@ export class Hub {
     subscriber?.connections.delete(connection)
     if (subscriber?.connections.size === 0) this.#users.delete(connection.user)
     if (connection.transport === undefined) return
+    this.#options.presence?.closed(connection.id)
     this.#options.metrics.connections.dec({ transport: connection.transport })
     this.#options.metrics.connectionsClosed.inc({ transport: connection.transport, reason })
   }

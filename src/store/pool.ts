@@ -12,7 +12,7 @@ type Statement = <Rows extends readonly (object | undefined)[] = postgres.Row[]>
 ) => postgres.PendingQuery<Rows>
 
 /** The most connections that an instance opens, for each of its purposes; `listen` is the bus's. */
-export const CONNECTIONS = { read: 6, write: 10, edit: 3, listen: 1 } as const
+export const CONNECTIONS = { read: 6, write: 10, edit: 3, presence: 1, listen: 1 } as const
 
 const CONNECT_TIMEOUT_SECONDS = 3
 /** How long statements in flight may still take in a pool that was replaced, in seconds; a poisoned one takes that long. */

@@ -15,6 +15,8 @@ export const CLOSE_CODES: Readonly<Record<CloseReason, number>> = {
   token_expired: 4001,
   stalled: 4002,
   replaced: 4500,
+  // For the client the same: somebody meant it, and coming back would undo it.
+  closed: 4500,
 }
 const POLICY_VIOLATION = 1008
 

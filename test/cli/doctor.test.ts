@@ -291,7 +291,7 @@ const ROWS: readonly Row[] = [
     'no room for the connections of an instance',
     after(() => `alter database "${name()}" connection limit 12`),
     'connections',
-    /\d+ connections are left of the limit of test_.* opens up to 20/,
+    /\d+ connections are left of the limit of test_.* opens up to 21/,
     /raise max_connections/,
   ],
   [

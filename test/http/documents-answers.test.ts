@@ -45,6 +45,17 @@ describe('what the service answers is what /openapi.json says', () => {
     }
   })
 
+  it("about the caller's connections", async () => {
+    await cast()
+    await open('sse', alice)
+    const listed = await alice.call<{ connections: { id: string }[] }>('GET', '/me/connections')
+    expect(listed.json.connections).toHaveLength(1)
+    expectDocumented(openApi, 'GET /me/connections', listed)
+    const ended = await alice.call('DELETE', `/me/connections/${listed.json.connections[0]?.id}`)
+    expect(ended.status).toBe(204)
+    expectDocumented(openApi, 'DELETE /me/connections/{connection}', ended)
+  })
+
   it.each([
     ['events', '0', { events: { length: 2 }, reset: null }],
     ['a reset', 'nonsense', { reset: { reason: 'invalid' } }],
@@ -112,6 +123,11 @@ describe('how the service refuses is what /openapi.json says', () => {
     ],
     ['not_found', 'GET /console/{file}', () => get('/console/nothing.js')],
     ['not_found', 'GET /stories/{id}', () => get(`/stories/${'a'.repeat(300)}`)],
+    [
+      'unknown_connection',
+      'DELETE /me/connections/{connection}',
+      () => get(`/me/connections/${randomUUID()}`, { method: 'DELETE' }),
+    ],
     ['unknown_story', 'POST /stories/{id}/view', () => post(`${UNKNOWN}/view`)],
     ['method_not_allowed', 'POST /stories', () => get('/stories')],
     ['expired_story', 'GET /stories/{id}', async () => get(`/stories/${await expiredStory()}`)],

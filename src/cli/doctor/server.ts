@@ -126,7 +126,7 @@ function checkKind(survey: Survey): Finding[] {
 const SPARE_CONNECTIONS = 3
 
 function checkRoom(survey: Survey): Finding[] {
-  const needed = CONNECTIONS.read + CONNECTIONS.write + CONNECTIONS.edit + CONNECTIONS.listen
+  const needed = Object.values(CONNECTIONS).reduce((sum: number, most) => sum + most, 0)
   const bounds = [
     { of: 'max_connections', left: survey.max_connections - survey.reserved - survey.used },
     ...(survey.database_limit < 0

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { GlimpseEvent, ResetReason } from '../../event.ts'
+import type { PresentConnection } from '../../store/connections.ts'
 import type { Story as StoredStory } from '../../store/stories.ts'
 import { PROBLEMS } from '../problem.ts'
 import {
@@ -56,6 +57,15 @@ export const PollPage: z.ZodType<Page> = z.object({
     .nullable()
     .meta({ description: 'Not null where events before this page may be lost to the client.' }),
 })
+
+const Connection: z.ZodType<PresentConnection> = z.object({
+  id: z.string().meta({ format: 'uuid' }),
+  transport: z.enum(['sse', 'websocket']),
+  since: Time,
+  instance: z.string().meta({ description: 'The instance that holds it.', examples: ['9f86d081884c'] }),
+})
+
+export const Connections = z.object({ connections: z.array(Connection) })
 
 export const Token = z.object({ token: z.string() })
 

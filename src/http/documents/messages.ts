@@ -18,6 +18,7 @@ export const RESET_REASONS: Readonly<Record<ResetReason, string>> = {
 export const CLOSE_REASONS: Readonly<Record<CloseReason, string>> = {
   token_expired: 'The token has ended; connect again with a new one.',
   replaced: 'The user opened more connections than allowed, and this was the oldest; do not reconnect.',
+  closed: 'The user closed it, by DELETE /me/connections/{id}; do not reconnect.',
   draining: 'This instance stops; connect again and resume.',
   stalled: 'The client read nothing for too long; connect again and resume.',
   overloaded: 'The instance cannot serve this connection now; come back later.',

@@ -21,6 +21,13 @@ const COMPONENTS = {
       description: 'The story.',
       schema: { type: 'string', format: 'uuid' },
     },
+    connection: {
+      name: 'connection',
+      in: 'path',
+      required: true,
+      description: 'The connection.',
+      schema: { type: 'string', format: 'uuid' },
+    },
     file: { name: 'file', in: 'path', required: true, schema: { type: 'string' } },
     'Last-Event-ID': {
       name: 'Last-Event-ID',

@@ -27,7 +27,7 @@ const plain = (operationId: string, summary: string, responses: JsonObject) => (
   security: [],
   responses: { ...responses, ...problemResponses([]) },
 })
-const ofStory = (
+const ofCaller = (
   operationId: string,
   summary: string,
   responses: JsonObject,
@@ -36,8 +36,10 @@ const ofStory = (
   operationId,
   summary,
   security: CALLER_SECURITY,
-  responses: { ...responses, ...problemResponses([...CALLER, ...DATABASE, ...codes]) },
+  responses: { ...responses, ...problemResponses([...CALLER, ...codes]) },
 })
+const ofStory = (operationId: string, summary: string, responses: JsonObject, codes: readonly ErrorCode[]) =>
+  ofCaller(operationId, summary, responses, [...DATABASE, ...codes])
 
 const EXAMPLE_STREAM = [
   'retry: 2000',
@@ -128,6 +130,18 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
       ...problemResponses([...STREAM, 'upgrade_required']),
     },
   },
+  'GET /me/connections': ofCaller(
+    'listConnections',
+    'Where the caller is connected, over all instances, the oldest connection first.',
+    ok('The connections.', json('Connections')),
+    DATABASE,
+  ),
+  'DELETE /me/connections/{connection}': ofCaller(
+    'closeConnection',
+    'End one of the caller’s connections, wherever it is. Its client is told not to come back.',
+    { 204: { description: 'It ends, here at once and elsewhere within moments.' } },
+    ['not_found', 'unknown_connection', ...DATABASE],
+  ),
   'GET /livez': plain('getLive', 'Whether the process answers.', ok('It does.', json('Live'))),
   'GET /healthz': plain('getHealth', 'The same as /livez.', ok('It does.', json('Live'))),
   'GET /readyz': plain('getReady', 'Whether an event sent now would arrive.', {

@@ -1,0 +1,174 @@
+import type { Pool } from './pool.ts'
+
+/** Why an instance is asked to end a connection of its own: the user opened too many, or closed this one. */
+export type ClosingReason = 'replaced' | 'closed'
+
+/** A connection as its instance writes it down. */
+export interface NewConnection {
+  readonly id: string
+  readonly user: string
+  readonly transport: string
+  /** Milliseconds since 1970 on the database's clock: those of the instances may differ. */
+  readonly openedAt: number
+}
+
+export interface PresentConnection {
+  readonly id: string
+  readonly transport: 'sse' | 'websocket'
+  /** RFC 3339, UTC. */
+  readonly since: string
+  readonly instance: string
+}
+
+export interface ClosingOrder {
+  readonly id: string
+  readonly user: string
+  readonly reason: ClosingReason
+}
+
+/** An instance that was not seen for this long is dead: three missed beats. */
+export const LEASE_SECONDS = 6
+
+const alive = (sql: Pool) => sql`seen_at > clock_timestamp() - make_interval(secs => ${LEASE_SECONDS})`
+
+const epochMs = (sql: Pool) => sql`extract(epoch from clock_timestamp())::float8 * 1000`
+
+/** Makes an instance known, without any connection. @returns the database's clock, milliseconds since 1970 */
+export async function registerInstance(sql: Pool, instance: string): Promise<number> {
+  const [row] = await sql<{ clock: number }[]>`
+    with stale as (delete from glimpse.connections where instance = ${instance})
+    insert into glimpse.instances (instance) values (${instance})
+    on conflict (instance) do update set seen_at = excluded.seen_at
+    returning ${epochMs(sql)} as clock`
+  return row?.clock ?? 0
+}
+
+export interface Beat {
+  /** Whether the instance is still known. */
+  readonly known: boolean
+  /** Whether another instance is dead. */
+  readonly dead: boolean
+  /** The database's, milliseconds since 1970. */
+  readonly clock: number
+}
+
+/** Shows that the instance lives. */
+export async function beat(sql: Pool, instance: string): Promise<Beat> {
+  const [row] = await sql<Beat[]>`
+    with beat as (
+      update glimpse.instances set seen_at = clock_timestamp() where instance = ${instance} returning 1
+    )
+    select exists (select from beat) as known,
+           exists (select from glimpse.instances where not (${alive(sql)}) and instance <> ${instance}) as dead,
+           ${epochMs(sql)} as clock`
+  if (row === undefined) throw new Error('a beat without an answer')
+  return row
+}
+
+/** Forgets instances that died without a word, and their connections. */
+export async function removeDead(sql: Pool): Promise<void> {
+  await sql`delete from glimpse.instances where not (${alive(sql)})`
+  await sql`
+    delete from glimpse.connections c
+     where not exists (select from glimpse.instances i where i.instance = c.instance)`
+}
+
+export async function removeInstance(sql: Pool, instance: string): Promise<void> {
+  await sql`
+    with gone as (delete from glimpse.instances where instance = ${instance})
+    delete from glimpse.connections where instance = ${instance}`
+}
+
+/**
+ * Writes down which connections of an instance came and went, in one statement.
+ *
+ * @returns false where the instance is not known any more, and nothing was added
+ */
+export async function writeConnections(
+  sql: Pool,
+  instance: string,
+  added: readonly NewConnection[],
+  removed: readonly string[],
+): Promise<boolean> {
+  const [row] = await sql<{ known: boolean }[]>`
+    with me as materialized (
+      select instance from glimpse.instances where instance = ${instance} for key share
+    ),
+    gone as (
+      delete from glimpse.connections where id = any (${removed as string[]}::uuid[])
+    ),
+    added as (
+      insert into glimpse.connections (id, user_id, instance, transport, opened_at)
+      select i.id, i.user_id, me.instance, i.transport, to_timestamp(i.opened_at / 1e6)
+        from me, unnest(
+          ${added.map(({ id }) => id)}::uuid[], ${added.map(({ user }) => user)}::text[],
+          ${added.map(({ transport }) => transport)}::text[], ${added.map(({ openedAt }) => Math.round(openedAt * 1000))}::bigint[]
+        ) as i (id, user_id, transport, opened_at)
+      on conflict (id) do nothing
+    )
+    select exists (select from me) as known`
+  return row?.known ?? false
+}
+
+/**
+ * Has all but the newest `most` connections of each of these users ended, on whichever instances they are. Asked after
+ * the newest were written, in a statement of its own: of two instances that wrote at once, the later sees both.
+ */
+export async function replaceOldest(sql: Pool, users: readonly string[], most: number): Promise<void> {
+  await sql`
+    with ranked as (
+      select id, row_number() over (partition by user_id order by opened_at desc, id desc) as nth
+        from glimpse.connections join glimpse.instances using (instance)
+       where user_id = any (${users as string[]}::text[]) and closing is null and ${alive(sql)}
+    ),
+    excess as (
+      select id from glimpse.connections
+       where id in (select id from ranked where nth > ${most}) and closing is null
+         -- Another instance that has it locked asks for the very same.
+         for update skip locked
+    ),
+    marked as (
+      update glimpse.connections c set closing = 'replaced' from excess where c.id = excess.id returning c.instance
+    )
+    ${callInstances(sql)}`
+}
+
+/** @returns whether the user has such a connection */
+export async function closeConnection(sql: Pool, user: string, id: string): Promise<boolean> {
+  const called = await sql`
+    with marked as (
+      update glimpse.connections c set closing = coalesce(closing, 'closed') from glimpse.instances i
+       where c.id = ${id} and c.user_id = ${user} and i.instance = c.instance and ${alive(sql)}
+      returning c.instance
+    )
+    ${callInstances(sql)}`
+  return called.length > 0
+}
+
+/** What an instance is called with over the events' channel, to look at what it is to end. */
+export const CALL = '\tclose\t'
+
+/** Only a hint: with the queue half full nothing is sent, as for events, and each looks by itself at every beat. */
+function callInstances(sql: Pool) {
+  return sql`
+    select instance, case when pg_notification_queue_usage() < 0.5
+                          then pg_notify('glimpse_events', ${CALL}::text || instance) end
+      from (select distinct instance from marked) as called`
+}
+
+/** The connections that an instance is to end. */
+export async function closingOrders(sql: Pool, instance: string): Promise<ClosingOrder[]> {
+  return sql<ClosingOrder[]>`
+    select id, user_id as user, closing as reason from glimpse.connections
+     where instance = ${instance} and closing is not null`
+}
+
+/** A user's connections on all living instances, the oldest first. */
+export async function userConnections(sql: Pool, user: string): Promise<PresentConnection[]> {
+  const rows = await sql<PresentConnection[]>`
+    select id, transport, glimpse.rfc3339(opened_at) as since, instance
+      from glimpse.connections join glimpse.instances using (instance)
+     where user_id = ${user} and closing is null and ${alive(sql)}
+     order by opened_at, id`
+  return rows.map(({ id, transport, since, instance }) => ({ id, transport, since, instance }))
+}

@@ -1,0 +1,45 @@
+import type { Pool } from './pool.ts'
+
+/**
+ * One connection for statements that must not hang: a lock on a whole table is waited for before any timeout that the
+ * statement sets, and a peer that fell silent answers nothing at all.
+ */
+export class TimedPool {
+  readonly #open: () => Pool
+  #pool: Pool
+
+  constructor(open: () => Pool) {
+    this.#open = open
+    this.#pool = open()
+  }
+
+  /** Rejects as the work does, or after `milliseconds`: then its statements are cancelled and the connection replaced. */
+  async within<Result>(milliseconds: number, work: (sql: Pool) => Promise<Result>): Promise<Result> {
+    const pool = this.#pool
+    const statements: { cancel(): void }[] = []
+    const recording = ((strings, ...values) => {
+      const statement = pool(strings, ...values)
+      statements.push(statement)
+      return statement
+    }) as Pool
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        // Left alone, a backend that waits for a lock would not notice that its client is gone.
+        for (const statement of statements) statement.cancel()
+        if (this.#pool === pool) this.#pool = this.#open()
+        void pool.end({ timeout: 1 })
+        reject(new Error(`no answer within ${milliseconds} ms`))
+      }, milliseconds).unref()
+    })
+    try {
+      return await Promise.race([work(recording), late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  end(): Promise<void> {
+    return this.#pool.end({ timeout: 1 })
+  }
+}
