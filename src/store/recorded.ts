@@ -6,26 +6,38 @@ export type Recorded =
   | { readonly outcome: 'unknown_story' }
   | { readonly outcome: 'expired_story' }
 
-/**
- * One answer row of a recording statement: the author whose story or stream is held, so that the row was passed over, the
- * story's state, the time that stood there before, and the new one.
- */
-export interface RecordedRow {
-  readonly held_author: string | null
-  readonly known: boolean
-  readonly expired: boolean | null
-  readonly before: string | null
-  readonly recorded: string | null
+/** What glimpse.record_views() and glimpse.record_reactions() answer. */
+export interface Recording {
+  /** The time of every row that was recorded. */
+  readonly recorded_at: string
+  /** The rows that were not: the row's place from 1 on, its state, and what belongs to that. */
+  readonly others: readonly (readonly [nth: number, state: State, detail: string | null])[] | null
 }
 
-export function toRecorded(row: RecordedRow): Written<Recorded> {
-  if (!row.known) return { result: { outcome: 'unknown_story' } }
-  if (row.expired === true) return { result: { outcome: 'expired_story' } }
-  if (row.recorded !== null) return { result: { outcome: 'recorded', at: row.recorded } }
-  if (row.before !== null) return { result: { outcome: 'repeated', at: row.before } }
-  if (row.held_author !== null) return { heldScope: row.held_author }
-  // Neither there before nor written now: another writer was faster, and trying again finds theirs.
-  return 'again'
+/** `repeated` comes with the time that stood there before, `held` with the author in whose way a lock stands. */
+type State = 'unknown' | 'expired' | 'repeated' | 'held' | 'again'
+
+/** One outcome a row, in order. */
+export function outcomes(rows: number, { recorded_at, others }: Recording): Written<Recorded>[] {
+  const recorded: Written<Recorded> = { result: { outcome: 'recorded', at: recorded_at } }
+  const written = Array<Written<Recorded>>(rows).fill(recorded)
+  for (const [nth, state, detail] of others ?? []) written[nth - 1] = toWritten(state, detail ?? '')
+  return written
+}
+
+function toWritten(state: State, detail: string): Written<Recorded> {
+  switch (state) {
+    case 'unknown':
+      return { result: { outcome: 'unknown_story' } }
+    case 'expired':
+      return { result: { outcome: 'expired_story' } }
+    case 'repeated':
+      return { result: { outcome: 'repeated', at: detail } }
+    case 'held':
+      return { heldScope: detail }
+    case 'again':
+      return 'again'
+  }
 }
 
 /** What a second, identical request is told that joined the first while it was being written. */

@@ -22,7 +22,7 @@ function readRequirements(sql: Pool) {
   return sql<{ version: number; encoding: string; migrated: boolean }[]>`
     select current_setting('server_version_num')::int as version,
            current_setting('server_encoding') as encoding,
-           to_regproc('glimpse.append') is not null as migrated`.catch((error: Error) => {
+           to_regproc('glimpse.record_views') is not null as migrated`.catch((error: Error) => {
     throw refusal(`the database cannot be reached: ${error.message}`, error)
   })
 }
