@@ -50,6 +50,9 @@ export const getWebSocket: Handler = async (context) => {
   return undefined
 }
 
+/** RFC 9110 §5.6.2. */
+const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/
+
 /** RFC 6455 §4.2.1 and §4.4; the transport would refuse it as well, but only after a place was taken. */
 function refuseBadHandshake(headers: IncomingHttpHeaders): void {
   if (headers['sec-websocket-version'] !== '13') {
@@ -57,6 +60,12 @@ function refuseBadHandshake(headers: IncomingHttpHeaders): void {
   }
   if (!/^[+/0-9A-Za-z]{22}==$/.test(headers['sec-websocket-key'] ?? '')) {
     throw new GlimpseError('malformed_request', { detail: 'Sec-WebSocket-Key must be 16 bytes in base64.' })
+  }
+  const protocols = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? []
+  if (!protocols.every((name) => TOKEN.test(name)) || new Set(protocols).size < protocols.length) {
+    throw new GlimpseError('malformed_request', {
+      detail: 'Sec-WebSocket-Protocol must be different names, with commas between.',
+    })
   }
 }
 

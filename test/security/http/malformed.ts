@@ -156,6 +156,11 @@ const CONNECTIONS: readonly Attack[] = [
       WEBSOCKET[3] ?? '',
     ),
   ),
+  ...['a,,b', 'a, a', 'a b', '"a"'].map((names) =>
+    refused(`an upgrade to a WebSocket with the protocols ${names}`, (target) =>
+      request('GET /ws', target, ...WEBSOCKET, `Sec-WebSocket-Protocol: ${names}`),
+    ),
+  ),
   refused('an upgrade to a WebSocket with a POST', (target) => request('POST /ws', target, ...WEBSOCKET)),
   refused(
     'an upgrade without a token, a request behind it',
