@@ -32,8 +32,20 @@ const TOLD_HEADERS = [
 
 const OPTIONS = { strict: false, validateSchema: false, allErrors: true } as const
 
+/** Compiled once for each document and place: a fuzzer asks for the same ones again and again. */
+const compiled = new WeakMap<Json, Map<string, ValidateFunction>>()
+
 /** The schema at a JSON pointer into `document`, as a check that is stricter than it: no field may be undocumented. */
 export function schemaAt(document: Json, ...pointer: readonly string[]): ValidateFunction {
+  const known = compiled.get(document) ?? new Map<string, ValidateFunction>()
+  compiled.set(document, known)
+  const place = JSON.stringify(pointer)
+  const validate = known.get(place) ?? compile(document, pointer)
+  known.set(place, validate)
+  return validate
+}
+
+function compile(document: Json, pointer: readonly string[]): ValidateFunction {
   const ajv = 'openapi' in document ? new Ajv2020(OPTIONS) : new Ajv(OPTIONS)
   addFormats.default(ajv)
   ajv.addSchema(closed(document) as Json, 'document')
