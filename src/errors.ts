@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'unknown_story'
   | 'unknown_connection'
   | 'method_not_allowed'
+  | 'foreign_cursor'
   | 'request_timeout'
   | 'expired_story'
   | 'body_too_large'

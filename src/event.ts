@@ -45,8 +45,27 @@ export type CloseReason = 'token_expired' | 'replaced' | 'closed' | 'draining' |
 export type ControlMessage =
   | {
       readonly type: 'stream.open'
-      /** `oldest` is the seq of the oldest event kept (head + 1 where none is). */
-      readonly data: { readonly cursor: string; readonly oldest: number; readonly resumed: boolean }
+      readonly data: {
+        readonly cursor: string
+        /** The seq of the oldest event kept (head + 1 where none is). */
+        readonly oldest: number
+        readonly resumed: boolean
+        /** How often a silent connection shows that it lives, ms. */
+        readonly heartbeat_ms: number
+        /** What the user has read, on whichever device, and how many of the kept events came after that. */
+        readonly read: string
+        readonly unread: number
+      }
+    }
+  | {
+      /** The user has read up to `cursor`, on whichever device. */
+      readonly type: 'stream.read'
+      readonly data: { readonly cursor: string; readonly unread: number }
+    }
+  | {
+      /** The answer to a WebSocket client's `{"type":"ping"}`: a page can't see the pings of the protocol. */
+      readonly type: 'stream.pong'
+      readonly data: Readonly<Record<string, never>>
     }
   | {
       readonly type: 'stream.reset'
@@ -67,11 +86,20 @@ export type ResumePoint =
   | { readonly from: 'now' | 'oldest' | 'invalid' }
   | ({ readonly from: 'cursor' } & Cursor)
 
-/** Where a user's stream stands: `head` the last seq given out (0: none yet), `oldest` that of the oldest event kept. */
+/**
+ * Where a user's stream stands: `head` the last seq given out (0: none yet), `oldest` that of the oldest event kept,
+ * `read` the last one that the user has read (0: none yet).
+ */
 export interface StreamHead {
   readonly epoch: string
   readonly head: number
   readonly oldest: number
+  readonly read: number
+}
+
+/** How many events are kept that the user has not read: a subtraction, because the numbers have no holes. */
+export function unreadOf({ head, oldest, read }: Omit<StreamHead, 'epoch'>): number {
+  return head - Math.max(read, oldest - 1)
 }
 
 /** Consecutive events of one stream: the first has the number `first`, each other the next. */

@@ -133,6 +133,7 @@ async function start(
       wants: (user) => hub.has(user),
       onEvents: (epoch, user, run) => hub.deliver(epoch, user, run),
       onHint: (epoch, user, seq) => hub.announce(epoch, user, seq),
+      onRead: (epoch, user, read, unread) => hub.markRead(epoch, user, read, unread),
       onHandedOn: (sentAt) => {
         const now = bus.clock.now
         // Read a little wrong, it may seem that an event arrived before it was sent.

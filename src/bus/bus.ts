@@ -11,6 +11,8 @@ export interface BusListener {
   readonly onEvents: (epoch: string, user: string, run: EventRun) => void
   /** A user's stream has reached `seq`; the event itself was too large to send along. */
   readonly onHint: (epoch: string, user: string, seq: number) => void
+  /** A user has read up to the seq `read`; `unread` events were kept after it when that was committed. */
+  readonly onRead: (epoch: string, user: string, read: number, unread: number) => void
   /**
    * What arrived together has been handed on. `sentAt` is when the oldest of it was about to be committed, by the
    * database's clock, in µs since 1970; the traces are those that its writers named (W3C `traceparent`).

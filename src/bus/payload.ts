@@ -1,11 +1,12 @@
 import type { EventRun } from '../event.ts'
 import type { BusListener } from './bus.ts'
 
-type PayloadListener = Pick<BusListener, 'wants' | 'onEvents' | 'onHint' | 'onHandedOn'>
+type PayloadListener = Pick<BusListener, 'wants' | 'onEvents' | 'onHint' | 'onRead' | 'onHandedOn'>
 
 /**
  * Reads NOTIFY payloads, lines of `user <tab> seq <tab> body`, that arrived together. Consecutive events of a user
  * become one run, so that they leave in one write. A line of a user nobody here waits for costs one map look-up.
+ * `user <tab> r<seq> <tab> unread` says that the user has read up to there; who does not know it sees no number.
  *
  * The last line of a payload is its postmark, `<tab> µs since 1970`, and perhaps `<tab> traceparent`.
  */
@@ -35,6 +36,9 @@ export function readPayloads(epoch: string, payloads: readonly string[], listene
   if (!Number.isNaN(sentAt)) listener.onHandedOn(sentAt, traceparents ?? [])
 }
 
+/** `r`, where an event has its seq. */
+const READ_MARK = 114
+
 /** @returns whether somebody here wants its event */
 function readLine(
   epoch: string,
@@ -49,6 +53,14 @@ function readLine(
   if (userEnd === -1 || seqEnd === -1 || seqEnd > end) return false
   const user = payload.slice(start, userEnd)
   if (!listener.wants(user)) return false
+  if (payload.charCodeAt(userEnd + 1) === READ_MARK) {
+    // The events that came before it leave before it.
+    const before = runs.get(user)
+    if (before !== undefined) listener.onEvents(epoch, user, before)
+    runs.delete(user)
+    readMark(epoch, payload, userEnd + 2, seqEnd, end, user, listener)
+    return false
+  }
   const seq = Number(payload.slice(userEnd + 1, seqEnd))
   if (!Number.isSafeInteger(seq) || seq < 1) return false
   if (seqEnd + 1 === end) {
@@ -64,4 +76,19 @@ function readLine(
   if (run !== undefined) listener.onEvents(epoch, user, run)
   runs.set(user, { first: seq, bodies: [body] })
   return true
+}
+
+function readMark(
+  epoch: string,
+  payload: string,
+  start: number,
+  seqEnd: number,
+  end: number,
+  user: string,
+  listener: PayloadListener,
+): void {
+  const read = Number(payload.slice(start, seqEnd))
+  const unread = Number(payload.slice(seqEnd + 1, end))
+  if (Number.isSafeInteger(read) && read > 0 && Number.isSafeInteger(unread) && unread >= 0)
+    listener.onRead(epoch, user, read, unread)
 }

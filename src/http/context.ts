@@ -9,6 +9,7 @@ import type { EventLog } from '../store/event-log.ts'
 import type { Pool } from '../store/pool.ts'
 import type { Presence } from '../store/presence.ts'
 import type { Reaction } from '../store/reactions.ts'
+import type { ReadMark, ReadOutcome } from '../store/read.ts'
 import type { Recorded } from '../store/recorded.ts'
 import type { View } from '../store/views.ts'
 import type { WebSocketTransport } from '../transport/websocket.ts'
@@ -30,6 +31,7 @@ export interface App {
   readonly edits: Pool
   readonly views: Batcher<View, Recorded>
   readonly reactions: Batcher<Reaction, Recorded>
+  readonly reads: Batcher<ReadMark, ReadOutcome>
   readonly eventLog: EventLog
   /** Every request that waits for Postgres other than in a batch goes through it. */
   readonly waiting: Gate

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { GlimpseError } from '../errors.ts'
-import { isUserId } from '../event.ts'
+import { isUserId, parseResumePoint } from '../event.ts'
 import { TOKEN_MAX_SECONDS } from './auth/issue-token.ts'
 
 // These schemas are also what /openapi.json shows. What JSON Schema cannot derive from a refinement stands in its
@@ -39,6 +39,14 @@ export const ReactionBody = z.strictObject({
       maxLength: 64,
       examples: ['❤️'],
     }),
+})
+
+export const ReadBody = z.strictObject({
+  cursor: z
+    .string('must be a cursor, the id of an event')
+    .transform((text) => parseResumePoint(text))
+    .refine((point) => point.from === 'cursor', 'must be a cursor, the id of an event')
+    .meta({ description: 'Everything up to here is read.', examples: ['7f3a9c.42'] }),
 })
 
 export const NewTokenBody = z.strictObject({

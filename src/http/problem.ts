@@ -14,6 +14,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   unknown_story: { status: 404, title: 'Unknown story' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
   request_timeout: { status: 408, title: 'Request timeout' },
+  foreign_cursor: { status: 409, title: 'Cursor of another history' },
   expired_story: { status: 410, title: 'Expired story' },
   body_too_large: { status: 413, title: 'Body too large' },
   url_too_long: { status: 414, title: 'URL too long' },

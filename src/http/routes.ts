@@ -6,11 +6,12 @@ import { getConsole } from './console.ts'
 import type { Handler } from './context.ts'
 import { getAsyncApi, getDocs, getOpenApi } from './documents/handlers.ts'
 import { getLive, getMetrics, getReady } from './health.ts'
+import { putRead } from './read.ts'
 import { deleteReaction, postReaction, postStory, postView, readStory, removeStory } from './stories.ts'
 import { getEvents, getWebSocket } from './streams.ts'
 import { postToken } from './tokens.ts'
 
-type Method = 'GET' | 'POST' | 'DELETE'
+type Method = 'GET' | 'POST' | 'PUT' | 'DELETE'
 
 const ROUTES: readonly (readonly [Method, string, Handler])[] = [
   ['POST', '/stories', postStory],
@@ -19,6 +20,7 @@ const ROUTES: readonly (readonly [Method, string, Handler])[] = [
   ['POST', '/stories/:id/view', postView],
   ['POST', '/stories/:id/reactions', postReaction],
   ['DELETE', '/stories/:id/reactions', deleteReaction],
+  ['PUT', '/me/read', putRead],
   ['GET', '/events', getEvents],
   ['GET', '/ws', getWebSocket],
   ['GET', '/me/connections', getConnections],

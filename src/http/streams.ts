@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { GlimpseError } from '../errors.ts'
-import { eventText, formatCursor, parseResumePoint, type ResumePoint } from '../event.ts'
+import { eventText, formatCursor, parseResumePoint, type ResumePoint, unreadOf } from '../event.ts'
 import type { Place } from '../hub/hub.ts'
 import { startFrom } from '../hub/resume.ts'
 import { beginSse } from '../transport/sse.ts'
@@ -111,6 +111,7 @@ async function poll(context: Context): Promise<Answer> {
     headers: { 'Content-Type': 'application/json' },
     body:
       `{"events":[${texts.join(',')}],"cursor":"${formatCursor(page.epoch, last)}",` +
-      `"has_more":${page.head > last},"reset":${JSON.stringify(reset)}}`,
+      `"has_more":${page.head > last},"reset":${JSON.stringify(reset)},` +
+      `"read":"${formatCursor(page.epoch, page.read)}","unread":${unreadOf(page)}}`,
   }
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { type CloseReason, formatCursor, type ResetReason, type StreamHead } from '../event.ts'
+import { type CloseReason, formatCursor, type ResetReason, type StreamHead, unreadOf } from '../event.ts'
 import type { Start } from './resume.ts'
 import type { Run } from './run.ts'
 import type { Sink } from './sink.ts'
@@ -52,6 +52,7 @@ export class Connection implements Sleeper {
   #epoch = ''
   #cursor = 0
   #announced = 0
+  #read = 0
   #heartbeatAt = 0
   #sentBefore = 0
   #progressAt = 0
@@ -128,7 +129,18 @@ export class Connection implements Sleeper {
     this.#heartbeatAt = now + this.#limits.heartbeatIntervalMs
     this.#progressAt = now
     const cursor = formatCursor(stream.epoch, start.cursor)
-    sink.control({ type: 'stream.open', data: { cursor, oldest: stream.oldest, resumed: start.resumed } })
+    this.#read = stream.read
+    sink.control({
+      type: 'stream.open',
+      data: {
+        cursor,
+        oldest: stream.oldest,
+        resumed: start.resumed,
+        heartbeat_ms: this.#limits.heartbeatIntervalMs,
+        read: formatCursor(stream.epoch, stream.read),
+        unread: unreadOf(stream),
+      },
+    })
     if (start.reset !== undefined) this.#tellReset(start.reset, stream.oldest)
   }
 
@@ -163,6 +175,16 @@ export class Connection implements Sleeper {
     this.#cursor = cursor
     this.#announced = stream.head
     this.#tellReset(reason, stream.oldest)
+    // What was unread before says nothing about another history, or about one that has lost its beginning.
+    this.#read = -1
+    this.markRead(stream.epoch, stream.read, unreadOf(stream))
+  }
+
+  /** Tells how far the user has read, unless the peer knows. What a full outbox has no room for, the next sweep tells. */
+  markRead(epoch: string, read: number, unread: number): void {
+    if (!this.isOpen || epoch !== this.#epoch || read <= this.#read || !this.writable) return
+    this.#read = read
+    this.#sink?.control({ type: 'stream.read', data: { cursor: formatCursor(epoch, read), unread } })
   }
 
   /** A fresh token of the same user takes the place of the one it was opened with. */

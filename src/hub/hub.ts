@@ -164,6 +164,11 @@ export class Hub {
     this.#users.get(user)?.announce(epoch, seq)
   }
 
+  /** The bus told that the user has read up to the seq `read`, here or elsewhere. */
+  markRead(epoch: string, user: string, read: number, unread: number): void {
+    this.#users.get(user)?.markRead(epoch, read, unread)
+  }
+
   /** The bus is in force again, in this history; what was sent before may have been missed. */
   gap(epoch: string): void {
     this.#adopt(epoch)

@@ -1,4 +1,4 @@
-import type { EventRun, ResetReason, StreamHead } from '../event.ts'
+import { type EventRun, type ResetReason, type StreamHead, unreadOf } from '../event.ts'
 import type { Connection } from './connection.ts'
 import { pieces } from './run.ts'
 
@@ -58,6 +58,11 @@ export class Subscriber {
     this.catchUp()
   }
 
+  /** The user has read so far: all of the user's devices are told. */
+  markRead(epoch: string, read: number, unread: number): void {
+    for (const connection of this.connections) connection.markRead(epoch, read, unread)
+  }
+
   /** Where each connection stands, to be given to `compare` with heads that are read after this. */
   cursors(): ReadonlyMap<Connection, number> {
     return new Map([...this.connections].map((connection) => [connection, connection.cursor]))
@@ -71,6 +76,7 @@ export class Subscriber {
       if (connection.epoch !== stream.epoch) this.#reset(connection, 'epoch', stream.head, stream)
       else if (cursor > stream.head) this.#reset(connection, 'ahead', stream.head, stream)
     }
+    this.markRead(stream.epoch, stream.read, unreadOf(stream))
     this.announce(stream.epoch, stream.head)
   }
 

@@ -3,15 +3,17 @@ import type { Metrics } from '../metrics.ts'
 import { Batcher } from './batcher.ts'
 import type { Pool } from './pool.ts'
 import { type Reaction, recordReactions } from './reactions.ts'
+import { markRead, type ReadMark, type ReadOutcome } from './read.ts'
 import { type Recorded, repeatedOutcome } from './recorded.ts'
 import { recordViews, type View } from './views.ts'
 
 export interface Batchers {
   readonly views: Batcher<View, Recorded>
   readonly reactions: Batcher<Reaction, Recorded>
+  readonly reads: Batcher<ReadMark, ReadOutcome>
 }
 
-/** The two batchers of an instance. One user's rows on one story share a key. */
+/** The batchers of an instance. One user's rows on one story share a key; so do one user's marks. */
 export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number): Batchers {
   const measured = async <Result>(
     kind: string,
@@ -40,6 +42,14 @@ export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number):
     write: (rows, locks, givenUp) =>
       measured('reaction', rows.length, () => recordReactions(sql, rows, locks, givenUp)),
   })
+  const reads: Batcher<ReadMark, ReadOutcome> = new Batcher({
+    keyOf: (mark) => mark.user,
+    same: (a, b) => a.epoch === b.epoch && a.seq === b.seq,
+    repeated: (outcome) => outcome,
+    maxWaiting,
+    onOverload: () => metrics.limited.inc({ limit: 'waiting_writes' }),
+    write: (rows, locks, givenUp) => measured('read', rows.length, () => markRead(sql, rows, locks, givenUp)),
+  })
   new Gauge({
     name: 'glimpse_writes_waiting',
     help: 'Requests that wait for their write to be committed.',
@@ -48,7 +58,8 @@ export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number):
     collect() {
       this.set({ kind: 'view' }, views.waiting)
       this.set({ kind: 'reaction' }, reactions.waiting)
+      this.set({ kind: 'read' }, reads.waiting)
     },
   })
-  return { views, reactions }
+  return { views, reactions, reads }
 }

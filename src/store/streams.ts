@@ -6,17 +6,19 @@ interface HeadRow {
   readonly epoch: string
   readonly head: number
   readonly oldest: number
+  readonly read: number
 }
 
 /** Where the streams of these users stand, in order. A user without a stream has head 0. */
 export async function readHeads(sql: Pool, users: readonly string[]): Promise<StreamHead[]> {
   const rows = await sql<HeadRow[]>`
-    select h.epoch, coalesce(s.head, 0)::float8 as head, coalesce(s.oldest, 1)::float8 as oldest
+    select h.epoch, coalesce(s.head, 0)::float8 as head, coalesce(s.oldest, 1)::float8 as oldest,
+           coalesce(s.read, 0)::float8 as read
       from (select glimpse.epoch() as epoch offset 0) h,
            unnest(${users as string[]}::text[]) with ordinality as i (user_id, nth)
       left join glimpse.streams s using (user_id)
      order by i.nth`
-  return rows.map(({ epoch, head, oldest }) => ({ epoch, head, oldest }))
+  return rows.map(({ epoch, head, oldest, read }) => ({ epoch, head, oldest, read }))
 }
 
 export interface PageRequest {
@@ -33,6 +35,7 @@ export type StreamPage = StreamHead & EventRun
 export async function readPages(sql: Pool, requests: readonly PageRequest[]): Promise<StreamPage[]> {
   const rows = await sql<(HeadRow & { nth: number; seq: number | null; body: string | null })[]>`
     select h.epoch, coalesce(s.head, 0)::float8 as head, coalesce(s.oldest, 1)::float8 as oldest,
+           coalesce(s.read, 0)::float8 as read,
            i.nth::int as nth, e.seq::float8 as seq, e.body
       from (select glimpse.epoch() as epoch offset 0) h,
            unnest(
@@ -46,10 +49,10 @@ export async function readPages(sql: Pool, requests: readonly PageRequest[]): Pr
       ) e on true
      order by i.nth, e.seq`
   const pages: (StreamHead & { first: number; bodies: string[] })[] = []
-  for (const { epoch, head, oldest, nth, seq, body } of rows) {
+  for (const { epoch, head, oldest, read, nth, seq, body } of rows) {
     let page = pages[nth - 1]
     if (page === undefined) {
-      page = { epoch, head, oldest, first: seq ?? 0, bodies: [] }
+      page = { epoch, head, oldest, read, first: seq ?? 0, bodies: [] }
       pages[nth - 1] = page
     }
     if (body !== null) page.bodies.push(body)

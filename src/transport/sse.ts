@@ -18,9 +18,13 @@ export const sseCodec: Codec = {
   },
 }
 
-/** A control message as a frame. One that has a cursor carries it as `id`, so that a bare EventSource resumes there. */
+/**
+ * A control message as a frame. Those that say where the stream goes on carry it as `id`, so that a bare EventSource
+ * resumes there; the cursor of `stream.read` is another place.
+ */
 export function sseControl(message: ControlMessage): string {
-  const id = 'cursor' in message.data ? `id: ${message.data.cursor}\n` : ''
+  const isPlace = message.type === 'stream.open' || message.type === 'stream.reset'
+  const id = isPlace ? `id: ${message.data.cursor}\n` : ''
   return `${id}event: ${message.type}\ndata: ${JSON.stringify(message)}\n\n`
 }
 

@@ -108,7 +108,7 @@ export class WebSocketTransport {
         if (!sink.answered()) mayGoOn()
       })
       websocket.on('message', (data, isBinary) => {
-        if (mayGoOn() && !isBinary) void this.#received(String(data), place, websocket)
+        if (mayGoOn() && !isBinary) void this.#received(String(data), place, websocket, sink)
       })
       socket.on('drain', () => place.drained())
       place.begin(sink)
@@ -124,9 +124,12 @@ export class WebSocketTransport {
     return false
   }
 
-  async #received(text: string, place: Place, websocket: WebSocket): Promise<void> {
-    const token = authToken(text)
-    if (token === undefined) return
+  async #received(text: string, place: Place, websocket: WebSocket, sink: WebSocketSink): Promise<void> {
+    const message = parseMessage(text)
+    // Only while nothing waits to be read: answers to one who asks and never reads would pile up.
+    if (message?.type === 'ping' && sink.unsent === 0) sink.control({ type: 'stream.pong', data: {} })
+    if (message?.type !== 'auth' || typeof message.token !== 'string') return
+    const { token } = message
     const identity = await this.#messages.verify(token)
     if (identity === undefined) return
     if (identity.user === place.connection.user) place.renew(identity.expiresAt)
@@ -134,13 +137,11 @@ export class WebSocketTransport {
   }
 }
 
-/** The token of `{"type":"auth","token":"…"}`; undefined for any other text. */
-function authToken(text: string): string | undefined {
+/** What a client sent, as far as it is an object in JSON. */
+function parseMessage(text: string): { readonly type?: unknown; readonly token?: unknown } | undefined {
   try {
     const message: unknown = JSON.parse(text)
-    if (typeof message !== 'object' || message === null) return undefined
-    const { type, token } = message as { type?: unknown; token?: unknown }
-    return type === 'auth' && typeof token === 'string' ? token : undefined
+    return typeof message === 'object' && message !== null ? message : undefined
   } catch {
     return undefined
   }

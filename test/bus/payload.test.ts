@@ -3,11 +3,12 @@ import { readPayloads } from '../../src/bus/payload.ts'
 import type { EventRun } from '../../src/event.ts'
 
 function read(payloads: string[], wanted: (user: string) => boolean = () => true) {
-  const heard: [string, EventRun | number][] = []
+  const heard: [string, EventRun | number | string][] = []
   readPayloads('e1', payloads, {
     wants: wanted,
     onEvents: (_epoch, user, run) => heard.push([user, run]),
     onHint: (_epoch, user, seq) => heard.push([user, seq]),
+    onRead: (_epoch, user, seq, unread) => heard.push([user, `read ${seq}, unread ${unread}`]),
     onHandedOn: (...postmark) => postmarks.push(postmark),
   })
   return heard
@@ -39,6 +40,16 @@ describe('payloads that arrive together', () => {
       ['a', 4],
       ['b', { first: 1, bodies: ['{1}'] }],
     ])
+  })
+
+  it('tell what a user has read after the events that came before it', () => {
+    expect(read(['a\t1\t{1}\nb\t1\t{1}\na\tr1\t0\na\t2\t{2}'])).toEqual([
+      ['a', { first: 1, bodies: ['{1}'] }],
+      ['a', 'read 1, unread 0'],
+      ['b', { first: 1, bodies: ['{1}'] }],
+      ['a', { first: 2, bodies: ['{2}'] }],
+    ])
+    expect(read(['a\tr0\t1\na\tr\t1\na\tr1\t-1\na\tr1\tx'])).toEqual([])
   })
 
   it('leave out the users that nobody waits for', () => {

@@ -82,6 +82,8 @@ describe('polling', () => {
       cursor: expect.stringMatching(/^[0-9a-z]+\.2$/),
       has_more: false,
       reset: { reason: 'invalid', oldest: 1 },
+      read: expect.stringMatching(/^[0-9a-z]+\.0$/),
+      unread: 2,
     })
   })
 

@@ -135,7 +135,7 @@ describe.each(STREAMING)('stream.reset over %s', (transport) => {
       const stream = await resume(transport, lastEventId)
       await stream.next('stream.reset')
       expect(stream.messages.slice(0, 2).map(({ raw }) => raw)).toEqual([
-        `{"type":"stream.open","data":{"cursor":"${cursor}","oldest":4,"resumed":false}}`,
+        `{"type":"stream.open","data":{"cursor":"${cursor}","oldest":4,"resumed":false,"heartbeat_ms":15000,"read":"${epoch}.0","unread":3}}`,
         `{"type":"stream.reset","data":{"reason":"${reason}","cursor":"${cursor}","oldest":4}}`,
       ])
     }

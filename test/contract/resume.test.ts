@@ -94,7 +94,7 @@ describe.each(STREAMING)('stream.open over %s', (transport) => {
     const [alice] = (await newCallers(instance.url, 'alice')) as [Caller]
     const stream = await open(transport, alice)
     expect(stream.messages[0]?.raw).toMatch(
-      /^\{"type":"stream\.open","data":\{"cursor":"[0-9a-z]{1,32}\.0","oldest":1,"resumed":false\}\}$/,
+      /^\{"type":"stream\.open","data":\{"cursor":"[0-9a-z]{1,32}\.0","oldest":1,"resumed":false,"heartbeat_ms":15000,"read":"[0-9a-z]{1,32}\.0","unread":0\}\}$/,
     )
   })
 
@@ -103,7 +103,14 @@ describe.each(STREAMING)('stream.open over %s', (transport) => {
     const stream = await open(transport, alice)
     expect(stream.messages[0]?.json).toEqual({
       type: 'stream.open',
-      data: { cursor: cursors[6], oldest: 1, resumed: false },
+      data: {
+        cursor: cursors[6],
+        oldest: 1,
+        resumed: false,
+        heartbeat_ms: 15_000,
+        read: cursors[0],
+        unread: 6,
+      },
     })
   })
 
@@ -116,7 +123,17 @@ describe.each(STREAMING)('stream.open over %s', (transport) => {
     })
     await stream.take(2)
     expect(stream.messages.map(({ json }) => json)).toEqual([
-      { type: 'stream.open', data: { cursor: cursors[4], oldest: 1, resumed: true } },
+      {
+        type: 'stream.open',
+        data: {
+          cursor: cursors[4],
+          oldest: 1,
+          resumed: true,
+          heartbeat_ms: 15_000,
+          read: cursors[0],
+          unread: 6,
+        },
+      },
       ...raws.slice(4).map((raw) => JSON.parse(raw)),
     ])
   })

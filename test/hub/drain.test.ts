@@ -4,7 +4,7 @@ import { createLogger } from '../../src/log.ts'
 import { createMetrics } from '../../src/metrics.ts'
 
 it('draining a crowd takes the time it was given, however late each sleep of a loaded process ends', async () => {
-  const stream = { epoch: 'e', head: 0, oldest: 1 }
+  const stream = { epoch: 'e', head: 0, oldest: 1, read: 0 }
   let now = 0
   const hub = new Hub({
     eventLog: {

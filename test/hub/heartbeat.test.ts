@@ -5,7 +5,7 @@ import { createLogger } from '../../src/log.ts'
 import { createMetrics } from '../../src/metrics.ts'
 
 it('a connection whose opening took longer than a tick of the wheel is kept alive all the same', async () => {
-  const stream = { epoch: 'e', head: 0, oldest: 1 }
+  const stream = { epoch: 'e', head: 0, oldest: 1, read: 0 }
   const hub = new Hub({
     eventLog: {
       // A head that is slow to come, as from a busy database.

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { parseResumePoint } from '../../src/event.ts'
 import { startFrom } from '../../src/hub/resume.ts'
 
-const stream = { epoch: 'e1', head: 10, oldest: 4 }
+const stream = { epoch: 'e1', head: 10, oldest: 4, read: 0 }
 
 describe('where a connection starts in a stream of 10 whose oldest event kept is 4', () => {
   it.each([
@@ -26,7 +26,7 @@ describe('where a connection starts in a stream of 10 whose oldest event kept is
   })
 
   it('a stream without events can be resumed at its beginning', () => {
-    expect(startFrom(parseResumePoint('e1.0'), { epoch: 'e1', head: 0, oldest: 1 })).toEqual({
+    expect(startFrom(parseResumePoint('e1.0'), { epoch: 'e1', head: 0, oldest: 1, read: 0 })).toEqual({
       cursor: 0,
       resumed: true,
       reset: undefined,

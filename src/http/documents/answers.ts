@@ -7,11 +7,13 @@ import {
   Cursor,
   Emoji,
   Oldest,
+  Read,
   ResetCause,
   StoryId,
   StoryReacted,
   StoryViewed,
   Time,
+  Unread,
   UserId,
 } from './messages.ts'
 
@@ -46,6 +48,8 @@ interface Page {
   readonly cursor: string
   readonly has_more: boolean
   readonly reset: { readonly reason: ResetReason; readonly oldest: number } | null
+  readonly read: string
+  readonly unread: number
 }
 
 export const PollPage: z.ZodType<Page> = z.object({
@@ -56,6 +60,8 @@ export const PollPage: z.ZodType<Page> = z.object({
     .object({ reason: ResetCause, oldest: Oldest })
     .nullable()
     .meta({ description: 'Not null where events before this page may be lost to the client.' }),
+  read: Read,
+  unread: Unread,
 })
 
 const Connection: z.ZodType<PresentConnection> = z.object({
@@ -66,6 +72,8 @@ const Connection: z.ZodType<PresentConnection> = z.object({
 })
 
 export const Connections = z.object({ connections: z.array(Connection) })
+
+export const ReadPosition = z.object({ cursor: Read, unread: Unread })
 
 export const Token = z.object({ token: z.string() })
 

@@ -7,17 +7,22 @@ import { CARRIERS, INFO } from './info.ts'
 import {
   Auth,
   CLOSE_REASONS,
+  Ping,
   StoryReacted,
   StoryViewed,
   StreamClose,
   StreamOpen,
+  StreamPong,
+  StreamRead,
   StreamReset,
 } from './messages.ts'
 
 /** From the service, over both channels. */
-const SENT = { StoryViewed, StoryReacted, StreamOpen, StreamReset, StreamClose }
+const SENT = { StoryViewed, StoryReacted, StreamOpen, StreamRead, StreamReset, StreamClose }
+/** From the service, over WebSocket alone. */
+const ANSWERED = { StreamPong }
 /** From the client, over WebSocket. */
-const RECEIVED = { Auth }
+const RECEIVED = { Auth, Ping }
 
 /** What the close frame says (RFC 6455 §7.4.1 for those without a reason of ours). */
 const CLOSE_FRAMES = [
@@ -75,6 +80,7 @@ const WS_DESCRIPTION =
 /** The streams as AsyncAPI 3.0: one channel a transport, the same messages on both. */
 export function asyncApiDocument(): JsonObject {
   const sent = Object.keys(SENT)
+  const sentOverWebSocket = [...sent, ...Object.keys(ANSWERED)]
   const received = Object.keys(RECEIVED)
   const query = { type: 'object', properties: { last_event_id: RESUME, token: TOKEN } }
   return {
@@ -96,7 +102,7 @@ export function asyncApiDocument(): JsonObject {
         address: '/ws',
         description: WS_DESCRIPTION,
         servers: refsTo('servers', ['websocket']),
-        messages: messagesOf([...sent, ...received]),
+        messages: messagesOf([...sentOverWebSocket, ...received]),
         bindings: { ws: { method: 'GET', query, bindingVersion: '0.1.0' } },
         'x-close-codes': CLOSE_FRAMES,
       },
@@ -111,7 +117,7 @@ export function asyncApiDocument(): JsonObject {
       sendWebSocketMessages: {
         action: 'send',
         channel: { $ref: '#/channels/ws' },
-        messages: refsTo('channels/ws/messages', sent),
+        messages: refsTo('channels/ws/messages', sentOverWebSocket),
       },
       receiveWebSocketMessages: {
         action: 'receive',
@@ -129,7 +135,7 @@ export function asyncApiDocument(): JsonObject {
       messages: Object.fromEntries(
         (Object.keys(EXAMPLES) as (keyof typeof EXAMPLES)[]).map((name) => [name, message(name)]),
       ),
-      schemas: componentSchemas({ ...SENT, ...RECEIVED }, 'draft-7'),
+      schemas: componentSchemas({ ...SENT, ...ANSWERED, ...RECEIVED }, 'draft-7'),
     },
   }
 }

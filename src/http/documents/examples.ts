@@ -5,8 +5,21 @@ const STORY = '550e8400-e29b-41d4-a716-446655440000'
 const VIEWED_AT = '2025-10-01T15:13:26.000Z'
 const REACTED_AT = '2025-10-01T15:13:27.000Z'
 
-type Example = GlimpseEvent | ControlMessage | { readonly type: 'auth'; readonly token: string }
-type Name = 'StoryViewed' | 'StoryReacted' | 'StreamOpen' | 'StreamReset' | 'StreamClose' | 'Auth'
+type Example =
+  | GlimpseEvent
+  | ControlMessage
+  | { readonly type: 'ping' }
+  | { readonly type: 'auth'; readonly token: string }
+type Name =
+  | 'StoryViewed'
+  | 'StoryReacted'
+  | 'StreamOpen'
+  | 'StreamRead'
+  | 'StreamReset'
+  | 'StreamClose'
+  | 'StreamPong'
+  | 'Ping'
+  | 'Auth'
 
 /** One of each message, by the name of its schema. */
 export const EXAMPLES: Readonly<Record<Name, Example>> = {
@@ -24,11 +37,24 @@ export const EXAMPLES: Readonly<Record<Name, Example>> = {
     data: { story_id: STORY, user_id: 'bob', emoji: '❤️', reacted_at: REACTED_AT },
     timestamp: REACTED_AT,
   },
-  StreamOpen: { type: 'stream.open', data: { cursor: '7f3a9c.41', oldest: 1, resumed: true } },
+  StreamOpen: {
+    type: 'stream.open',
+    data: {
+      cursor: '7f3a9c.41',
+      oldest: 1,
+      resumed: true,
+      heartbeat_ms: 15_000,
+      read: '7f3a9c.38',
+      unread: 3,
+    },
+  },
+  StreamRead: { type: 'stream.read', data: { cursor: '7f3a9c.40', unread: 1 } },
   StreamReset: { type: 'stream.reset', data: { reason: 'trimmed', cursor: '7f3a9c.29', oldest: 30 } },
   StreamClose: {
     type: 'stream.close',
     data: { reason: 'draining', reconnect: true, retry_ms: CLOSES.draining.retryMs },
   },
+  StreamPong: { type: 'stream.pong', data: {} },
+  Ping: { type: 'ping' },
   Auth: { type: 'auth', token: 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl' },
 }

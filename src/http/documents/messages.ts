@@ -43,6 +43,12 @@ export const Cursor = z
 export const Oldest = z.int().min(1).meta({
   description: 'The `seq` of the oldest event kept; one more than the newest where none is.',
 })
+export const Read = z
+  .string()
+  .meta({ description: 'The place up to which the user has read.', examples: ['7f3a9c.38'] })
+export const Unread = z.int().min(0).meta({
+  description: 'How many events are kept that the user has not read, as of the newest event.',
+})
 const Seq = z.int().min(1).meta({
   description: 'The event’s number in its user’s stream: 1, 2, 3 … with none missing.',
 })
@@ -71,9 +77,23 @@ export const StoryReacted: z.ZodType<Message<'story.reacted'>> = z
 export const StreamOpen: z.ZodType<Message<'stream.open'>> = z
   .object({
     type: z.literal('stream.open'),
-    data: z.object({ cursor: Cursor, oldest: Oldest, resumed: z.boolean() }),
+    data: z.object({
+      cursor: Cursor,
+      oldest: Oldest,
+      resumed: z.boolean(),
+      heartbeat_ms: z.int().min(1).meta({
+        description:
+          'How often a silent connection shows that it lives: a comment over SSE, a ping over WebSocket.',
+      }),
+      read: Read,
+      unread: Unread,
+    }),
   })
   .meta({ description: 'First on every connection: where the stream continues from.' })
+
+export const StreamRead: z.ZodType<Message<'stream.read'>> = z
+  .object({ type: z.literal('stream.read'), data: z.object({ cursor: Read, unread: Unread }) })
+  .meta({ description: 'The user has read up to this cursor, on whichever device.' })
 
 export const StreamReset: z.ZodType<Message<'stream.reset'>> = z
   .object({
@@ -92,6 +112,15 @@ export const StreamClose: z.ZodType<Message<'stream.close'>> = z
     }),
   })
   .meta({ description: 'Last on a connection that the server ends.' })
+
+export const StreamPong: z.ZodType<Message<'stream.pong'>> = z
+  .object({ type: z.literal('stream.pong'), data: z.object({}) })
+  .meta({ description: 'Over WebSocket: the answer to `ping`.' })
+
+export const Ping = z.object({ type: z.literal('ping') }).meta({
+  description:
+    'From the client, over WebSocket: asks for a sign of life, because a page does not see the protocol’s pings.',
+})
 
 export const Auth = z
   .object({ type: z.literal('auth'), token: z.string().meta({ description: 'A JWT of the same user.' }) })

@@ -1,4 +1,4 @@
-import { NewStoryBody, NewTokenBody, ReactionBody } from '../fields.ts'
+import { NewStoryBody, NewTokenBody, ReactionBody, ReadBody } from '../fields.ts'
 import * as answers from './answers.ts'
 import { componentSchemas, type JsonObject } from './components.ts'
 import { CARRIERS, INFO } from './info.ts'
@@ -91,6 +91,7 @@ export function openApiDocument({ production }: { readonly production: boolean }
         {
           NewStoryBody,
           ReactionBody,
+          ReadBody,
           ...always,
           ...(production ? {} : { NewTokenBody, Token }),
           StoryViewed,

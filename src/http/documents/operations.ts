@@ -46,7 +46,7 @@ const EXAMPLE_STREAM = [
   '',
   'id: 7f3a9c.41',
   'event: stream.open',
-  'data: {"type":"stream.open","data":{"cursor":"7f3a9c.41","oldest":1,"resumed":false}}',
+  'data: {"type":"stream.open","data":{"cursor":"7f3a9c.41","oldest":1,"resumed":false,"heartbeat_ms":15000,"read":"7f3a9c.41","unread":0}}',
   '',
   '',
 ].join('\n')
@@ -100,6 +100,17 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
     NO_CONTENT,
     [...ONE_STORY, 'expired_story'],
   ),
+  'PUT /me/read': {
+    operationId: 'markRead',
+    summary:
+      'The caller has read everything up to a cursor. The mark never moves back; all open streams are told.',
+    security: CALLER_SECURITY,
+    ...body('ReadBody', true),
+    responses: {
+      ...ok('Where the mark stands now.', json('ReadPosition')),
+      ...problemResponses([...CALLER, ...DATABASE, ...BODY, 'foreign_cursor', 'overloaded']),
+    },
+  },
   'GET /events': {
     operationId: 'getEvents',
     summary: 'The caller’s events: a stream, or one page of it where Accept asks for application/json.',

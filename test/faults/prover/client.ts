@@ -134,7 +134,7 @@ export class Client implements Journal {
     } else if (message.type === 'stream.reset') {
       const place = this.#moveTo(message.data.cursor)
       this.entries.push({ type: 'reset', at, ...place, reason: message.data.reason })
-    } else {
+    } else if (message.type === 'stream.close') {
       this.#retryMs = message.data.retry_ms
     }
   }

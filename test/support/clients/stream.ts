@@ -159,5 +159,6 @@ function isOfType<Type extends WireType>(
 
 function cursorOf({ json }: Received): string | undefined {
   if ('seq' in json) return json.id
-  return 'cursor' in json.data ? json.data.cursor : undefined
+  // That of stream.read is another place.
+  return json.type === 'stream.open' || json.type === 'stream.reset' ? json.data.cursor : undefined
 }
