@@ -1,11 +1,13 @@
 import { Counter, Gauge } from 'prom-client'
 import type { PostgresBus } from './bus/postgres-bus.ts'
+import type { Config } from './config.ts'
 import type { Hub } from './hub/hub.ts'
 import type { Metrics } from './metrics.ts'
 import type { EventLog } from './store/event-log.ts'
 
 /** The parts of an instance whose state is looked at when somebody scrapes, so that they need not report it. */
 export interface Instance {
+  readonly config: Config
   readonly hub: Hub
   readonly bus: PostgresBus
   readonly eventLog: EventLog
@@ -13,7 +15,10 @@ export interface Instance {
 }
 
 /** Metrics that cost nothing between two scrapes. */
-export function registerGauges({ registry }: Metrics, { hub, bus, eventLog, unready }: Instance): void {
+export function registerGauges(
+  { registry }: Metrics,
+  { config, hub, bus, eventLog, unready }: Instance,
+): void {
   const registers = [registry]
   new Gauge({
     name: 'glimpse_ready',
@@ -23,6 +28,11 @@ export function registerGauges({ registry }: Metrics, { hub, bus, eventLog, unre
       this.set(unready().length === 0 ? 1 : 0)
     },
   })
+  new Gauge({
+    name: 'glimpse_connections_max',
+    help: 'MAX_CONNECTIONS: past it, new streams are answered 503.',
+    registers,
+  }).set(config.maxConnections)
   new Gauge({
     name: 'glimpse_users',
     help: 'Users with a connection here.',

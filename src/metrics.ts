@@ -1,9 +1,19 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { ResetReason } from './event.ts'
 
 export type Metrics = ReturnType<typeof createMetrics>
 
 /** Every metric of one instance, in a registry of its own, so that several instances can live in one process. */
 export function createMetrics() {
+  const metrics = declareMetrics()
+  // A series that begins with its first reset would show no increase: the alert for it would stay silent.
+  for (const reason of RESET_REASONS) metrics.resets.inc({ reason }, 0)
+  return metrics
+}
+
+const RESET_REASONS: readonly ResetReason[] = ['trimmed', 'ahead', 'epoch', 'invalid']
+
+function declareMetrics() {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -67,6 +77,11 @@ export function createMetrics() {
     rowsRemoved: new Counter({
       name: 'glimpse_expired_rows_removed_total',
       help: 'Expired stories removed, with their views and reactions.',
+      registers,
+    }),
+    requestFailures: new Counter({
+      name: 'glimpse_request_failures_total',
+      help: 'Requests that failed unexpectedly and were answered 500; the log has the cause of each.',
       registers,
     }),
     requests: new Counter({

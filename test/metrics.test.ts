@@ -130,6 +130,16 @@ describe('/metrics', () => {
     expect(await resets()).toBe(1)
   })
 
+  it('counts requests that failed for no reason of theirs', async () => {
+    const failures = await since('glimpse_request_failures_total')
+    await sql`alter table glimpse.stories add constraint unforeseen check (text <> 'unforeseen')`
+    onTestFinished(async () => void (await sql`alter table glimpse.stories drop constraint unforeseen`))
+    const caller = await instance.caller('author')
+    expect((await caller.call('POST', '/stories', { text: 'unforeseen' })).status).toBe(500)
+    expect((await caller.call('POST', '/stories', { text: 5 })).status).toBe(400)
+    expect(await failures()).toBe(1)
+  })
+
   it('measures the statements of writers, and how many rows share one', async () => {
     const [author, ...viewers] = await newCallers(instance.url, 'author', ...upTo(20).map(() => 'viewer'))
     const story = await author?.post()

@@ -133,10 +133,11 @@ function refuse(request: IncomingMessage, response: ServerResponse, closes: bool
 
 /** The path's pattern only: the URL itself may hold a token. */
 function logProblem(app: App, route: string, status: number, error: unknown): void {
-  if (!(error instanceof GlimpseError)) app.log.error({ route, err: error }, 'a request failed unexpectedly')
-  else if (error.code === 'internal')
-    app.log.error({ route, err: error.cause }, 'a request failed unexpectedly')
-  else if (status >= 500)
+  if (!(error instanceof GlimpseError) || error.code === 'internal') {
+    app.metrics.requestFailures.inc()
+    const cause = error instanceof GlimpseError ? error.cause : error
+    app.log.error({ route, err: cause }, 'a request failed unexpectedly')
+  } else if (status >= 500)
     app.log.debug({ route, code: error.code, err: error.cause }, 'a request was refused')
   else app.log.trace({ route, code: error.code, field: error.details.field }, 'a request was refused')
 }

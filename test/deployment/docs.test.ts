@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const read = (path: string) => readFile(join(root, path), 'utf8')
 
-describe.each(['docs/deployment.md', 'CONTRIBUTING.md'])('%s', (page) => {
+describe.each(['docs/deployment.md', 'docs/observability.md', 'CONTRIBUTING.md'])('%s', (page) => {
   it('links to files there are', async () => {
     const links = [...(await read(page)).matchAll(/\]\(([^)#]+)[^)]*\)/g)].map(([, link]) => link ?? '')
     expect(links.length).toBeGreaterThan(0)

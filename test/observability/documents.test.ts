@@ -1,0 +1,136 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { parse, stringify } from 'yaml'
+import { registerGauges } from '../../src/gauges.ts'
+import { createMetrics } from '../../src/metrics.ts'
+import { createBatchers } from '../../src/store/batchers.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const read = (path: string) => readFile(join(root, path), 'utf8')
+
+interface Metric {
+  readonly name: string
+  readonly help: string
+  readonly type: 'counter' | 'gauge' | 'histogram' | 'summary'
+  readonly labelNames: readonly string[]
+}
+
+/** Every metric that an instance declares; nothing is read of the parts that it would be read from. */
+function declared(): ReadonlyMap<string, Metric> {
+  const metrics = createMetrics()
+  registerGauges(metrics, { config: { maxConnections: 1 } } as never)
+  createBatchers({} as never, metrics, 1)
+  const all = metrics.registry.getMetricsAsArray() as unknown as Metric[]
+  return new Map(all.map((metric) => [metric.name, metric]))
+}
+
+interface Rule {
+  readonly alert: string
+  readonly expr: string
+}
+
+const metrics = declared()
+let alerts: readonly Rule[]
+let panels: readonly { title: string; targets?: readonly { expr: string; legendFormat: string }[] }[]
+let page: string
+beforeAll(async () => {
+  alerts = parse(await read('docs/prometheus/alerts.yml')).groups.flatMap(
+    ({ rules }: { rules: Rule[] }) => rules,
+  )
+  panels = JSON.parse(await read('docs/grafana/glimpse.json')).panels
+  page = await read('docs/observability.md')
+})
+
+const queries = () => [
+  ...alerts.map(({ expr }) => expr),
+  ...panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)),
+]
+
+/** The metric a sample's name is of: a histogram's samples carry a suffix. */
+const metricOf = (sample: string) =>
+  metrics.get(sample) ??
+  [metrics.get(sample.replace(/_(bucket|sum|count)$/, ''))].find((metric) => metric?.type === 'histogram')
+
+describe('every query of the dashboard and the alerts', () => {
+  it('asks for metrics there are, by labels they have', () => {
+    expect(queries().length).toBeGreaterThan(50)
+    for (const query of queries()) {
+      const samples = [...query.matchAll(/\b((?:glimpse|nodejs|process)_\w+)(?:\{([^}]*)\})?/g)]
+      expect(samples.length, query).toBeGreaterThan(0)
+      for (const [, name = '', matchers = ''] of samples) {
+        const metric = metricOf(name)
+        expect(metric, `${name} in ${query}`).toBeDefined()
+        const grouped = [...query.matchAll(/\b(?:by|on) \(([^)]*)\)/g)].flatMap(([, list = '']) =>
+          list.split(/, */),
+        )
+        const asked = [...matchers.matchAll(/(\w+)=/g)].map(([, label = '']) => label)
+        // Prometheus itself adds the instance; le is what a histogram's buckets are told apart by.
+        for (const label of [...asked, ...grouped].filter((one) => one !== 'instance' && one !== 'le'))
+          expect(metric?.labelNames, `${label} of ${name}`).toContain(label)
+      }
+    }
+  })
+
+  it('is what Prometheus can parse', async ({ skip }) => {
+    skipWithoutPromtool(skip)
+    const rules = queries().map((query, i) => ({
+      record: `query_${i}`,
+      expr: query.replaceAll('$__rate_interval', '5m').replaceAll('$instance', '.*'),
+    }))
+    await promtool(['check', 'rules'], stringify({ groups: [{ name: 'queries', rules }] }))
+  })
+})
+
+describe('the alerts', () => {
+  it('fire for what they are for, and for nothing less', async ({ skip }) => {
+    skipWithoutPromtool(skip)
+    const tests = await read('test/observability/alerts.yml')
+    await promtool(['test', 'rules'], tests.replace('ALERTS', join(root, 'docs/prometheus/alerts.yml')))
+    const tested = parse(tests).tests.flatMap(
+      ({ alert_rule_test }: { alert_rule_test: { alertname: string; exp_alerts?: unknown }[] }) =>
+        alert_rule_test
+          .filter(({ exp_alerts }) => exp_alerts !== undefined)
+          .map(({ alertname }) => alertname),
+    )
+    expect(new Set(tested)).toEqual(new Set(alerts.map(({ alert }) => alert)))
+  })
+
+  it('are each explained, with what to do', () => {
+    for (const { alert } of alerts) expect(page).toMatch(new RegExp(`^\\| \`${alert}\` \\| .{40,} \\|$`, 'm'))
+  })
+})
+
+describe('our metrics', () => {
+  it('are named as Prometheus wants them: unit and kind', () => {
+    for (const { name, type, help } of metrics.values()) {
+      expect(help.length, name).toBeGreaterThan(10)
+      if (!name.startsWith('glimpse_')) continue
+      expect(name.endsWith('_total'), name).toBe(type === 'counter')
+      if (type === 'histogram') expect(name).toMatch(/_(seconds|rows|bytes)$/)
+    }
+  })
+
+  it('are each in the documentation, and nothing else is', () => {
+    const documented = [...page.matchAll(/^\| `(glimpse_\w+)(?:\{[^`]*\})?`/gm)].map(([, name]) => name)
+    const ours = [...metrics.keys()].filter((name) => name.startsWith('glimpse_'))
+    expect(documented.toSorted()).toEqual(ours.toSorted())
+  })
+})
+
+function skipWithoutPromtool(skip: (condition: boolean, note: string) => void): void {
+  skip(spawnSync('promtool', ['--version']).status !== 0, 'promtool is not installed')
+}
+
+async function promtool(args: readonly string[], file: string): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'glimpse-promtool-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  await writeFile(join(folder, 'rules.yml'), file)
+  const { status, stdout, stderr } = spawnSync('promtool', [...args, join(folder, 'rules.yml')], {
+    encoding: 'utf8',
+  })
+  expect(status, `${stdout}${stderr}`).toBe(0)
+}
