@@ -1,217 +1,240 @@
-import postgres from 'postgres'
-import { type Contender, startBareStream, startGlimpse } from './harness/contenders.ts'
-import { alternate, faultLines, type Outcome, spreadOf } from './harness/rounds.ts'
-import { startAll, stopAll } from './harness/server.ts'
+import { startNchan, startPushpin } from './harness/brokers.ts'
+import { type Contender, startEach, startGlimpse, startPeer, stopAll } from './harness/contenders.ts'
+import { type Feed, type Feeding, memoryFeed, publisherFeed, sqlFeed } from './harness/feeds.ts'
+import type { Cluster } from './harness/postgres.ts'
+import { alternate } from './harness/rounds.ts'
 import { Subscribers } from './harness/subscribers.ts'
-import { usageOf } from './harness/usage.ts'
-import { Worker } from './harness/worker.ts'
-import type { SqlWriteJob, SqlWritten } from './load/sql-writer.ts'
-import type { Transport } from './load/stream-socket.ts'
+import { familyCpuMs } from './harness/usage.ts'
+import type { Protocol } from './load/protocols.ts'
 import type { Options } from './options.ts'
-import { numberText, spreadText, type Table } from './report/table.ts'
+import type { Figures, Trial } from './report/results.ts'
 import type { PartRunner, Run } from './run.ts'
 
-/** One way of delivering: a contender, a transport, its connected users, and how events are set off. */
-interface Lane {
-  readonly name: string
-  readonly contender: Contender
-  readonly subscribers: Subscribers
-  /** Sets off `events`, at `rate` a second or as fast as it goes; returns when it began, in epoch milliseconds. */
-  readonly feed: (events: number, rate: number | undefined, round: number) => Promise<number>
+export const GLIMPSE_SSE = 'Glimpse SSE'
+export const GLIMPSE_WS = 'Glimpse WebSocket'
+/** The bound for Node. */
+export const BARE_NET = 'bare socket.write'
+export const BARE_SSE = 'bare res.write'
+export const BARE_WS = 'bare ws.send'
+export const BETTER_SSE = 'better-sse'
+export const SOCKET_IO = 'socket.io'
+export const SOCKET_IO_POSTGRES = 'socket.io, Postgres adapter'
+export const NCHAN_SSE = 'Nchan SSE'
+export const NCHAN_WS = 'Nchan WebSocket'
+export const PUSHPIN = 'Pushpin SSE'
+/** No contender: what the clients can take. */
+export const RAW_SOURCE = 'clients alone'
+
+export const FASTEST = 'as fast as it goes'
+export const FASTEST_3 = 'as fast as it goes, 3 connections a user'
+export const PACED = 'paced'
+export const PACED_RATE = 4000
+
+/** A way of delivering: how to start it, whom its clients are, and how events are set off. */
+interface Lane extends Contender {
+  readonly protocol: Protocol
+  readonly identity: 'token' | 'user'
+  /** What user n is called. */
+  readonly user: (n: number) => string
+  readonly feed: Feed
   readonly usesPostgres: boolean
+  /** Promises at-most-once delivery: what does not come is counted, and no fault. */
+  readonly mayLose: boolean
 }
 
-interface Delivered {
-  readonly perSecond: number
-  /** CPU of the server process per event, microseconds; NaN where it cannot be read. */
-  readonly serverUs: number
-  readonly postgresUs: number
-  /** Cores of the busiest client process. */
-  readonly clientCores: number
+interface Crowd {
+  readonly connections: number
+  readonly perUser: number
+  readonly scenarios: readonly string[]
 }
 
-const BOUND = 'bare socket.write'
 const CLIENT_PROCESSES = 2
-const PACED_RATE = 5000
 /** Longer than two of the service's sweeps: what is not there by then is lost, not late. */
 const QUIET_MS = 10_000
-const SATURATED = 0.9
+/** Brokers that keep no log never send again what did not come by then. */
+const QUIET_LOSING_MS = 1500
+const CONTENDERS = 12
 
-const scenarios = ({ quick }: Options) => [
-  { title: 'as fast as it goes', rate: undefined, events: quick ? 10_000 : 50_000 },
-  { title: `${numberText(PACED_RATE)} events/s`, rate: PACED_RATE, events: quick ? 5000 : 15_000 },
-]
+function crowds({ quick }: Options): Crowd[] {
+  return [
+    { connections: quick ? 300 : 999, perUser: 3, scenarios: [FASTEST_3] },
+    { connections: 1000, perUser: 1, scenarios: [PACED, FASTEST] },
+    { connections: quick ? 2000 : 10_000, perUser: 1, scenarios: [FASTEST] },
+  ]
+}
 
-/** Events to distinct connected users, counted at their sockets. */
+/** Events to connected users, counted at their sockets. */
 export const delivery: PartRunner = {
-  steps: (options) => scenarios(options).length * options.rounds * 5 + 5,
+  steps: (options) =>
+    crowds(options).reduce((sum, { scenarios }) => sum + 1 + scenarios.length * options.rounds, 0) *
+    CONTENDERS,
   measure: async (run) => {
-    const contenders = await startAll([
-      () => startGlimpse(run.cluster, run.options.profile, 'bench_glimpse_sse'),
-      () => startGlimpse(run.cluster, run.options.profile, 'bench_glimpse_ws'),
-      () => startBareStream('bare res.write', 'bare-sse.ts'),
-      () => startBareStream('bare ws.send', 'bare-ws.ts'),
-      () => startBareStream(BOUND, 'bare-net.ts'),
-    ])
-    const writer = new Worker<SqlWriteJob, SqlWritten>('load/sql-writer.ts')
-    const lanes: Lane[] = []
+    const users = Math.max(...crowds(run.options).map(({ connections }) => connections))
+    const { contenders: lanes, absent } = await startEach(startsOf(run, users))
     try {
-      const [glimpseSse, glimpseWs, sse, ws, net] = contenders as [
-        Contender,
-        Contender,
-        Contender,
-        Contender,
-        Contender,
-      ]
-      lanes.push(
-        await glimpseLane(run, glimpseSse, 'sse', writer),
-        await glimpseLane(run, glimpseWs, 'ws', writer),
-        await bareLane(run, sse, 'sse'),
-        await bareLane(run, ws, 'ws'),
-        await bareLane(run, net, 'sse'),
-      )
-      const rows: string[][] = []
-      const faults: string[] = []
-      for (const scenario of scenarios(run.options)) {
-        const outcomes = await alternate(lanes, run.options.rounds, (lane, round) => {
-          run.progress.step(`delivery: ${scenario.title}, ${lane.name}`)
-          return measure(run, lane, scenario, round)
-        })
-        rows.push(...rowsOf(scenario.title, outcomes))
-        faults.push(...faultLines(scenario.title, outcomes))
-      }
-      const title = `Delivery, ${numberText(run.options.connections)} connections`
-      return [{ title, note: NOTE, columns: COLUMNS, rows, faults } satisfies Table]
+      const trials: Trial[] = []
+      for (const crowd of crowds(run.options)) trials.push(...(await measureCrowd(run, lanes, crowd)))
+      return { trials, absent }
     } finally {
-      writer.stop()
-      for (const lane of lanes) lane.subscribers.stop()
-      await stopAll(contenders)
+      for (const { feed } of lanes) feed.stop()
+      await stopAll(lanes)
     }
   },
 }
 
-async function glimpseLane(
-  run: Run,
-  contender: Contender,
-  transport: Transport,
-  writer: Worker<SqlWriteJob, SqlWritten>,
-): Promise<Lane> {
-  const name = `Glimpse, ${transport}`
-  const users = Array.from({ length: run.options.connections }, (_, i) => `${transport}_user_${i}`)
-  const databaseUrl = contender.databaseUrl as string
-  const sql = postgres(databaseUrl, { max: 1 })
-  const rows = await sql<{ id: string }[]>`
-    INSERT INTO glimpse.stories (author_id) SELECT * FROM unnest(${users}::text[]) RETURNING id`
-  await sql.end()
-  const stories = rows.map(({ id }) => id)
-  const feed: Lane['feed'] = async (events, rate, round) => {
-    const written = await writer.run<SqlWritten>(
-      {
-        databaseUrl,
-        stories,
-        events,
-        rowsPerInsert: rate === undefined ? 500 : rate / 200,
-        inFlight: 2,
-        ...(rate === undefined ? {} : { rate }),
-        prefix: `${transport}_${rate ?? 'max'}_${round}`,
-      },
-      60_000,
+function startsOf({ cluster, options }: Run, users: number): Record<string, () => Promise<Lane>> {
+  const glimpse = async (name: string, protocol: 'sse' | 'ws'): Promise<Lane> => {
+    const contender = await startGlimpse(cluster, options.profile, `bench_delivery_${protocol}`)
+    const user = (n: number) => `${protocol}_user_${n}`
+    const feed = await sqlFeed(
+      contender.databaseUrl,
+      Array.from({ length: users }, (_, n) => user(n)),
     )
-    return written.startedAt
+    return { ...contender, name, protocol, identity: 'token', user, feed, usesPostgres: true, mayLose: false }
   }
-  const subscribers = await connect(run, contender, name, transport, users)
-  return { name, contender, subscribers, feed, usesPostgres: true }
+  const peer = (
+    contender: Contender,
+    name: string,
+    protocol: Protocol,
+    feed: Feed,
+    more: Partial<Lane> = {},
+  ) => ({
+    ...contender,
+    name,
+    protocol,
+    identity: 'user' as const,
+    user: (n: number) => `user_${n}`,
+    feed,
+    usesPostgres: false,
+    mayLose: false,
+    ...more,
+  })
+  const fromMemory = async (name: string, source: string, protocol: Protocol): Promise<Lane> => {
+    const contender = await startPeer(name, source)
+    return peer(contender, name, protocol, memoryFeed(contender.server.url))
+  }
+  const nchan = async (name: string, protocol: Protocol): Promise<Lane> => {
+    const contender = await startNchan()
+    return peer(contender, name, protocol, publisherFeed('nchan', contender.server.url), { mayLose: true })
+  }
+  return {
+    [GLIMPSE_SSE]: () => glimpse(GLIMPSE_SSE, 'sse'),
+    [GLIMPSE_WS]: () => glimpse(GLIMPSE_WS, 'ws'),
+    [BARE_NET]: () => fromMemory(BARE_NET, 'bare-net', 'sse'),
+    [BARE_SSE]: () => fromMemory(BARE_SSE, 'bare-sse', 'sse'),
+    [BARE_WS]: () => fromMemory(BARE_WS, 'bare-ws', 'ws'),
+    [BETTER_SSE]: () => fromMemory(BETTER_SSE, 'better-sse', 'sse'),
+    [SOCKET_IO]: () => fromMemory(SOCKET_IO, 'socket-io', 'socket.io'),
+    [SOCKET_IO_POSTGRES]: async () => {
+      const DATABASE_URL = await cluster.createDatabase('bench_socket_io')
+      const name = SOCKET_IO_POSTGRES
+      const [contender, publisher] = [
+        await startPeer(name, 'socket-io', { DATABASE_URL }),
+        await startPeer(name, 'socket-io', { DATABASE_URL }),
+      ]
+      const feed = memoryFeed(publisher.server.url, () => publisher.server.stop())
+      return peer(contender, name, 'socket.io', feed, { usesPostgres: true, mayLose: true })
+    },
+    [NCHAN_SSE]: () => nchan(NCHAN_SSE, 'nchan-sse'),
+    [NCHAN_WS]: () => nchan(NCHAN_WS, 'nchan-ws'),
+    [PUSHPIN]: async () => {
+      const contender = await startPushpin()
+      return peer(contender, PUSHPIN, 'sse', publisherFeed('pushpin', contender.controlUrl), {
+        mayLose: true,
+      })
+    },
+    [RAW_SOURCE]: () => fromMemory(RAW_SOURCE, 'raw-source', 'sse'),
+  }
 }
 
-async function bareLane(run: Run, contender: Contender, transport: Transport): Promise<Lane> {
-  const users = Array.from({ length: run.options.connections }, (_, i) => `user_${i}`)
-  const feed: Lane['feed'] = async (events, rate) => {
-    const query = new URLSearchParams({ events: String(events), ...(rate ? { rate: String(rate) } : {}) })
-    const response = await fetch(`${contender.server.url}/feed?${query}`, { method: 'POST' })
-    return ((await response.json()) as { startedAt: number }).startedAt
+/** The same connections serve all scenarios of a crowd, and are gone before the next one comes. */
+async function measureCrowd(run: Run, lanes: readonly Lane[], crowd: Crowd): Promise<Trial[]> {
+  const { connections, perUser, scenarios } = crowd
+  const users = connections / perUser
+  const subscribers = new Map<Lane, Subscribers | Error>()
+  try {
+    for (const lane of lanes) {
+      run.progress.step(`delivery: ${connections} connections to ${lane.name}`)
+      subscribers.set(lane, await connect(lane, users, perUser))
+    }
+    const trials: Trial[] = []
+    for (const scenario of scenarios) {
+      const taking = lanes.filter(({ name }) => name !== RAW_SOURCE || scenario !== PACED)
+      const plan = { scenario, level: connections, rounds: run.options.rounds }
+      trials.push(
+        ...(await alternate(taking, plan, (lane) => {
+          run.progress.step(`delivery: ${scenario}, ${connections} connections, ${lane.name}`)
+          const own = subscribers.get(lane)
+          if (!(own instanceof Subscribers)) throw own
+          const ms = run.options.quick ? 700 : scenario === PACED ? 1500 : 1200
+          const feeding = { ms, users, ...(scenario === PACED ? { rate: PACED_RATE } : {}) }
+          return measure(run.cluster, lane, own, feeding, perUser)
+        })),
+      )
+    }
+    return trials
+  } finally {
+    for (const own of subscribers.values()) if (own instanceof Subscribers) own.stop()
   }
-  const subscribers = await connect(run, contender, contender.name, transport, users)
-  return { name: contender.name, contender, subscribers, feed, usesPostgres: false }
 }
 
-async function connect(
-  run: Run,
-  { server }: Contender,
-  name: string,
-  transport: Transport,
-  users: readonly string[],
-): Promise<Subscribers> {
-  run.progress.step(`delivery: connecting to ${name}`)
+/** A contender that cannot be connected to is told at its every round, and the others go on. */
+async function connect(lane: Lane, users: number, perUser: number): Promise<Subscribers | Error> {
   const subscribers = new Subscribers(CLIENT_PROCESSES)
   try {
-    await subscribers.open(server.url, transport, users)
+    await subscribers.open({
+      url: lane.server.url,
+      protocol: lane.protocol,
+      identity: lane.identity,
+      users: Array.from({ length: users * perUser }, (_, n) => lane.user(Math.floor(n / perUser))),
+    })
+    return subscribers
   } catch (error) {
     subscribers.stop()
-    throw new Error(`${name}: ${(error as Error).message}`)
+    return new Error(`connecting: ${(error as Error).message} ${lane.server.complaints()}`)
   }
-  return subscribers
 }
 
 async function measure(
-  { cluster }: Run,
+  cluster: Cluster,
   lane: Lane,
-  { events, rate }: { readonly events: number; readonly rate: number | undefined },
-  round: number,
-): Promise<Delivered> {
-  await lane.subscribers.reset()
-  const cpu = () => usageOf(lane.contender.server.pid)?.cpuMs ?? Number.NaN
+  subscribers: Subscribers,
+  feeding: Feeding,
+  perUser: number,
+): Promise<Figures> {
+  await subscribers.reset(feeding.rate !== undefined)
+  const cpu = () => familyCpuMs(lane.server.pid) ?? Number.NaN
   const postgresCpu = () => (lane.usesPostgres ? cluster.cpuMs() : undefined) ?? Number.NaN
   const [serverBefore, postgresBefore] = [cpu(), postgresCpu()]
-  const startedAt = await lane.feed(events, rate, round)
-  const received = await lane.subscribers.received(events, QUIET_MS)
-  if (received.events !== events || received.outOfOrder > 0 || received.lost > 0)
+  const fed = await lane.feed.run(feeding)
+  // The raw source sends to every connection, whoever it belongs to.
+  const deliveries = lane.name === RAW_SOURCE ? fed.events : fed.events * perUser
+  const received = await subscribers.received(deliveries, lane.mayLose ? QUIET_LOSING_MS : QUIET_MS)
+  const [serverAfter, postgresAfter] = [cpu(), postgresCpu()]
+  const missing = deliveries - received.events
+  if (received.lost > 0 || missing < 0 || (!lane.mayLose && (missing > 0 || received.outOfOrder > 0)))
     throw new Error(
-      `${received.events} of ${events} events came, ${received.outOfOrder} out of order, ${received.lost} connections lost ${lane.contender.server.complaints()}`,
+      `${received.events} of ${deliveries} deliveries came, ${received.outOfOrder} out of order, ${received.lost} connections lost ${lane.server.complaints()}`,
     )
-  return {
-    perSecond: (events / (received.lastAt - startedAt)) * 1000,
-    serverUs: ((cpu() - serverBefore) * 1000) / events,
-    postgresUs: ((postgresCpu() - postgresBefore) * 1000) / events,
+  const figures = {
+    deliveriesPerSecond: (received.events / (received.lastAt - fed.startedAt)) * 1000,
+    serverUs: ((serverAfter - serverBefore) * 1000) / received.events,
+    postgresUs: ((postgresAfter - postgresBefore) * 1000) / received.events,
     clientCores: received.cores,
+    feederCores: fed.cores,
+    missing,
+    outOfOrder: received.outOfOrder,
   }
-}
-
-const COLUMNS = [
-  'scenario',
-  'contender',
-  'events/s at the sockets',
-  'of socket.write',
-  'server CPU µs/event',
-  'of socket.write',
-  'Postgres CPU µs/event',
-  'client cores',
-]
-
-const NOTE = `Each event goes to one connected user, picked at random; every user has one connection. For Glimpse events are views INSERTed by plain SQL (500 rows a statement, 2 in flight; at the paced rate a statement every 5 ms), so the figure covers commit, log, NOTIFY and delivery, and Postgres, the writer, the service and the clients share the cores. The bare servers make the same event in memory and write it: no database, no numbering but a counter, no bound on what a slow reader may cost; \`socket.write\` without HTTP is the bound for Node. Clients check at each socket that every \`seq\` follows the one before; a missing, doubled or reordered event is a fault. Client cores of ${SATURATED} or more (marked *) mean that the clients were the limit.`
-
-function rowsOf(title: string, outcomes: Map<string, Outcome<Delivered>>): string[][] {
-  const bound = outcomes.get(BOUND)
-  const ofBound = (outcome: Outcome<Delivered>, pick: (result: Delivered) => number) =>
-    bound === undefined || bound === outcome
-      ? ''
-      : numberText(spreadOf(outcome, pick).median / spreadOf(bound, pick).median, 2)
-  return [...outcomes].map(([name, outcome]) => {
-    const cores = spreadOf(outcome, (result) => result.clientCores).median
-    return [
-      title,
-      name,
-      spreadText(spreadOf(outcome, (result) => result.perSecond)),
-      ofBound(outcome, (result) => result.perSecond),
-      spreadText(
-        spreadOf(outcome, (result) => result.serverUs),
-        1,
-      ),
-      ofBound(outcome, (result) => result.serverUs),
-      spreadText(
-        spreadOf(outcome, (result) => result.postgresUs),
-        1,
-      ),
-      `${numberText(cores, 2)}${cores >= SATURATED ? '*' : ''}`,
-    ]
-  })
+  if (feeding.rate === undefined) return figures
+  const { p50, p75, p90, p95, p99, p999, max } = await subscribers.latencies()
+  return {
+    ...figures,
+    p50Ms: p50,
+    p75Ms: p75,
+    p90Ms: p90,
+    p95Ms: p95,
+    p99Ms: p99,
+    p999Ms: p999,
+    maxMs: max,
+  }
 }

@@ -1,12 +1,18 @@
 import postgres from 'postgres'
 import { createPeerDatabase, startGlimpse } from './harness/contenders.ts'
-import { alternate, faultLines, type Outcome, spreadOf } from './harness/rounds.ts'
+import { alternate } from './harness/rounds.ts'
 import { Worker } from './harness/worker.ts'
 import type { RoundTripJob, RoundTrips, Route } from './load/round-trips.ts'
 import type { Options } from './options.ts'
-import { numberText, spreadText, type Table } from './report/table.ts'
+import type { Figures, Trial } from './report/results.ts'
 import type { PartRunner, Run } from './run.ts'
 
+export const STEADY = 'steady rate'
+export const BASE = 'bare INSERT + NOTIFY → LISTEN'
+export const INSERT_TO_SSE = 'Glimpse, INSERT → SSE'
+export const POST_TO_SSE = 'Glimpse, POST → SSE'
+
+/** One way from a write to its event. */
 interface Lane {
   readonly name: string
   readonly route: Route
@@ -17,12 +23,11 @@ interface Lane {
   readonly pairs: { next: number }
 }
 
-const AUTHORS = 100
+export const AUTHORS = 100
 const authors = Array.from({ length: AUTHORS }, (_, i) => `author_${i}`)
-const RATES = [100, 1000]
-const BASE = 'bare INSERT + NOTIFY → LISTEN'
+export const RATES = [100, 1000]
 
-const seconds = ({ quick }: Options) => (quick ? 2 : 4)
+const seconds = ({ quick }: Options) => (quick ? 2 : 3)
 
 /** From the request to the event at the client, at a steady rate. */
 export const latency: PartRunner = {
@@ -32,36 +37,35 @@ export const latency: PartRunner = {
     const glimpse = await startGlimpse(run.cluster, run.options.profile)
     const worker = new Worker<RoundTripJob, RoundTrips>('load/round-trips.ts')
     try {
-      const databaseUrl = glimpse.databaseUrl as string
+      const { databaseUrl } = glimpse
       const own = {
         url: glimpse.server.url,
         databaseUrl,
         stories: await createStories(databaseUrl, 'glimpse.stories'),
         pairs: { next: 0 },
       }
-      const lanes: Lane[] = [
-        {
-          name: BASE,
-          route: 'listen',
-          url: '',
-          databaseUrl: bareUrl,
-          stories: await createStories(bareUrl, 'stories'),
-          pairs: { next: 0 },
-        },
-        { name: 'Glimpse, INSERT → SSE', route: 'insert', ...own },
-        { name: 'Glimpse, POST → SSE', route: 'post', ...own },
-      ]
-      const rows: string[][] = []
-      const faults: string[] = []
-      for (const rate of RATES) {
-        const outcomes = await alternate(lanes, run.options.rounds, (lane) => {
-          run.progress.step(`latency: ${rate} events/s, ${lane.name}`)
-          return measure(worker, lane, rate, run)
-        })
-        rows.push(...rowsOf(rate, outcomes))
-        faults.push(...faultLines(`${rate} events/s`, outcomes))
+      const bare = {
+        url: '',
+        databaseUrl: bareUrl,
+        stories: await createStories(bareUrl, 'stories'),
+        pairs: { next: 0 },
       }
-      return [{ title: 'Latency', note: NOTE, columns: COLUMNS, rows, faults } satisfies Table]
+      const lanes: Lane[] = [
+        { name: BASE, route: 'listen', ...bare },
+        { name: INSERT_TO_SSE, route: 'insert', ...own },
+        { name: POST_TO_SSE, route: 'post', ...own },
+      ]
+      const trials: Trial[] = []
+      for (const rate of RATES) {
+        const plan = { scenario: STEADY, level: rate, rounds: run.options.rounds }
+        trials.push(
+          ...(await alternate(lanes, plan, (lane) => {
+            run.progress.step(`latency: ${rate} events/s, ${lane.name}`)
+            return measure(worker, lane, rate, run)
+          })),
+        )
+      }
+      return { trials, absent: [] }
     } finally {
       worker.stop()
       await glimpse.server.stop()
@@ -82,59 +86,23 @@ async function measure(
   { pairs, ...lane }: Lane,
   rate: number,
   { options }: Run,
-): Promise<RoundTrips> {
+): Promise<Figures> {
   const events = rate * seconds(options)
   const from = pairs.next
   pairs.next += events
   const trips = await worker.run<RoundTrips>({ ...lane, authors, rate, events, from }, 60_000)
   if (trips.arrived !== events || trips.failed > 0)
     throw new Error(`${trips.arrived} of ${events} events came, ${trips.failed} sends failed`)
-  return trips
-}
-
-const COLUMNS = [
-  'rate',
-  'way',
-  'arrived/s',
-  'p50 ms',
-  'p99 ms',
-  'max ms',
-  'p50 against bare',
-  'p99 against bare',
-  'sender cores',
-]
-
-const NOTE = `From just before the send to the event's arrival in the same process, single views sent at a steady rate whether or not answers come, to ${AUTHORS} connected authors. The bare way is an INSERT with a row trigger that calls \`pg_notify\`, heard on a LISTEN connection: no log, no numbers, no HTTP. Where "arrived/s" is below the rate, that way cannot keep it up and its latency is a queue's. Both SQL ways send over up to 20 connections, POST over up to 64.`
-
-function rowsOf(rate: number, outcomes: Map<string, Outcome<RoundTrips>>): string[][] {
-  const base = outcomes.get(BASE) as Outcome<RoundTrips>
-  const baseKeepsUp = spreadOf(base, (trips) => trips.perSecond).median > rate * 0.95
-  return [...outcomes].map(([name, outcome]) => {
-    const against = (pick: (trips: RoundTrips) => number) =>
-      outcome === base
-        ? ''
-        : !baseKeepsUp
-          ? 'bare fell behind'
-          : `${numberText(spreadOf(outcome, pick).median / spreadOf(base, pick).median, 2)}×`
-    return [
-      `${numberText(rate)}/s`,
-      name,
-      spreadText(spreadOf(outcome, (trips) => trips.perSecond)),
-      spreadText(
-        spreadOf(outcome, (trips) => trips.p50),
-        2,
-      ),
-      spreadText(
-        spreadOf(outcome, (trips) => trips.p99),
-        2,
-      ),
-      spreadText(
-        spreadOf(outcome, (trips) => trips.max),
-        1,
-      ),
-      against((trips) => trips.p50),
-      against((trips) => trips.p99),
-      numberText(spreadOf(outcome, (trips) => trips.cores).median, 2),
-    ]
-  })
+  const { p50, p75, p90, p95, p99, p999, max } = trips.latency
+  return {
+    perSecond: trips.perSecond,
+    p50Ms: p50,
+    p75Ms: p75,
+    p90Ms: p90,
+    p95Ms: p95,
+    p99Ms: p99,
+    p999Ms: p999,
+    maxMs: max,
+    clientCores: trips.cores,
+  }
 }

@@ -1,56 +1,84 @@
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { delivery } from './delivery.ts'
 import { build, root } from './harness/build.ts'
+import { circumstances } from './harness/circumstances.ts'
 import { startCluster } from './harness/postgres.ts'
 import { idle } from './idle.ts'
 import { latency } from './latency.ts'
-import { type Options, type Part, parseOptions, USAGE } from './options.ts'
-import { page } from './report/page.ts'
+import { type Options, parseOptions, USAGE } from './options.ts'
 import { Progress } from './report/progress.ts'
-import { type Table, toText } from './report/table.ts'
-import type { PartRunner, Run } from './run.ts'
+import { type Part, type PartResults, ResultStore } from './report/results.ts'
+import { sectionText } from './report/section.ts'
+import { sectionOf } from './report/sections.ts'
+import { writePages } from './report/write.ts'
+import type { PartRunner } from './run.ts'
+import { scale } from './scale.ts'
+import { storm } from './storm.ts'
 import { writes } from './writes.ts'
 
-const RUNNERS: Readonly<Record<Part, PartRunner>> = { writes, delivery, latency, idle }
+const RUNNERS: Readonly<Record<Part, PartRunner>> = { writes, delivery, latency, idle, storm, scale }
+const store = new ResultStore((part) => join(root, 'bench', 'results', `${part}.json`))
 
+/** Whether Glimpse itself came through without a fault. */
 async function main(options: Options): Promise<boolean> {
+  const measured = options.parts.length === 0 ? [] : await measureAll(options)
+  if (!options.write) return faultless(measured)
+  for (const results of measured)
+    if (!(await store.save(results)))
+      console.error(`${results.part}: nothing was measured; the earlier results stay`)
+  for (const path of await writePages(root, await store.load())) console.error(`wrote ${path}`)
+  return faultless(measured)
+}
+
+async function measureAll(options: Options): Promise<PartResults[]> {
   await build()
   const cluster = await startCluster()
   const progress = new Progress(options.parts.reduce((sum, part) => sum + RUNNERS[part].steps(options), 0))
-  const tables: Table[] = []
   const interrupted = async () => {
     await cluster.stop()
     process.exit(130)
   }
   process.once('SIGINT', interrupted)
   process.once('SIGTERM', interrupted)
+  const around = circumstances(
+    ['npm run bench', ...process.argv.slice(2)].join(' -- ').replace(/( -- .*?) -- /g, '$1 '),
+  )
+  const measured: PartResults[] = []
   try {
     for (const part of options.parts) {
-      const measured = await measure(part, { options, cluster, progress })
+      const startedAt = performance.now()
+      // A part that cannot be measured at all is told; the other parts still run.
+      const outcome = await RUNNERS[part].measure({ options, cluster, progress }).catch((error: Error) => ({
+        trials: [],
+        absent: [`${part} was not measured: ${error.message}`],
+      }))
+      const seconds = Math.round((performance.now() - startedAt) / 1000)
+      const results: PartResults = {
+        part,
+        ...around,
+        seconds,
+        quick: options.quick,
+        postgres: cluster.settings,
+        ...outcome,
+      }
       progress.clear()
-      for (const table of measured) console.log(toText(table))
-      tables.push(...measured)
+      console.log(sectionText(sectionOf(results)))
+      measured.push(results)
     }
   } finally {
     progress.clear()
     await cluster.stop()
   }
-  if (options.write) {
-    const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`
-    await writeFile(join(root, 'docs', 'benchmarks.md'), page(tables, cluster.settings, command))
-  }
-  return tables.every((table) => table.faults.length === 0)
+  return measured
 }
 
-/** A part that cannot be measured at all is a fault in the report; the other parts still run. */
-async function measure(part: Part, run: Run): Promise<Table[]> {
-  try {
-    return await RUNNERS[part].measure(run)
-  } catch (error) {
-    const fault = error instanceof Error ? error.message : String(error)
-    return [{ title: part, note: 'Not measured.', columns: ['contender'], rows: [], faults: [fault] }]
-  }
+/** A peer that fails is reported and no fault of ours; that Glimpse fails, or was not measured, is one. */
+function faultless(measured: readonly PartResults[]): boolean {
+  return measured.every(
+    ({ trials }) =>
+      trials.length > 0 &&
+      trials.every(({ contender, faults }) => faults.length === 0 || !contender.startsWith('Glimpse')),
+  )
 }
 
 function options(): Options {

@@ -1,43 +1,43 @@
 import { parseArgs } from 'node:util'
-
-export const PARTS = ['writes', 'delivery', 'latency', 'idle'] as const
-export type Part = (typeof PARTS)[number]
+import { PARTS, type Part } from './report/results.ts'
 
 export interface Options {
+  /** None: only the pages are made anew, from the results that are there. */
   readonly parts: readonly Part[]
   readonly quick: boolean
-  /** Write docs/benchmarks.md. */
+  /** Keep the results and make the pages and plots from them. */
   readonly write: boolean
   readonly rounds: number
-  /** Subscribers of the delivery part. */
-  readonly connections: number
   /** Folder for Glimpse's CPU profiles; profiling costs some of its speed. */
   readonly profile: string | undefined
 }
 
-export const USAGE = `npm run bench -- [${PARTS.join(' | ')} …] [--quick] [--write] [--rounds n] [--connections n] [--profile folder]`
+export const USAGE = `npm run bench -- [${PARTS.join(' | ')} | report …] [--quick] [--write | --no-write] [--rounds n] [--profile folder]
+
+All parts without a name; report only makes the pages anew from the results in bench/results. --quick is a rehearsal:
+shorter, one round, everything at a smaller size, and written only with --write.`
 
 /** Throws with a line for the person at the terminal. */
 export function parseOptions(args: readonly string[]): Options {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
+    allowNegative: true,
     options: {
       quick: { type: 'boolean', default: false },
-      write: { type: 'boolean', default: false },
+      write: { type: 'boolean' },
       rounds: { type: 'string' },
-      connections: { type: 'string', default: '1000' },
       profile: { type: 'string' },
     },
   })
-  for (const name of positionals)
-    if (!PARTS.includes(name as Part)) throw new Error(`no part is called ${name}`)
+  const named = positionals.filter((name) => name !== 'report')
+  for (const name of named) if (!PARTS.includes(name as Part)) throw new Error(`no part is called ${name}`)
   return {
-    parts: positionals.length === 0 ? PARTS : (positionals as Part[]),
+    parts: positionals.length === 0 ? PARTS : PARTS.filter((part) => named.includes(part)),
     quick: values.quick,
-    write: values.write,
+    // A profile costs speed: what was measured under one is not kept unless that is asked for.
+    write: values.write ?? (!values.quick && values.profile === undefined),
     rounds: whole('rounds', values.rounds ?? (values.quick ? '1' : '3'), 1, 20),
-    connections: whole('connections', values.connections, 10, 10_000),
     profile: values.profile,
   }
 }

@@ -1,7 +1,7 @@
 import type { Cluster } from './harness/postgres.ts'
 import type { Options } from './options.ts'
 import type { Progress } from './report/progress.ts'
-import type { Table } from './report/table.ts'
+import type { Outcome } from './report/results.ts'
 
 /** What every part is given. */
 export interface Run {
@@ -10,8 +10,8 @@ export interface Run {
   readonly progress: Progress
 }
 
-/** A part of the benchmark: how many measurements it takes, and the tables they give. */
+/** A part of the benchmark: how many steps of progress it takes, and what it measures. */
 export interface PartRunner {
   steps(options: Options): number
-  measure(run: Run): Promise<Table[]>
+  measure(run: Run): Promise<Outcome>
 }

@@ -1,19 +1,34 @@
-import { type Contender, startBare, startGlimpse, startInsertPerRequest } from './harness/contenders.ts'
+import {
+  type Contender,
+  startEach,
+  startGlimpse,
+  startInsertPerRequest,
+  startPeer,
+  stopAll,
+} from './harness/contenders.ts'
 import type { Cluster } from './harness/postgres.ts'
-import { alternate, faultLines, type Outcome, spreadOf } from './harness/rounds.ts'
-import { startAll, stopAll } from './harness/server.ts'
+import { alternate } from './harness/rounds.ts'
 import { usageOf } from './harness/usage.ts'
 import { Worker } from './harness/worker.ts'
-import { signToken } from './load/tokens.ts'
+import { JWT_SECRET, signToken } from './load/tokens.ts'
 import type { WriteJob, WriteResult } from './load/writes.ts'
 import type { Options } from './options.ts'
-import { numberText, spreadText, type Table } from './report/table.ts'
+import type { Figures, Trial } from './report/results.ts'
 import type { PartRunner, Run } from './run.ts'
 
+export const GLIMPSE = 'Glimpse'
+export const INSERT = 'one INSERT a request, http'
+export const INSERT_FASTIFY = 'one INSERT a request, Fastify'
+export const BARE = 'bare endpoint, no database'
+
+export const DISTINCT = 'distinct users'
+export const HOT = 'one hot author'
+export const REPEATED = 'repeated views'
+
 interface Scenario {
-  readonly title: string
-  readonly connections: number
-  readonly kind: 'spread' | 'hot' | 'repeat'
+  readonly scenario: typeof DISTINCT | typeof HOT | typeof REPEATED
+  /** Connections. */
+  readonly level: number
 }
 
 /** A contender with stories to view, and the next (story, viewer) pair that it has not seen yet. */
@@ -24,55 +39,46 @@ interface Target extends Contender {
   nextHotPair: number
 }
 
-interface Measured extends WriteResult {
-  /** CPU per request sent, microseconds. */
-  readonly serverUs: number
-  readonly postgresUs: number
-}
-
-const AUTHORS = 200
+export const AUTHORS = 200
 const STORIES_PER_AUTHOR = 5
+export const STORIES = AUTHORS * STORIES_PER_AUTHOR
 const HOT_STORIES = 50
-const VIEWERS = 10_000
-/** A generator this busy is taken for the limit. */
-const SATURATED = 0.9
+export const VIEWERS = 10_000
+const CONTENDERS = 4
 
 function scenarios({ quick }: Options): Scenario[] {
   const levels = quick ? [1, 64, 1000] : [1, 16, 64, 256, 1000]
   return [
-    ...levels.map((connections) => ({
-      title: `distinct users, ${connections} connections`,
-      connections,
-      kind: 'spread' as const,
-    })),
-    { title: 'one hot author, 64 connections', connections: 64, kind: 'hot' },
-    { title: 'repeated views, 64 connections', connections: 64, kind: 'repeat' },
+    ...levels.map((level): Scenario => ({ scenario: DISTINCT, level })),
+    { scenario: HOT, level: 64 },
+    { scenario: REPEATED, level: 64 },
   ]
 }
 
 /** `POST /stories/{id}/view` under autocannon. */
 export const writes: PartRunner = {
-  steps: (options) => scenarios(options).length * options.rounds * 3,
+  steps: (options) => scenarios(options).length * options.rounds * CONTENDERS,
   measure: async (run) => {
-    const contenders = await startAll([
-      () => startGlimpse(run.cluster, run.options.profile),
-      () => startInsertPerRequest(run.cluster),
-      () => startBare(),
-    ])
+    const { contenders, absent } = await startEach<Contender>({
+      [GLIMPSE]: () => startGlimpse(run.cluster, run.options.profile),
+      [INSERT]: () => startInsertPerRequest(run.cluster, INSERT, 'insert-per-request'),
+      [INSERT_FASTIFY]: () => startInsertPerRequest(run.cluster, INSERT_FASTIFY, 'insert-fastify'),
+      [BARE]: () => startPeer(BARE, 'bare', { JWT_SECRET }),
+    })
     const worker = new Worker<WriteJob, WriteResult>('load/writes.ts')
     try {
       const targets = await Promise.all(contenders.map(prepare))
-      const rows: string[][] = []
-      const faults: string[] = []
+      const trials: Trial[] = []
       for (const scenario of scenarios(run.options)) {
-        const outcomes = await alternate(targets, run.options.rounds, (target) => {
-          run.progress.step(`writes: ${scenario.title}, ${target.name}`)
-          return measure(worker, target, scenario, run)
-        })
-        rows.push(...rowsOf(scenario, outcomes))
-        faults.push(...faultsOf(scenario, outcomes))
+        const plan = { ...scenario, rounds: run.options.rounds }
+        trials.push(
+          ...(await alternate(targets, plan, (target) => {
+            run.progress.step(`writes: ${scenario.scenario}, ${scenario.level} connections, ${target.name}`)
+            return measure(worker, target, scenario, run)
+          })),
+        )
       }
-      return [{ title: 'Writes', note: NOTE, columns: COLUMNS, rows, faults } satisfies Table]
+      return { trials, absent }
     } finally {
       worker.stop()
       await stopAll(contenders)
@@ -104,27 +110,33 @@ async function createStory({ name, server }: Contender, author: string): Promise
 async function measure(
   worker: Worker<WriteJob, WriteResult>,
   target: Target,
-  { connections, kind }: Scenario,
+  { level, scenario }: Scenario,
   { options, cluster }: Run,
-): Promise<Measured> {
+): Promise<Figures> {
   const job: WriteJob = {
     url: target.server.url,
-    connections,
-    warmUpMs: options.quick ? 300 : 1000,
-    measureMs: options.quick ? 800 : 3000,
-    stories: kind === 'hot' ? target.hotStories : target.stories,
+    connections: level,
+    warmUpMs: options.quick ? 300 : 600,
+    measureMs: options.quick ? 700 : 1600,
+    stories: scenario === HOT ? target.hotStories : target.stories,
     viewers: VIEWERS,
-    pairs: kind === 'repeat' ? 'repeat' : { from: kind === 'hot' ? target.nextHotPair : target.nextPair },
+    pairs:
+      scenario === REPEATED ? 'repeat' : { from: scenario === HOT ? target.nextHotPair : target.nextPair },
   }
   const [serverBefore, postgresBefore] = cpuOf(target, cluster)
   const result = await worker.run<WriteResult>(job, job.warmUpMs + job.measureMs + 30_000)
   const [serverAfter, postgresAfter] = cpuOf(target, cluster)
-  if (kind === 'spread') target.nextPair = result.nextPair
-  if (kind === 'hot') target.nextHotPair = result.nextPair
+  if (scenario === DISTINCT) target.nextPair = result.nextPair
+  if (scenario === HOT) target.nextHotPair = result.nextPair
+  if (result.failed > 0)
+    throw new Error(`${result.failed} requests were not answered with 2xx ${target.server.complaints()}`)
   return {
-    ...result,
+    perSecond: result.perSecond,
+    p50Ms: result.p50,
+    p99Ms: result.p99,
     serverUs: ((serverAfter - serverBefore) * 1000) / result.sent,
     postgresUs: ((postgresAfter - postgresBefore) * 1000) / result.sent,
+    clientCores: result.cores,
   }
 }
 
@@ -134,55 +146,4 @@ function cpuOf({ server, databaseUrl }: Target, cluster: Cluster): [number, numb
     usageOf(server.pid)?.cpuMs ?? Number.NaN,
     (databaseUrl === undefined ? undefined : cluster.cpuMs()) ?? Number.NaN,
   ]
-}
-
-const COLUMNS = [
-  'scenario',
-  'contender',
-  'requests/s',
-  'p50 ms',
-  'p99 ms',
-  'failed',
-  'Glimpse is',
-  'server CPU µs',
-  'Postgres CPU µs',
-  'generator cores',
-]
-
-const NOTE = `\`POST /stories/{id}/view\` with a verified JWT, autocannon; ${numberText(VIEWERS)} users with a token each view ${numberText(AUTHORS * STORIES_PER_AUTHOR)} stories of ${AUTHORS} authors, and but for the repeated views each request is a new (story, viewer) pair, so each makes an event. Glimpse answers after commit, with stream numbers, log and NOTIFY. The peer verifies with jose and INSERTs once per request, and its row trigger calls \`pg_notify\`; it keeps no log. The bare endpoint routes, checks a cached token and answers without a database. "Glimpse is": its median over that contender's. CPU is per request, of the contender's process and of all of Postgres. A generator at ${SATURATED} cores or more (marked *) was itself the limit: the contender can do more.`
-
-function rowsOf(scenario: Scenario, outcomes: Map<string, Outcome<Measured>>): string[][] {
-  const rate = (outcome: Outcome<Measured>) => spreadOf(outcome, (result) => result.perSecond)
-  const [own] = outcomes.values()
-  return [...outcomes].map(([name, outcome]) => {
-    const cores = spreadOf(outcome, (result) => result.cores).median
-    return [
-      scenario.title,
-      name,
-      spreadText(rate(outcome)),
-      spreadText(
-        spreadOf(outcome, (result) => result.p50),
-        2,
-      ),
-      spreadText(
-        spreadOf(outcome, (result) => result.p99),
-        2,
-      ),
-      numberText(outcome.results.reduce((sum, result) => sum + result.failed, 0)),
-      own === undefined || own === outcome
-        ? ''
-        : `${numberText(rate(own).median / rate(outcome).median, 2)}×`,
-      numberText(spreadOf(outcome, (result) => result.serverUs).median, 1),
-      numberText(spreadOf(outcome, (result) => result.postgresUs).median, 1),
-      `${numberText(cores, 2)}${cores >= SATURATED ? '*' : ''}`,
-    ]
-  })
-}
-
-function faultsOf({ title }: Scenario, outcomes: Map<string, Outcome<Measured>>): string[] {
-  const unanswered = [...outcomes].flatMap(([name, { results }]) => {
-    const failed = results.reduce((sum, result) => sum + result.failed, 0)
-    return failed === 0 ? [] : `${title}, ${name}: ${failed} requests were not answered with 2xx`
-  })
-  return [...faultLines(title, outcomes), ...unanswered]
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 
 /** A contender in a process of its own. */
@@ -15,6 +16,13 @@ export interface Program {
   readonly file: string
   readonly env?: Readonly<Record<string, string>>
   readonly nodeOptions?: readonly string[]
+}
+
+/** A peer that is no Node program: started in the foreground, ready when its port, where it has one, takes connections. */
+export interface Daemon {
+  readonly command: readonly [string, ...string[]]
+  readonly port?: number
+  clean(): Promise<void>
 }
 
 /** A run that ends early, by Ctrl-C too, must leave no contender behind to load the next one's machine. */
@@ -76,22 +84,54 @@ function listeningUrl(line: string): string | undefined {
   return msg === 'listening' ? url : undefined
 }
 
-/** Starts one after the other; when one fails, those already started are stopped. */
-export async function startAll<Started extends { readonly server: Server }>(
-  starts: readonly (() => Promise<Started>)[],
-): Promise<Started[]> {
-  const started: Started[] = []
-  try {
-    for (const start of starts) started.push(await start())
-  } catch (error) {
-    await stopAll(started)
-    throw error
+/** As `startServer`, for other programs than ours. Its children are its own to end, and ended with it. */
+export async function startDaemon({ command: [file, ...args], port, clean }: Daemon): Promise<Server> {
+  const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  running.add(child)
+  const lastLines: string[] = []
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    lastLines.push(line)
+    if (lastLines.length > 20) lastLines.shift()
+  })
+  let ended: string | undefined
+  child.once('error', (error) => {
+    ended = error.message
+  })
+  child.once('exit', (code, signal) => {
+    running.delete(child)
+    ended = `ended with ${signal ?? code}`
+  })
+  const server: Server = {
+    url: `http://127.0.0.1:${port}`,
+    pid: child.pid ?? 0,
+    complaints: () => lastLines.join('; '),
+    stop: async () => {
+      if (ended === undefined) await stop(child)
+      await clean()
+    },
   }
-  return started
+  const deadline = performance.now() + START_TIMEOUT_MS
+  while (port !== undefined && !(await takesConnections(port))) {
+    if (ended === undefined && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      continue
+    }
+    await server.stop()
+    throw new Error(`${file} ${ended ?? 'takes no connections'}: ${server.complaints()}`)
+  }
+  return server
 }
 
-export async function stopAll(started: readonly { readonly server: Server }[]): Promise<void> {
-  await Promise.all(started.map(({ server }) => server.stop()))
+function takesConnections(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port })
+    const settle = (answer: boolean) => {
+      socket.destroy()
+      resolve(answer)
+    }
+    socket.once('connect', () => settle(true))
+    socket.once('error', () => settle(false))
+  })
 }
 
 async function stop(child: ChildProcess): Promise<void> {

@@ -1,12 +1,13 @@
 /**
- * The load generator's half of harness/worker.ts: answers each job with `{result}` or `{fault}`, and ends when the
- * orchestrator does, however it does.
+ * The load generator's half of harness/worker.ts: answers each `{id, job}` with `{id, result}` or `{id, fault}`, and
+ * ends when the orchestrator does, however it does.
  */
 export function answerJobs<Job, Result>(work: (job: Job) => Promise<Result>): void {
-  process.on('message', (job: Job) => {
+  process.on('message', ({ id, job }: { readonly id: number; readonly job: Job }) => {
     work(job).then(
-      (result) => process.send?.({ result }),
-      (error: unknown) => process.send?.({ fault: error instanceof Error ? error.message : String(error) }),
+      (result) => process.send?.({ id, result }),
+      (error: unknown) =>
+        process.send?.({ id, fault: error instanceof Error ? error.message : String(error) }),
     )
   })
   process.on('disconnect', () => process.exit())
@@ -22,8 +23,6 @@ export function cpuMark(): { readonly cpu: NodeJS.CpuUsage; readonly at: number 
   return { cpu: process.cpuUsage(), at: performance.now() }
 }
 
-/** Nearest-rank percentile; sorts in place. NaN where there is nothing. */
-export function percentile(values: number[], share: number): number {
-  values.sort((a, b) => a - b)
-  return values[Math.min(values.length - 1, Math.ceil(values.length * share) - 1)] ?? Number.NaN
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }

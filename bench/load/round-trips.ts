@@ -1,6 +1,8 @@
 import postgres from 'postgres'
 import { Pool } from 'undici'
-import { answerJobs, coresSince, cpuMark, percentile } from './jobs.ts'
+import { answerJobs, coresSince, cpuMark, sleep } from './jobs.ts'
+import { type Percentiles, percentilesOf } from './percentiles.ts'
+import { handshake } from './protocols.ts'
 import { openStream } from './stream-socket.ts'
 import { signToken } from './tokens.ts'
 
@@ -25,9 +27,7 @@ export interface RoundTripJob {
 
 export interface RoundTrips {
   /** Milliseconds from just before the send to the event's arrival, in this process. */
-  readonly p50: number
-  readonly p99: number
-  readonly max: number
+  readonly latency: Percentiles
   readonly arrived: number
   /** From the first send to the last arrival. */
   readonly perSecond: number
@@ -70,9 +70,7 @@ async function run(job: RoundTripJob): Promise<RoundTrips> {
   const cores = coresSince(mark)
   await path.close()
   return {
-    p50: percentile(latencies, 0.5),
-    p99: percentile(latencies, 0.99),
-    max: percentile(latencies, 1),
+    latency: percentilesOf(latencies),
     arrived: latencies.length,
     perSecond: (latencies.length / (lastAt - mark.at)) * 1000,
     failed,
@@ -115,7 +113,9 @@ async function openPath(job: RoundTripJob, arrive: (text: string) => void): Prom
   }
   const sockets = await Promise.all(
     job.authors.map((author) =>
-      openStream(job.url, 'sse', signToken(author), (bytes) => arrive(bytes.toString())),
+      openStream(job.url, handshake('sse', new URL(job.url).host, { token: signToken(author) }), (bytes) =>
+        arrive(bytes.toString()),
+      ),
     ),
   )
   const disconnect = () => {
@@ -148,10 +148,6 @@ async function openPath(job: RoundTripJob, arrive: (text: string) => void): Prom
       await pool.close()
     },
   }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 answerJobs(run)

@@ -1,60 +1,53 @@
 import postgres from 'postgres'
-import { answerJobs, coresSince, cpuMark } from './jobs.ts'
+import { nowMs } from './clock.ts'
+import { answerJobs, coresSince, cpuMark, sleep } from './jobs.ts'
+import { stampedViewer } from './stamp.ts'
 
 export interface SqlWriteJob {
   readonly databaseUrl: string
+  /** One of each connected user; views go to them at random. */
   readonly stories: readonly string[]
-  readonly events: number
+  /** How long to write, in milliseconds. */
+  readonly ms: number
   readonly rowsPerInsert: number
   readonly inFlight: number
   /** Rows a second; absent: as fast as Postgres takes them. */
   readonly rate?: number
-  /** No two jobs of one database may share it: it keeps their viewers apart. */
-  readonly prefix: string
 }
 
-export interface SqlWritten {
-  /** Epoch milliseconds: just before the first INSERT was sent, and after the last COMMIT was acknowledged. */
+export interface Fed {
+  /** Just before the first event was sent, in `nowMs`. */
   readonly startedAt: number
-  readonly committedAt: number
+  readonly events: number
+  /** Cores that this process kept busy meanwhile. */
   readonly cores: number
 }
 
-const now = () => performance.timeOrigin + performance.now()
-
-/** Views in batches by plain SQL, each of a random story by a user of its own: what any other application may do. */
-async function run(job: SqlWriteJob): Promise<SqlWritten> {
+/** Views in batches by plain SQL, each by a user of its own: what any other application may do. */
+async function run(job: SqlWriteJob): Promise<Fed> {
   const sql = postgres(job.databaseUrl, { max: job.inFlight })
   await Promise.all(Array.from({ length: job.inFlight }, () => sql`SELECT 1`))
   const mark = cpuMark()
-  const startedAt = now()
-  let next = 0
+  const startedAt = nowMs()
+  let events = 0
   const writer = async () => {
-    while (next < job.events) {
-      const dueAt = job.rate === undefined ? 0 : startedAt + (next / job.rate) * 1000
-      const rows = Math.min(job.rowsPerInsert, job.events - next)
-      const stories: string[] = []
-      const viewers: string[] = []
-      for (let i = 0; i < rows; i += 1) {
-        stories.push(job.stories[Math.floor(Math.random() * job.stories.length)] as string)
-        viewers.push(`${job.prefix}_${next + i}`)
-      }
-      next += rows
-      if (dueAt > now()) await sleep(dueAt - now())
+    while (nowMs() - startedAt < job.ms) {
+      const dueAt = job.rate === undefined ? 0 : startedAt + (events / job.rate) * 1000
+      const from = events
+      events += job.rowsPerInsert
+      if (dueAt > nowMs()) await sleep(dueAt - nowMs())
+      const rows = Array.from({ length: job.rowsPerInsert }, (_, i) => from + i)
+      const stories = rows.map(() => job.stories[Math.floor(Math.random() * job.stories.length)] as string)
+      const viewers = rows.map(stampedViewer)
       await sql`
         INSERT INTO glimpse.story_views (story_id, viewer_id)
         SELECT * FROM unnest(${stories}::uuid[], ${viewers}::text[])`
     }
   }
   await Promise.all(Array.from({ length: job.inFlight }, writer))
-  const committedAt = now()
   const cores = coresSince(mark)
   await sql.end()
-  return { startedAt, committedAt, cores }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
+  return { startedAt, events, cores }
 }
 
 answerJobs(run)

@@ -1,22 +1,31 @@
 import type { Socket } from 'node:net'
+import { nowMs } from './clock.ts'
 import { answerJobs, coresSince, cpuMark } from './jobs.ts'
+import { type Percentiles, percentilesOf } from './percentiles.ts'
+import { handshake, type Protocol } from './protocols.ts'
 import { Sequence } from './sequence.ts'
-import { openStream, PONG, type Transport } from './stream-socket.ts'
+import { readStamps } from './stamp.ts'
+import { openStream } from './stream-socket.ts'
 import { signToken } from './tokens.ts'
 
 export type SubscriberJob =
   | {
       readonly do: 'open'
       readonly url: string
-      readonly transport: Transport
-      /** One connection each. */
+      readonly protocol: Protocol
+      /** One connection each; a user named twice has two. */
       readonly users: readonly string[]
+      /** Where each resumes, user by user; absent: from now on. */
+      readonly cursors?: readonly string[]
+      /** Whether users show a token, or, to the peers, only their name. */
+      readonly identity: 'token' | 'user'
       /** How many may be opening at once. */
       readonly concurrency: number
     }
-  /** Starts the count anew. */
-  | { readonly do: 'reset' }
+  /** Starts the count anew; with `stamped`, reads from each event when it was sent. */
+  | { readonly do: 'reset'; readonly stamped: boolean }
   | { readonly do: 'count' }
+  | { readonly do: 'latencies' }
 
 export interface Opened {
   readonly connections: number
@@ -29,27 +38,26 @@ export interface Received {
   readonly outOfOrder: number
   /** Connections that ended since they were opened. */
   readonly lost: number
-  /** When the last one came: epoch milliseconds with a fraction. */
+  /** When the last one came, in `nowMs`. */
   readonly lastAt: number
   readonly cores: number
 }
 
 const sequences: Sequence[] = []
-const webSockets: Socket[] = []
-const PONG_INTERVAL_MS = 10_000
+const kept: { readonly socket: Socket; readonly bytes: Buffer }[] = []
+const KEEP_ALIVE_MS = 10_000
 
 let received = 0
 let lost = 0
 let lastAt = 0
 let faultsBefore = 0
 let mark = cpuMark()
+let latencies: number[] | undefined
 
-/** The time that processes of one machine share. */
-const now = () => performance.timeOrigin + performance.now()
-
-async function run(job: SubscriberJob): Promise<Opened | Received> {
+async function run(job: SubscriberJob): Promise<Opened | Received | Percentiles> {
   if (job.do === 'open') return open(job)
-  if (job.do === 'reset') reset()
+  if (job.do === 'latencies') return percentilesOf(latencies ?? [])
+  if (job.do === 'reset') reset(job.stamped)
   return {
     events: received,
     outOfOrder: outOfOrder() - faultsBefore,
@@ -60,34 +68,47 @@ async function run(job: SubscriberJob): Promise<Opened | Received> {
 }
 
 async function open(job: Extract<SubscriberJob, { do: 'open' }>): Promise<Opened> {
-  const tokens = job.users.map(signToken)
+  const { host } = new URL(job.url)
+  const handshakes = job.users.map((user, i) =>
+    handshake(
+      job.protocol,
+      host,
+      job.identity === 'token' ? { token: signToken(user) } : { user },
+      job.cursors?.[i],
+    ),
+  )
   const started = performance.now()
   let next = 0
   const opener = async () => {
-    while (next < tokens.length) {
-      const token = tokens[next] as string
+    for (let shake = handshakes[next]; shake !== undefined; shake = handshakes[next]) {
       next += 1
       const sequence = new Sequence()
-      const socket = await openStream(job.url, job.transport, token, (bytes) => {
-        const events = sequence.push(bytes)
-        if (events === 0) return
-        received += events
-        lastAt = now()
-      })
+      const socket = await openStream(job.url, shake, (bytes) => take(sequence, bytes))
       socket.once('close', () => {
         lost += 1
       })
-      if (job.transport === 'ws') webSockets.push(socket)
+      if (shake.keepAlive !== undefined) kept.push({ socket, bytes: shake.keepAlive })
       sequences.push(sequence)
     }
   }
   await Promise.all(Array.from({ length: job.concurrency }, opener))
-  return { connections: sequences.length, elapsedMs: performance.now() - started }
+  return { connections: handshakes.length, elapsedMs: performance.now() - started }
 }
 
-function reset(): void {
+function take(sequence: Sequence, bytes: Buffer): void {
+  const events = sequence.push(bytes)
+  if (events === 0) return
+  received += events
+  lastAt = nowMs()
+  if (latencies === undefined) return
+  const [samples, at] = [latencies, lastAt]
+  readStamps(bytes, (sentMs) => samples.push(at - sentMs))
+}
+
+function reset(stamped: boolean): void {
   received = 0
   faultsBefore = outOfOrder()
+  latencies = stamped ? [] : undefined
   mark = cpuMark()
 }
 
@@ -95,9 +116,8 @@ function outOfOrder(): number {
   return sequences.reduce((sum, sequence) => sum + sequence.faults, 0)
 }
 
-// Servers drop a peer that is silent for too long. Frames are not parsed here, so pongs go unasked, as they may.
 setInterval(() => {
-  for (const socket of webSockets) socket.write(PONG)
-}, PONG_INTERVAL_MS)
+  for (const { socket, bytes } of kept) socket.write(bytes)
+}, KEEP_ALIVE_MS)
 
 answerJobs(run)

@@ -1,5 +1,6 @@
 import autocannon from 'autocannon'
-import { answerJobs, coresSince, cpuMark, percentile } from './jobs.ts'
+import { answerJobs, coresSince, cpuMark, sleep } from './jobs.ts'
+import { percentile } from './percentiles.ts'
 import { signToken } from './tokens.ts'
 
 export interface WriteJob {
@@ -109,10 +110,6 @@ function request(job: WriteJob, host: string, pair: number): Buffer {
     `POST /stories/${story}/view HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${tokens[viewer]}\r\nContent-Length: 0\r\n\r\n`,
     'latin1',
   )
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 answerJobs(run)

@@ -1,14 +1,15 @@
 import { createServer } from 'node:http'
 import { WebSocketServer } from 'ws'
-import { feedRoute, OPEN, subscribe } from './feed.ts'
+import { Crowd, feedRoute, OPEN, userOf } from './feed.ts'
 import { listen } from './http.ts'
 
 /** WebSockets as one writes them first: `ws.send`, a string an event. */
-const server = createServer(feedRoute)
+const crowd = new Crowd()
+const server = createServer(feedRoute(crowd.publish))
 const sockets = new WebSocketServer({ server, perMessageDeflate: false })
-sockets.on('connection', (socket) => {
+sockets.on('connection', (socket, request) => {
   socket.send(OPEN)
-  const leave = subscribe((_seq, json) => socket.send(json))
+  const leave = crowd.join(userOf(request.url), (_seq, json) => socket.send(json))
   socket.on('close', leave)
   socket.on('error', () => {})
 })

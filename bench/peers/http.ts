@@ -16,6 +16,13 @@ export function bearer(request: IncomingMessage): string {
   return request.headers.authorization?.slice('Bearer '.length) ?? ''
 }
 
+/** The body's JSON, undefined where it is empty: POST /view needs none, and an app reads it all the same. */
+export async function readJson(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = []
+  for await (const chunk of request) chunks.push(chunk as Buffer)
+  return chunks.length === 0 ? undefined : JSON.parse(Buffer.concat(chunks).toString())
+}
+
 export type Verify = (token: string) => Promise<{ readonly sub: string; readonly exp: number }>
 
 /** jose with an imported key, which costs it half of what the bytes of the secret would. */

@@ -1,24 +1,25 @@
-import type { Spread } from '../harness/rounds.ts'
+import type { Spread } from './statistics.ts'
 
 export interface Table {
-  readonly title: string
-  /** What was compared and what to bear in mind; one paragraph. */
-  readonly note: string
+  /** Absent where a section has but one. */
+  readonly title?: string
   readonly columns: readonly string[]
   readonly rows: readonly (readonly string[])[]
-  /** What went wrong, one line each; a run with any of these exits 1. */
-  readonly faults: readonly string[]
 }
 
 export function toText(table: Table): string {
   const widths = columnWidths(table)
-  const line = (cells: readonly string[]) => cells.map((cell, i) => pad(cell, widths[i] ?? 0, i)).join('  ')
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, i) => pad(cell, widths[i] ?? 0, i))
+      .join('  ')
+      .trimEnd()
   return [
-    `\n${table.title}`,
+    '',
+    ...(table.title === undefined ? [] : [table.title]),
     line(table.columns),
     widths.map((width) => '-'.repeat(width)).join('  '),
     ...table.rows.map(line),
-    ...table.faults.map((fault) => `FAULT ${fault}`),
   ].join('\n')
 }
 
@@ -28,15 +29,10 @@ export function toMarkdown(table: Table): string {
     `| ${cells.map((cell, i) => pad(cell, widths[i] ?? 0, i)).join(' | ')} |`
   const rule = widths.map((width, i) => (i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`))
   return [
-    `## ${table.title}`,
-    '',
-    table.note,
-    '',
+    ...(table.title === undefined ? [] : [`### ${table.title}`, '']),
     line(table.columns),
     `| ${rule.join(' | ')} |`,
     ...table.rows.map(line),
-    '',
-    ...table.faults.map((fault) => `- **Fault:** ${fault}`),
   ].join('\n')
 }
 
@@ -52,11 +48,15 @@ function columnWidths(table: Table): number[] {
 }
 
 /** `1,234 (1,100–1,300)`; `digits` after the point. A dash where nothing was measured. */
-export function spreadText(values: Spread, digits = 0): string {
-  if (Number.isNaN(values.median)) return '–'
-  const { median, min, max } = values
-  if (min === max) return numberText(median, digits)
-  return `${numberText(median, digits)} (${numberText(min, digits)}–${numberText(max, digits)})`
+export function spreadText({ median, min, max }: Spread, digits = 0, unit = ''): string {
+  if (Number.isNaN(median)) return '–'
+  const [middle, low, high] = [median, min, max].map((value) => numberText(value, digits))
+  return low === high ? `${middle}${unit}` : `${middle}${unit} (${low}–${high})`
+}
+
+/** How many times: `8.1× (7.2–9.0)`. */
+export function timesText(ratio: Spread): string {
+  return spreadText(ratio, 2, '×')
 }
 
 export function numberText(value: number, digits = 0): string {

@@ -1,0 +1,82 @@
+import * as delivery from '../delivery.ts'
+import * as idle from '../idle.ts'
+import * as latency from '../latency.ts'
+import * as storm from '../storm.ts'
+import * as writes from '../writes.ts'
+import { type Results, View } from './results.ts'
+import { numberText, spreadText, timesText, toMarkdown } from './table.ts'
+
+/** The README's table and plot: the few figures that one asks for first. */
+export function headline(results: Results): string {
+  const view = (part: keyof Results) => new View(results[part]?.trials ?? [])
+  const machine = Object.values(results)[0]?.machine ?? ''
+  const rows = [
+    ...writeRows(view('writes')),
+    ...deliveryRows(view('delivery')),
+    ...latencyRows(view('latency')),
+    ...idleRows(view('idle')),
+    ...stormRows(view('storm')),
+  ].filter(([, measured]) => measured !== '–')
+  return `${toMarkdown({ columns: ['what', 'Glimpse', 'against'], rows })}
+
+Median (smallest–largest) of rounds that alternate with the peers' on one shared machine (${machine.split(',').slice(0, 2).join(',')}), Postgres durable and on the same cores; ratios are the point. [All figures, and how they were taken](docs/benchmarks.md); [where the limits lie](docs/scaling.md).
+
+![Deliveries per second by contender](docs/plots/delivery.svg)`
+}
+
+function writeRows(view: View): string[][] {
+  const { DISTINCT, GLIMPSE, INSERT } = writes
+  return [64, 1000].map((level) => [
+    `views recorded a second, ${numberText(level)} connections`,
+    spreadText(view.spread(DISTINCT, level, GLIMPSE, 'perSecond')),
+    `${timesText(view.ratio(DISTINCT, level, GLIMPSE, INSERT, 'perSecond'))} one INSERT a request`,
+  ])
+}
+
+function deliveryRows(view: View): string[][] {
+  const { BETTER_SSE, FASTEST, GLIMPSE_SSE, GLIMPSE_WS, SOCKET_IO_POSTGRES } = delivery
+  const [level = 1000] = view.levels(FASTEST)
+  const row = (own: string, peer: string) => [
+    `events a second from commit to socket, ${own.replace('Glimpse ', '')}, ${numberText(level)} connections`,
+    spreadText(view.spread(FASTEST, level, own, 'deliveriesPerSecond')),
+    `${timesText(view.ratio(FASTEST, level, own, peer, 'deliveriesPerSecond'))} ${peer}`,
+  ]
+  return [row(GLIMPSE_SSE, BETTER_SSE), row(GLIMPSE_WS, SOCKET_IO_POSTGRES)]
+}
+
+function latencyRows(view: View): string[][] {
+  const { BASE, POST_TO_SSE, STEADY } = latency
+  const row = (name: string, figure: string) => [
+    `request to event at the client, 1,000 a second, ${name}`,
+    spreadText(view.spread(STEADY, 1000, POST_TO_SSE, figure), 1, ' ms'),
+    `${timesText(view.ratio(STEADY, 1000, POST_TO_SSE, BASE, figure))} a bare INSERT + NOTIFY`,
+  ]
+  return [row('p50', 'p50Ms'), row('p99', 'p99Ms')]
+}
+
+function idleRows(view: View): string[][] {
+  const { BARE_HTTP, BARE_WS, GLIMPSE_SSE, GLIMPSE_WS, IDLE } = idle
+  const most = view.levels(IDLE).at(-1) ?? 0
+  return (
+    [
+      [GLIMPSE_SSE, BARE_HTTP],
+      [GLIMPSE_WS, BARE_WS],
+    ] as const
+  ).map(([own, bare]) => [
+    `memory a connection, ${own.replace('Glimpse ', '')}, ${numberText(most)} open`,
+    spreadText(view.spread(IDLE, most, own, 'kbPerConnection'), 1, ' kB'),
+    `${timesText(view.ratio(IDLE, most, own, bare, 'kbPerConnection'))} ${bare}`,
+  ])
+}
+
+function stormRows(view: View): string[][] {
+  const { BEHIND, GLIMPSE_SSE, STORM } = storm
+  return view.levels(STORM).map((level) => {
+    const { median, min, max } = view.spread(STORM, level, GLIMPSE_SSE, 'completeMs')
+    return [
+      `${numberText(level)} clients resume at once, each ${BEHIND} events behind: all complete after`,
+      spreadText({ median: median / 1000, min: min / 1000, max: max / 1000 }, 1, ' s'),
+      `event loop delay p99 ${spreadText(view.spread(STORM, level, GLIMPSE_SSE, 'loopP99Ms'), 0, ' ms')}`,
+    ]
+  })
+}

@@ -1,0 +1,20 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { replaceBetween } from './markers.ts'
+import { page } from './page.ts'
+import { headline } from './readme.ts'
+import { PARTS, type Results } from './results.ts'
+import { sectionOf } from './sections.ts'
+
+/** Makes every page, plot and generated passage from the results; returns the files' paths below the root. */
+export async function writePages(root: string, results: Results): Promise<string[]> {
+  const files = new Map<string, string>([[join('docs', 'benchmarks.md'), page(results)]])
+  for (const part of PARTS)
+    for (const { file, svg } of results[part] === undefined ? [] : sectionOf(results[part]).figures)
+      files.set(join('docs', 'plots', file), svg)
+  const readme = await readFile(join(root, 'README.md'), 'utf8')
+  files.set('README.md', replaceBetween(readme, 'benchmarks', headline(results)))
+  await mkdir(join(root, 'docs', 'plots'), { recursive: true })
+  for (const [path, text] of files) await writeFile(join(root, path), text)
+  return [...files.keys()]
+}

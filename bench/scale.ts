@@ -1,0 +1,119 @@
+import { startGlimpse, startInstance, stopAll } from './harness/contenders.ts'
+import { type Feed, sqlFeed } from './harness/feeds.ts'
+import { alternate } from './harness/rounds.ts'
+import type { Server } from './harness/server.ts'
+import { Subscribers } from './harness/subscribers.ts'
+import { usageOf } from './harness/usage.ts'
+import type { Options } from './options.ts'
+import type { Figures, Trial } from './report/results.ts'
+import type { PartRunner, Run } from './run.ts'
+
+export const SCALE = 'cost'
+export const INSTANCES = [1, 2, 4] as const
+export const clusterName = (instances: number) => (instances === 1 ? '1 instance' : `${instances} instances`)
+export const RATE = 2000
+
+/** Instances on one database, with users connected to them in turn. */
+interface Group {
+  readonly name: string
+  readonly servers: readonly { readonly server: Server }[]
+  readonly feed: Feed
+  readonly subscribers: Subscribers[]
+}
+
+const levelsOf = ({ quick }: Options) => (quick ? [100, 1000] : [100, 1000, 10_000])
+const CLIENT_PROCESSES = 2
+const QUIET_MS = 10_000
+
+/** What an event costs as the crowd and the number of instances grow, at one steady rate. */
+export const scale: PartRunner = {
+  steps: (options) => levelsOf(options).length * INSTANCES.length * (options.rounds + 1),
+  measure: async (run) => {
+    const levels = levelsOf(run.options)
+    const users = Array.from({ length: Math.max(...levels) }, (_, n) => `user_${n}`)
+    const groups: Group[] = []
+    try {
+      for (const instances of INSTANCES) groups.push(await startGroup(run, instances, users))
+      const trials: Trial[] = []
+      let connected = 0
+      for (const level of levels) {
+        for (const group of groups) {
+          run.progress.step(`scale: ${level} users of ${group.name}`)
+          await connect(group, users.slice(connected, level), connected)
+        }
+        connected = level
+        const plan = { scenario: SCALE, level, rounds: run.options.rounds }
+        trials.push(
+          ...(await alternate(groups, plan, (group) => {
+            run.progress.step(`scale: ${level} users, ${group.name}`)
+            return measure(run, group, level)
+          })),
+        )
+      }
+      return { trials, absent: [] }
+    } finally {
+      for (const { feed, subscribers, servers } of groups) {
+        feed.stop()
+        for (const own of subscribers) own.stop()
+        await stopAll(servers)
+      }
+    }
+  },
+}
+
+async function startGroup(
+  { cluster, options }: Run,
+  instances: number,
+  users: readonly string[],
+): Promise<Group> {
+  const first = await startGlimpse(cluster, options.profile, `bench_scale_${instances}`)
+  const servers: { server: Server }[] = [first]
+  while (servers.length < instances)
+    servers.push({ server: await startInstance(first.databaseUrl, options.profile) })
+  return {
+    name: clusterName(instances),
+    servers,
+    feed: await sqlFeed(first.databaseUrl, users),
+    subscribers: servers.map(() => new Subscribers(CLIENT_PROCESSES)),
+  }
+}
+
+async function connect(
+  { servers, subscribers }: Group,
+  users: readonly string[],
+  from: number,
+): Promise<void> {
+  for (const [i, { server }] of servers.entries()) {
+    const own = users.filter((_, n) => (from + n) % servers.length === i)
+    await subscribers[i]?.open({ url: server.url, protocol: 'sse', identity: 'token', users: own })
+  }
+}
+
+async function measure({ cluster, options }: Run, group: Group, users: number): Promise<Figures> {
+  const { subscribers, servers, feed } = group
+  await Promise.all(subscribers.map((own) => own.reset(true)))
+  const cpu = () => servers.reduce((sum, { server }) => sum + (usageOf(server.pid)?.cpuMs ?? Number.NaN), 0)
+  const [serverBefore, postgresBefore] = [cpu(), cluster.cpuMs() ?? Number.NaN]
+  const { events } = await feed.run({ ms: options.quick ? 1000 : 2500, users, rate: RATE })
+  const received = await receivedBy(subscribers, events)
+  if (received !== events) throw new Error(`${received} of ${events} events came`)
+  const latencies = await Promise.all(subscribers.map((own) => own.latencies()))
+  return {
+    serverUs: ((cpu() - serverBefore) * 1000) / events,
+    postgresUs: (((cluster.cpuMs() ?? Number.NaN) - postgresBefore) * 1000) / events,
+    p50Ms: Math.max(...latencies.map(({ p50 }) => p50)),
+    p99Ms: Math.max(...latencies.map(({ p99 }) => p99)),
+  }
+}
+
+/** Which instance's users an event goes to is chance, so the groups are counted together. */
+async function receivedBy(subscribers: readonly Subscribers[], events: number): Promise<number> {
+  for (let before = -1, quietSince = performance.now(); ; ) {
+    const counts = await Promise.all(subscribers.map((own) => own.count()))
+    const now = counts.reduce((sum, count) => sum + count.events, 0)
+    if (now !== before) quietSince = performance.now()
+    before = now
+    if (now >= events || performance.now() - quietSince > QUIET_MS) return now
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}

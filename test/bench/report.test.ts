@@ -1,0 +1,202 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { alternate } from '../../bench/harness/rounds.ts'
+import { parseOptions } from '../../bench/options.ts'
+import { replaceBetween } from '../../bench/report/markers.ts'
+import { page } from '../../bench/report/page.ts'
+import { headline } from '../../bench/report/readme.ts'
+import { PARTS, type PartResults, ResultStore, type Trial, View } from '../../bench/report/results.ts'
+import { targetsOf } from '../../bench/report/targets.ts'
+
+const results = (part: PartResults['part'], trials: readonly Trial[]): PartResults => ({
+  part,
+  trials,
+  absent: [],
+  at: '2026-01-02T03:04:05.000Z',
+  commit: 'abc1234',
+  command: 'npm run bench',
+  seconds: 60,
+  machine: '2 × some CPU, 4 GiB, linux',
+  node: '20.0.0',
+  postgres: { server_version: '18.4', fsync: 'on' },
+  quick: false,
+})
+
+const trial = (contender: string, level: number, rounds: Trial['rounds'], faults: string[] = []): Trial => ({
+  scenario: 'distinct users',
+  level,
+  contender,
+  rounds,
+  faults,
+})
+
+const writes = results('writes', [
+  trial('Glimpse', 64, [
+    { perSecond: 8000, p50Ms: 2 },
+    { perSecond: 9000, p50Ms: 2 },
+  ]),
+  trial('one INSERT a request, http', 64, [
+    { perSecond: 1000, p50Ms: 9 },
+    { perSecond: 900, p50Ms: 9 },
+  ]),
+  trial('bare endpoint, no database', 64, [{ perSecond: 20_000, p50Ms: 1 }, null], ['it fell over']),
+])
+
+describe('replaceBetween', () => {
+  const text = 'before\n<!-- figures -->\nold\n<!-- /figures -->\nafter\n'
+
+  it('replaces what is between the markers and nothing else, as often as one likes', () => {
+    const once = replaceBetween(text, 'figures', 'new | table\n')
+    expect(once).toBe('before\n<!-- figures -->\nnew | table\n<!-- /figures -->\nafter\n')
+    expect(replaceBetween(once, 'figures', 'new | table')).toBe(once)
+  })
+
+  it.each([
+    ['none', 'before'],
+    ['no end', '<!-- figures -->'],
+    ['the wrong order', '<!-- /figures --> <!-- figures -->'],
+    ['two', `${text}${text}`],
+  ])('refuses a page that has %s', (_what, page) => {
+    expect(() => replaceBetween(page, 'figures', 'new')).toThrow('needs one <!-- figures -->')
+  })
+
+  it('has its place in the README', async () => {
+    const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
+    expect(replaceBetween(readme, 'benchmarks', 'figures')).toContain('figures')
+  })
+})
+
+describe('alternate', () => {
+  it('turns the order by one each round', async () => {
+    const order: string[] = []
+    const plan = { scenario: 's', level: 1, rounds: 3 }
+    const trials = await alternate([{ name: 'a' }, { name: 'b' }, { name: 'c' }], plan, async ({ name }) => {
+      order.push(name)
+      return { order: order.length }
+    })
+    expect(order.join('')).toBe('abcbcacab')
+    expect(trials.map(({ rounds }) => rounds.map((round) => round?.order))).toEqual([
+      [1, 6, 8],
+      [2, 4, 9],
+      [3, 5, 7],
+    ])
+  })
+
+  it('goes on when one contender fails, keeps its rounds in place, and stops asking it in the end', async () => {
+    let asked = 0
+    const trials = await alternate(
+      [{ name: 'good' }, { name: 'bad' }],
+      { scenario: 's', level: 1, rounds: 4 },
+      async ({ name }, round) => {
+        if (name === 'good') return { round }
+        asked += 1
+        if (round === 1) return { round }
+        throw new Error('no answer')
+      },
+    )
+    expect(trials[0]?.rounds).toHaveLength(4)
+    expect(trials[1]?.rounds).toEqual([null, { round: 1 }, null, null])
+    expect(trials[1]?.faults).toEqual(['no answer', 'no answer'])
+    expect(asked).toBe(3)
+  })
+})
+
+describe('ResultStore', () => {
+  let folder: string
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'glimpse-results-'))
+  })
+  afterEach(() => rm(folder, { recursive: true }))
+
+  it('keeps the parts apart, so that a run of one leaves the others as they were', async () => {
+    const store = new ResultStore((part) => join(folder, 'results', `${part}.json`))
+    const idle = { ...trial('Glimpse SSE', 10, [{ kbPerConnection: 9 }]), scenario: 'idle' }
+    await store.save(writes)
+    await store.save(results('idle', [idle]))
+    await store.save({ ...writes, commit: 'def5678' })
+    const loaded = await store.load()
+    const view = new View(loaded.idle?.trials ?? [])
+    expect(loaded.writes?.commit).toBe('def5678')
+    expect(view.spread('idle', 10, 'Glimpse SSE', 'kbPerConnection').median).toBe(9)
+  })
+
+  it('does not put a part without a single figure over what an earlier run measured', async () => {
+    const store = new ResultStore((part) => join(folder, `${part}.json`))
+    await store.save(writes)
+    expect(await store.save(results('writes', [trial('Glimpse', 64, [null], ['nothing came'])]))).toBe(false)
+    expect((await store.load()).writes?.trials).toHaveLength(3)
+  })
+
+  it('reads a figure that could not be taken as none', async () => {
+    const store = new ResultStore((part) => join(folder, `${part}.json`))
+    await store.save(results('writes', [trial('Glimpse', 64, [{ perSecond: 5, serverUs: Number.NaN }])]))
+    const view = new View((await store.load()).writes?.trials ?? [])
+    expect(view.spread('distinct users', 64, 'Glimpse', 'serverUs').median).toBeNaN()
+    expect(view.spread('distinct users', 64, 'Glimpse', 'perSecond').median).toBe(5)
+  })
+})
+
+describe('the page', () => {
+  it('shows medians with spread and ratios round by round', () => {
+    const text = page({ writes })
+    expect(text).toContain('8,500 (8,000–9,000)')
+    expect(text).toContain('9.00× (8.00–10.00)')
+    expect(text).toContain('fsync=on')
+    expect(text).not.toMatch(/NaN|undefined|Infinity/)
+  })
+
+  it('tells who failed and who was not there', () => {
+    const text = page({ writes: { ...writes, absent: ['Pushpin: not installed'] } })
+    expect(text).toContain('**bare endpoint, no database**, distinct users (64): 1 of 2 rounds')
+    expect(text).toContain('it fell over')
+    expect(text).toContain('Not run: Pushpin: not installed')
+  })
+
+  it('has a page and a headline for no results at all', () => {
+    expect(page({})).toContain('not measured')
+    expect(headline({})).not.toMatch(/NaN|undefined/)
+  })
+
+  it('says when a part was a rehearsal', () => {
+    expect(page({ writes: { ...writes, quick: true } })).toContain('a rehearsal')
+  })
+})
+
+describe('targets', () => {
+  it('are met by the median of the ratios', () => {
+    const found = (what: string) => targetsOf({ writes }).find((target) => target.what === what)
+    expect(found('views/s of one INSERT a request, 64 connections')).toMatchObject({
+      met: true,
+      wanted: 'at least 8×',
+    })
+    expect(found('views/s of a bare endpoint, 64 connections')).toMatchObject({ met: false, got: '0.40×' })
+    expect(found('views/s of one INSERT a request, 1,000 connections')?.met).toBeUndefined()
+  })
+})
+
+describe('parseOptions', () => {
+  it('runs and writes everything by default', () => {
+    expect(parseOptions([])).toMatchObject({ parts: PARTS, write: true, quick: false, rounds: 3 })
+  })
+
+  it('takes parts in their own order, and none for the report', () => {
+    expect(parseOptions(['idle', 'writes']).parts).toEqual(['writes', 'idle'])
+    expect(parseOptions(['report'])).toMatchObject({ parts: [], write: true })
+  })
+
+  it('keeps a rehearsal and a profiled run out of the pages unless asked', () => {
+    expect(parseOptions(['--quick']).write).toBe(false)
+    expect(parseOptions(['--profile', 'x']).write).toBe(false)
+    expect(parseOptions(['--quick', '--write']).write).toBe(true)
+    expect(parseOptions(['writes', '--no-write']).write).toBe(false)
+  })
+
+  it.each([
+    [['speed'], 'no part is called speed'],
+    [['--rounds', '0'], '--rounds must be a whole number from 1 to 20'],
+  ])('refuses %j', (args, message) => {
+    expect(() => parseOptions(args)).toThrow(message)
+  })
+})
