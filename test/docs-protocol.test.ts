@@ -1,0 +1,107 @@
+import { readFile } from 'node:fs/promises'
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { EXAMPLES } from '../src/http/documents/examples.ts'
+import { RESET_REASONS } from '../src/http/documents/messages.ts'
+import { CLOSES } from '../src/hub/connection.ts'
+import { CLOSE_CODES } from '../src/transport/websocket.ts'
+import { call } from './support/api.ts'
+import { open } from './support/clients/index.ts'
+import { startInstance } from './support/instance.ts'
+
+let page: string
+beforeAll(async () => {
+  page = await readFile('docs/protocol.md', 'utf8')
+})
+
+const blocks = (kind: string) =>
+  [...page.matchAll(new RegExp(`^\`\`\`${kind}\\n([\\s\\S]*?)^\`\`\`$`, 'gm'))].map(
+    ([, block]) => block ?? '',
+  )
+
+/** What stays of a text when all that differs from one stream to another is left out. */
+function shape(text: string): string {
+  return text
+    .replaceAll(/[0-9a-f]{6,}\.\d+/g, 'CURSOR')
+    .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'UUID')
+    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
+    .replaceAll(/"(bob|alice)(-\d+)?"/g, '"USER"')
+    .replaceAll(/:(\d+|true|false)\b/g, ':VALUE')
+}
+
+describe('docs/protocol.md', () => {
+  it('shows an example of each message, with the fields it has', () => {
+    const shown = blocks('json')
+      .flatMap((block) => block.trim().split('\n'))
+      .map((line) => JSON.parse(line) as { type: string })
+    const fields = (value: unknown) =>
+      JSON.stringify(value, (_, inner) => (Object(inner) === inner ? inner : 0))
+    const byType = (messages: readonly { readonly type: string }[]) =>
+      Object.fromEntries(messages.map((message) => [message.type, fields(message)]))
+    expect(byType(shown)).toEqual(byType(Object.values(EXAMPLES)))
+  })
+
+  it('shows SSE and a page of the poll as they are', async () => {
+    const instance = await startInstance({ HEARTBEAT_INTERVAL_MS: '100' })
+    onTestFinished(() => instance.close())
+    const [alice, bob] = [await instance.caller('alice'), await instance.caller('bob')]
+    const story = await alice.post()
+    const controller = new AbortController()
+    const answer = await fetch(`${instance.url}/events?token=${alice.token}`, { signal: controller.signal })
+    const text = { received: '' }
+    const reading = (async () => {
+      for await (const chunk of answer.body ?? []) text.received += Buffer.from(chunk).toString()
+    })().catch(() => {})
+    await expect.poll(() => text.received).toContain('stream.open')
+    await bob.view(story)
+    await expect.poll(() => text.received).toMatch(/story\.viewed[\s\S]*\n:\n\n/)
+    controller.abort()
+    await reading
+    // Heartbeats may also have come between.
+    const [sse = ''] = blocks('sse')
+    const frames = text.received.split('\n\n').filter((frame) => frame !== ':')
+    expect(shape(`${frames.join('\n\n')}:\n`.trim())).toBe(shape(sse.trim()))
+
+    const polled = await call(instance.url, '/events?after=0', {
+      token: alice.token,
+      headers: { accept: 'application/json' },
+    })
+    expect(shape(polled.text)).toBe(shape(blocks('poll')[0]?.trim() ?? ''))
+  })
+
+  it('shows a refusal as it is', async () => {
+    const instance = await startInstance()
+    onTestFinished(() => instance.close())
+    const { text } = await call(instance.url, '/events', { token: 'x' })
+    expect(text).toBe(blocks('problem')[0]?.trim())
+  })
+
+  it('lists each reason to reset and each close code, with what to do', () => {
+    const rows = [...page.matchAll(/^\| `(\w+)` \| .* \| (with|from) .*\|$/gm)].map(([, reason]) => reason)
+    expect(rows.sort()).toEqual(Object.keys(RESET_REASONS).sort())
+    const codes = [...page.matchAll(/^\| (\d{4}) \| (?:`(\w+)`)?.* \| (yes|no)[^|]*\|$/gm)]
+      .map(([, code, reason, again]) => [Number(code), reason, again])
+      .filter(([, reason]) => reason !== undefined)
+    const known = Object.entries(CLOSE_CODES).map(([reason, code]) => [
+      code,
+      reason,
+      CLOSES[reason as keyof typeof CLOSES].reconnect ? 'yes' : 'no',
+    ])
+    expect(codes.sort()).toEqual(known.sort())
+  })
+
+  it('resumes as it says, on whichever transport', async () => {
+    const instance = await startInstance()
+    onTestFinished(() => instance.close())
+    const [alice, bob] = [await instance.caller('alice'), await instance.caller('bob')]
+    const story = await alice.post()
+    const first = await open('sse', { url: instance.url, token: alice.token })
+    first.cut()
+    await bob.view(story)
+    await bob.react(story, '👏')
+    // A connection that never saw an event resumes from stream.open's cursor.
+    const second = await open('ws', { url: instance.url, token: alice.token, lastEventId: first.cursor })
+    expect((await second.take(2)).map(({ json }) => json.seq)).toEqual([1, 2])
+    const third = await open('poll', { url: instance.url, token: alice.token, lastEventId: '0' })
+    expect((await third.take(2)).map(({ json }) => json.seq)).toEqual([1, 2])
+  })
+})
