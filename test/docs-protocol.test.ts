@@ -89,6 +89,29 @@ describe('docs/protocol.md', () => {
     expect(codes.sort()).toEqual(known.sort())
   })
 
+  it('tells of what was read and of connections as it says', async () => {
+    const instance = await startInstance()
+    onTestFinished(() => instance.close())
+    const [alice, bob] = [await instance.caller('alice'), await instance.caller('bob')]
+    const stream = await open('sse', { url: instance.url, token: alice.token })
+    await bob.view(await alice.post())
+    const [event] = await stream.take(1)
+    const read = await alice.call('PUT', '/me/read', { cursor: event?.json.id })
+    expect(read.json).toEqual({ cursor: event?.json.id, unread: 0 })
+    const told = await stream.next('stream.read')
+    expect([told.json.data, told.sse?.id]).toEqual([read.json, undefined])
+    expect((await alice.call('PUT', '/me/read', { cursor: '0123456789ab.1' })).status).toBe(409)
+
+    const { json } = await alice.call<{ connections: Record<string, string>[] }>('GET', '/me/connections')
+    const [connection] = json.connections
+    expect(Object.keys(connection ?? {}).sort()).toEqual(['id', 'instance', 'since', 'transport'])
+    expect((await alice.call('DELETE', `/me/connections/${connection?.id}`)).status).toBe(204)
+    expect((await stream.next('stream.close')).json.data).toMatchObject({
+      reason: 'closed',
+      reconnect: false,
+    })
+  })
+
   it('resumes as it says, on whichever transport', async () => {
     const instance = await startInstance()
     onTestFinished(() => instance.close())
