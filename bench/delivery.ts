@@ -205,6 +205,7 @@ async function measure(
   await subscribers.reset(feeding.rate !== undefined)
   const cpu = () => familyCpuMs(lane.server.pid) ?? Number.NaN
   const postgresCpu = () => (lane.usesPostgres ? cluster.cpuMs() : undefined) ?? Number.NaN
+  const walBefore = await cluster.walBytes()
   const [serverBefore, postgresBefore] = [cpu(), postgresCpu()]
   const fed = await lane.feed.run(feeding)
   // The raw source sends to every connection, whoever it belongs to.
@@ -220,6 +221,7 @@ async function measure(
     deliveriesPerSecond: (received.events / (received.lastAt - fed.startedAt)) * 1000,
     serverUs: ((serverAfter - serverBefore) * 1000) / received.events,
     postgresUs: ((postgresAfter - postgresBefore) * 1000) / received.events,
+    walBytes: ((await cluster.walBytes()) - walBefore) / received.events,
     clientCores: received.cores,
     feederCores: fed.cores,
     missing,

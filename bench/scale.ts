@@ -1,5 +1,5 @@
 import { startGlimpse, startInstance, stopAll } from './harness/contenders.ts'
-import { type Feed, sqlFeed } from './harness/feeds.ts'
+import { type Feed, INSERTS_PER_SECOND, sqlFeed } from './harness/feeds.ts'
 import { alternate } from './harness/rounds.ts'
 import type { Server } from './harness/server.ts'
 import { Subscribers } from './harness/subscribers.ts'
@@ -12,6 +12,7 @@ export const SCALE = 'cost'
 export const INSTANCES = [1, 2, 4] as const
 export const clusterName = (instances: number) => (instances === 1 ? '1 instance' : `${instances} instances`)
 export const RATE = 2000
+export const ROWS_PER_STATEMENT = RATE / INSERTS_PER_SECOND
 
 /** Instances on one database, with users connected to them in turn. */
 interface Group {

@@ -50,7 +50,7 @@ async function measure({ cluster, options }: Run, { protocol }: Lane, clients: n
   const subscribers = new Subscribers(CLIENT_PROCESSES)
   try {
     const users = Array.from({ length: clients }, (_, n) => `user_${n}`)
-    const epoch = await fillStreams(databaseUrl, users)
+    const { epoch, logBytes } = await fillStreams(databaseUrl, users)
     await subscribers.reset()
     // The event loop's histogram begins anew with every scrape.
     await scrape(server.url)
@@ -81,6 +81,7 @@ async function measure({ cluster, options }: Run, { protocol }: Lane, clients: n
       serverUs: (((usageOf(server.pid)?.cpuMs ?? Number.NaN) - cpuBefore) * 1000) / clients,
       postgresUs: (((cluster.cpuMs() ?? Number.NaN) - postgresBefore) * 1000) / clients,
       clientCores: received.cores,
+      logBytes,
     }
   } finally {
     subscribers.stop()
@@ -88,8 +89,11 @@ async function measure({ cluster, options }: Run, { protocol }: Lane, clients: n
   }
 }
 
-/** Gives every user twice as many events as they will be behind; returns the epoch of their cursors. */
-async function fillStreams(databaseUrl: string, users: readonly string[]): Promise<string> {
+/** Gives every user twice as many events as they will be behind; returns their cursors' epoch and what an event takes on disk. */
+async function fillStreams(
+  databaseUrl: string,
+  users: readonly string[],
+): Promise<{ epoch: string; logBytes: number }> {
   const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} })
   try {
     await sql`INSERT INTO glimpse.stories (author_id) SELECT * FROM unnest(${[...users]}::text[])`
@@ -98,8 +102,9 @@ async function fillStreams(databaseUrl: string, users: readonly string[]): Promi
         SELECT id, ${`viewer_${viewer}`} FROM glimpse.stories`
     await sql`VACUUM ANALYZE glimpse.events`
     await sql`VACUUM ANALYZE glimpse.streams`
-    const [row] = await sql<[{ epoch: string }]>`SELECT glimpse.epoch() AS epoch`
-    return row.epoch
+    const [row] = await sql<[{ epoch: string; bytes: number }]>`
+      SELECT glimpse.epoch() AS epoch, pg_total_relation_size('glimpse.events')::float8 AS bytes`
+    return { epoch: row.epoch, logBytes: row.bytes / (users.length * BEHIND * 2) }
   } finally {
     await sql.end()
   }

@@ -14,6 +14,8 @@ export interface Cluster {
   createDatabase(name: string): Promise<string>
   /** CPU of the server and all its backends; undefined where it does not run on this machine. */
   cpuMs(): number | undefined
+  /** WAL written so far, by all databases. */
+  walBytes(): Promise<number>
   stop(): Promise<void>
 }
 
@@ -57,6 +59,10 @@ async function connectCluster(url: string, release: () => Promise<void>): Promis
       return own.href
     },
     cpuMs: () => (postmaster === undefined ? undefined : familyCpuMs(postmaster)),
+    walBytes: async () => {
+      const [row] = await sql<[{ bytes: string }]>`SELECT pg_current_wal_lsn() - '0/0'::pg_lsn AS bytes`
+      return Number(row.bytes)
+    },
     // Ctrl-C and the failing part it causes both stop it: the second waits for the first.
     stop: () => {
       stopped ??= sql.end().then(release)

@@ -4,6 +4,7 @@ import { replaceBetween } from './markers.ts'
 import { page } from './page.ts'
 import { headline } from './readme.ts'
 import { PARTS, type Results } from './results.ts'
+import { scalingPassages } from './scaling.ts'
 import { sectionOf } from './sections.ts'
 
 /** Makes every page, plot and generated passage from the results; returns the files' paths below the root. */
@@ -14,6 +15,14 @@ export async function writePages(root: string, results: Results): Promise<string
       files.set(join('docs', 'plots', file), svg)
   const readme = await readFile(join(root, 'README.md'), 'utf8')
   files.set('README.md', replaceBetween(readme, 'benchmarks', headline(results)))
+  const scaling = join('docs', 'scaling.md')
+  files.set(
+    scaling,
+    Object.entries(scalingPassages(results)).reduce(
+      (text, [name, passage]) => replaceBetween(text, name, passage),
+      await readFile(join(root, scaling), 'utf8'),
+    ),
+  )
   await mkdir(join(root, 'docs', 'plots'), { recursive: true })
   for (const [path, text] of files) await writeFile(join(root, path), text)
   return [...files.keys()]

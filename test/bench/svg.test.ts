@@ -79,7 +79,7 @@ describe('barPlot', () => {
   })
 
   it('draws lengths in proportion, and a dash for what was not measured', () => {
-    const widths = [...svg.matchAll(/<rect x="208" y="[\d.]+" width="([\d.]+)"/g)].map(([, width]) =>
+    const widths = [...svg.matchAll(/<rect x="226" y="[\d.]+" width="([\d.]+)"/g)].map(([, width]) =>
       Number(width),
     )
     expect(widths).toHaveLength(3)

@@ -163,13 +163,14 @@ function latencyPlot(view: View): string {
   return barPlot({
     title: `From sending an event to the client's socket, ${numberText(PACED_RATE)} events a second`,
     subtitle: `${numberText(level)} connections; Glimpse and socket.io's adapter go through Postgres, Glimpse through its disk`,
-    label: 'milliseconds',
+    label: 'milliseconds, logarithmic',
+    scale: 'log',
     levels: ['p50', 'p99'],
     bars: Object.entries(TONES).map(([name, tone]) => ({
       name,
       tone,
       values: [view.spread(PACED, level, name, 'p50Ms'), view.spread(PACED, level, name, 'p99Ms')],
     })),
-    digits: 1,
+    digits: 2,
   })
 }

@@ -1,7 +1,7 @@
 import type { Spread } from '../statistics.ts'
 import { numberText } from '../table.ts'
 import { frame, line, round, type Tone, text } from './frame.ts'
-import { linearScale, tickText } from './scale.ts'
+import { linearScale, logScale, tickText } from './scale.ts'
 
 export interface Bar {
   readonly name: string
@@ -14,6 +14,8 @@ export interface BarPlot {
   readonly title: string
   readonly subtitle: string
   readonly label: string
+  /** Logarithmic where the largest would leave nothing to see of the others. */
+  readonly scale?: 'linear' | 'log'
   /** What each bar of a name stands for; the first is drawn full, those after it paler. */
   readonly levels: readonly string[]
   readonly bars: readonly Bar[]
@@ -21,19 +23,22 @@ export interface BarPlot {
 }
 
 const WIDTH = 860
-const AREA = { left: 208, right: 770, top: 96 }
+const AREA = { left: 226, right: 770, top: 96 }
 const BAR = 13
 const GAP = 13
 const PALER = [1, 0.45, 0.25]
 
 /** Bars that lie, a group a name, with a whisker from the smallest to the largest round and the median beside it. */
-export function barPlot({ title, subtitle, label, levels, bars, digits = 0 }: BarPlot): string {
+export function barPlot({ title, subtitle, label, scale, levels, bars, digits = 0 }: BarPlot): string {
   const group = levels.length * BAR + GAP
   const bottom = AREA.top + bars.length * group
-  const largest = Math.max(
-    ...bars.flatMap(({ values }) => values.map(({ max }) => max).filter(Number.isFinite)),
-  )
-  const xs = linearScale(largest, { from: AREA.left, to: AREA.right })
+  const across = { from: AREA.left, to: AREA.right }
+  const measured = bars.flatMap(({ values }) => values).filter(({ median }) => Number.isFinite(median))
+  const [low, high] = [
+    Math.min(...measured.map(({ min }) => min)),
+    Math.max(...measured.map(({ max }) => max)),
+  ]
+  const xs = scale === 'log' ? logScale(low, high, across) : linearScale(high, across)
   return frame({ width: WIDTH, height: bottom + 60 }, title, subtitle, [
     ...legend(levels),
     ...xs.ticks.flatMap((value) => [

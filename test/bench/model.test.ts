@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest'
+import { type Figures, figuresOf } from '../../bench/model/figures.ts'
+import { simulateStorm } from '../../bench/model/storm.ts'
+import { HEADROOM, instancesFor, mostEvents, strain } from '../../bench/model/system.ts'
+import { scalingPassages } from '../../bench/report/scaling.ts'
+
+const figures: Figures = {
+  postgresEventUs: 25,
+  postgresStatementUs: 500,
+  wakeUpUs: 20,
+  ownEventUs: 20,
+  foreignEventUs: 5,
+  walBytes: 900,
+  logBytes: 400,
+  commitMs: 1,
+  commitsPerSecond: 1500,
+  connectionKb: 12,
+  resumeUs: 500,
+  resumePostgresUs: 100,
+}
+
+const load = (eventsPerSecond: number, users = 1000) => ({ users, connectionsPerUser: 1, eventsPerSecond })
+
+describe('strain', () => {
+  it('sends single events alone, and more in a statement the more there are', () => {
+    expect(strain(figures, 1, load(10))).toMatchObject({ batch: 1, statements: 10 })
+    const busy = strain(figures, 1, load(20_000))
+    expect(busy.batch).toBeGreaterThan(10)
+    // What arrives in the time of one of two statements on the way is the next batch.
+    const seconds = 0.001 + (500 + busy.batch * 25) / 1e6
+    expect(busy.batch).toBeCloseTo((20_000 * seconds) / 2, 0)
+  })
+
+  it('never has more commits than NOTIFY lets through', () => {
+    expect(strain(figures, 50, load(10_000)).statements).toBeLessThanOrEqual(1500.001)
+  })
+
+  it('charges each instance for its own events and for hearing the others', () => {
+    expect(strain(figures, 1, load(10_000)).instanceBusy).toBeCloseTo(0.2)
+    expect(strain(figures, 4, load(10_000)).instanceBusy).toBeCloseTo(0.05 + 0.0375)
+  })
+
+  it('charges Postgres for waking every further instance', () => {
+    const [one, many] = [strain(figures, 1, load(1)), strain(figures, 11, load(1))]
+    expect((many.postgresBusy - one.postgresBusy) * 1e6).toBeCloseTo(10 * 20)
+  })
+})
+
+describe('instancesFor', () => {
+  it('takes one for a small load, and as many as the connections need', () => {
+    expect(instancesFor(figures, 8, load(100))).toBe(1)
+    expect(instancesFor(figures, 8, load(100, 170_000))).toBe(4)
+  })
+
+  it('has no answer where hearing alone fills a core, or Postgres is full', () => {
+    expect(instancesFor(figures, 1000, load((HEADROOM * 1e6) / 5 + 20_000))).toBeUndefined()
+    expect(instancesFor(figures, 1, load(50_000))).toBeUndefined()
+  })
+})
+
+describe('mostEvents', () => {
+  it('finds the rate past which there is no answer', () => {
+    const most = mostEvents(figures, 8, { users: 1000, connectionsPerUser: 1 })
+    expect(instancesFor(figures, 8, load(most))).toBeDefined()
+    expect(instancesFor(figures, 8, load(most * 1.05))).toBeUndefined()
+  })
+})
+
+describe('simulateStorm', () => {
+  const crowd = {
+    clients: 10_000,
+    spreadSeconds: 0,
+    capacity: 1000,
+    patienceSeconds: 30,
+    backoffSeconds: 1,
+    maxBackoffSeconds: 30,
+  }
+
+  it('takes everybody back at the rate of the instances', () => {
+    const { seconds, attempts } = simulateStorm(crowd)
+    expect(seconds).toBeGreaterThan(9)
+    expect(seconds).toBeLessThan(11)
+    expect(attempts).toBeCloseTo(1)
+  })
+
+  it('has no queue to speak of when the attempts are spread', () => {
+    expect(simulateStorm({ ...crowd, spreadSeconds: 20 }).longestQueue).toBeLessThan(200)
+  })
+
+  it('wastes work on those who gave up', () => {
+    const impatient = simulateStorm({ ...crowd, patienceSeconds: 3 })
+    expect(impatient.attempts).toBeGreaterThan(1.5)
+    expect(impatient.seconds).toBeGreaterThan(11)
+  })
+
+  it('loses nobody on the way', () => {
+    expect(simulateStorm({ ...crowd, capacity: 100, patienceSeconds: 1 }).seconds).toBeGreaterThan(100)
+  })
+})
+
+describe('without results', () => {
+  it('there are no figures, and every table says so', () => {
+    expect(Object.values(figuresOf({})).every((value) => Number.isNaN(value) || value === 0)).toBe(true)
+    for (const passage of Object.values(scalingPassages({}))) {
+      expect(passage).toContain('–')
+      expect(passage).not.toMatch(/NaN|undefined|Infinity/)
+    }
+  })
+})
