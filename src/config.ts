@@ -18,6 +18,8 @@ export interface Config {
     readonly issuer: string | undefined
     readonly audience: string | undefined
   }
+  /** Whether streams take `?token=`; `?ticket=` they always do. */
+  readonly tokenInUrl: boolean
   /** Exact origins, as browsers write them: `https://app.example`. */
   readonly corsOrigins: readonly string[]
   readonly maxConnections: number
@@ -97,6 +99,7 @@ const Environment = z.object({
     .optional(),
   JWT_ISSUER: z.string().optional(),
   JWT_AUDIENCE: z.string().optional(),
+  TOKEN_IN_URL: z.enum(['on', 'off'], 'must be on or off').default('on'),
   CORS_ORIGINS: origins.default([]),
   MAX_CONNECTIONS: whole(1, 10_000_000, 50_000),
   MAX_CONNECTIONS_PER_USER: whole(1, 100_000, 10),
@@ -180,6 +183,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
         issuer: env.JWT_ISSUER,
         audience: env.JWT_AUDIENCE,
       },
+      tokenInUrl: env.TOKEN_IN_URL === 'on',
       corsOrigins: env.CORS_ORIGINS,
       maxConnections: env.MAX_CONNECTIONS,
       maxConnectionsPerUser: env.MAX_CONNECTIONS_PER_USER,

@@ -25,6 +25,7 @@ import { sendCanary } from './store/notify.ts'
 import { CONNECTIONS, createPool } from './store/pool.ts'
 import { Presence } from './store/presence.ts'
 import { checkDatabase } from './store/requirements.ts'
+import { Tickets } from './store/tickets.ts'
 import { TimedPool } from './store/timed-pool.ts'
 import { WebSocketTransport } from './transport/websocket.ts'
 
@@ -174,6 +175,7 @@ async function start(
       verify: (token) => verifier.verify(token).catch(() => undefined),
     }),
     verifier,
+    tickets: new Tickets(readPool),
     issueToken: config.production || secret === undefined ? undefined : issue(secret),
     unready: () => [
       ...(hub.draining ? ['draining'] : []),

@@ -40,7 +40,10 @@ describe.each(NUMBERS)('%s', (name, read, least, greatest) => {
   })
 })
 
-describe.each([['RATE_LIMIT', (c: Config) => c.rates !== undefined]] as const)('%s', (name, read) => {
+describe.each([
+  ['RATE_LIMIT', (c: Config) => c.rates !== undefined],
+  ['TOKEN_IN_URL', (c: Config) => c.tokenInUrl],
+] as const)('%s', (name, read) => {
   it('is on or off', () => {
     expect([read(config()), read(config({ [name]: 'on' })), read(config({ [name]: 'off' }))]).toEqual([
       true,

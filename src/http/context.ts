@@ -11,11 +11,12 @@ import type { Presence } from '../store/presence.ts'
 import type { Reaction } from '../store/reactions.ts'
 import type { ReadMark, ReadOutcome } from '../store/read.ts'
 import type { Recorded } from '../store/recorded.ts'
+import type { Tickets } from '../store/tickets.ts'
 import type { View } from '../store/views.ts'
 import type { WebSocketTransport } from '../transport/websocket.ts'
 import type { Answer } from './answer.ts'
-import { findToken } from './auth/find-token.ts'
-import type { Identity, TokenVerifier } from './auth/verifier.ts'
+import { findTicket, findToken } from './auth/find-token.ts'
+import { badToken, type Identity, type TokenVerifier } from './auth/verifier.ts'
 import type { Gate } from './limits/gate.ts'
 import type { Limits } from './limits/limits.ts'
 
@@ -39,6 +40,7 @@ export interface App {
   readonly presence: Presence
   readonly websockets: WebSocketTransport
   readonly verifier: TokenVerifier
+  readonly tickets: Tickets
   /** Signs a development token; undefined in production and where tokens come from a JWKS issuer. */
   readonly issueToken: ((user: string, expiresInSeconds: number) => Promise<string>) | undefined
   /** Why an event sent now would not arrive; empty where it would. */
@@ -87,7 +89,8 @@ export interface Context {
 export type Handler = (context: Context) => Promise<Answer | undefined> | Answer | undefined
 
 /**
- * Who calls. The token comes from the header, from `?token=` where `query` allows it, or from the cookie.
+ * Who calls. The token comes from the header, from `?token=` where `query` allows it, or from the cookie; where it does, a
+ * ticket can stand for it.
  *
  * @throws GlimpseError `unauthorized`, the same for every bad token, `too_many_requests` where the user asks too often
  */
@@ -95,9 +98,26 @@ export async function authenticate(
   { app, request, url }: Context,
   { query = false } = {},
 ): Promise<Identity> {
-  const token = findToken(request, url, { query, corsOrigins: app.config.corsOrigins })
-  if (token === undefined) throw new GlimpseError('unauthorized', { detail: 'A token is needed.' })
-  const identity = app.verifier.cached(token) ?? (await app.verifier.verify(token))
+  const ticket = query ? findTicket(request, url) : undefined
+  const identity =
+    ticket === undefined ? await byToken(app, request, url, query) : await byTicket(app, ticket)
   app.limits.count('user_requests', identity.user)
   return identity
+}
+
+async function byToken(
+  app: App,
+  request: IncomingMessage,
+  url: RequestUrl,
+  query: boolean,
+): Promise<Identity> {
+  const token = findToken(request, url, { ...app.config, query })
+  if (token === undefined) throw new GlimpseError('unauthorized', { detail: 'A token is needed.' })
+  return app.verifier.cached(token) ?? app.verifier.verify(token)
+}
+
+async function byTicket(app: App, ticket: string): Promise<Identity> {
+  const holder = await app.waiting.pass(() => app.tickets.redeem(ticket))
+  if (holder === undefined) throw badToken(new Error('the ticket is unknown, used or too old'))
+  return holder
 }

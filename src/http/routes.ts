@@ -9,6 +9,7 @@ import { getLive, getMetrics, getReady } from './health.ts'
 import { putRead } from './read.ts'
 import { deleteReaction, postReaction, postStory, postView, readStory, removeStory } from './stories.ts'
 import { getEvents, getWebSocket } from './streams.ts'
+import { postTicket } from './tickets.ts'
 import { postToken } from './tokens.ts'
 
 type Method = 'GET' | 'POST' | 'PUT' | 'DELETE'
@@ -21,6 +22,7 @@ const ROUTES: readonly (readonly [Method, string, Handler])[] = [
   ['POST', '/stories/:id/reactions', postReaction],
   ['DELETE', '/stories/:id/reactions', deleteReaction],
   ['PUT', '/me/read', putRead],
+  ['POST', '/tickets', postTicket],
   ['GET', '/events', getEvents],
   ['GET', '/ws', getWebSocket],
   ['GET', '/me/connections', getConnections],

@@ -3,6 +3,7 @@ import type { Logger } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Pool } from './pool.ts'
 import { removeExpiredStories, trimEvents } from './retention.ts'
+import { removeExpiredTickets } from './tickets.ts'
 
 export interface CleanerOptions {
   readonly sql: Pool
@@ -46,6 +47,10 @@ export class Cleaner {
         await this.#repeat(
           () => removeExpiredStories(sql, retentionHours),
           (rows) => metrics.rowsRemoved.inc(rows),
+        )
+        await this.#repeat(
+          () => removeExpiredTickets(sql),
+          () => {},
         )
       } catch (error) {
         // The database is away, or busy: nothing is lost by cleaning later.

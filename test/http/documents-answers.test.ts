@@ -31,6 +31,7 @@ describe('what the service answers is what /openapi.json says', () => {
     const calls: [Caller, string, string, unknown?][] = [
       [alice, 'POST', '/stories', { text: 'hello' }],
       [alice, 'POST', '/stories'],
+      [alice, 'POST', '/tickets'],
       [bob, 'POST', '/stories/{id}/view'],
       [bob, 'POST', '/stories/{id}/view'],
       [bob, 'POST', '/stories/{id}/reactions', { emoji: '❤️' }],

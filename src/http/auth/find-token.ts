@@ -6,6 +6,8 @@ import { originVerdict } from './origin.ts'
 export interface Carriers {
   /** Whether `?token=` counts: only for streams, which browsers open without headers. URLs end up in logs. */
   readonly query: boolean
+  /** Whether `?token=` is refused where it would count. */
+  readonly tokenInUrl: boolean
   /** Origins besides the service's own whose pages may send the cookie. */
   readonly corsOrigins: readonly string[]
 }
@@ -23,11 +25,11 @@ export const TOKEN_COOKIE = 'glimpse_token'
 export function findToken(
   request: IncomingMessage,
   url: { readonly searchParams: URLSearchParams },
-  { query, corsOrigins }: Carriers,
+  { query, tokenInUrl, corsOrigins }: Carriers,
 ): string | undefined {
   return (
     fromHeader(request) ??
-    (query ? fromQuery(url.searchParams) : undefined) ??
+    (query ? fromQuery(url.searchParams, tokenInUrl) : undefined) ??
     fromCookie(request, corsOrigins)
   )
 }
@@ -45,11 +47,29 @@ function fromHeader(request: IncomingMessage): string | undefined {
   return token
 }
 
-function fromQuery(parameters: URLSearchParams): string | undefined {
-  const [token, ...more] = parameters.getAll('token')
-  if (token === '' || more.length > 0)
-    throw unreadable('The parameter "token" must be given once and not be empty.')
+function fromQuery(parameters: URLSearchParams, tokenInUrl: boolean): string | undefined {
+  const token = onlyOne(parameters, 'token')
+  if (token !== undefined && !tokenInUrl)
+    throw unreadable('Tokens are not taken from URLs here; ask POST /tickets for a ticket.')
   return token
+}
+
+/**
+ * The ticket of a request for a stream, where no header speaks for the caller: `?ticket=` goes before `?token=` and the
+ * cookie. Throws `unauthorized` for one that is empty or given twice.
+ */
+export function findTicket(
+  request: IncomingMessage,
+  url: { readonly searchParams: URLSearchParams },
+): string | undefined {
+  return request.headers.authorization === undefined ? onlyOne(url.searchParams, 'ticket') : undefined
+}
+
+function onlyOne(parameters: URLSearchParams, name: string): string | undefined {
+  const [value, ...more] = parameters.getAll(name)
+  if (value === '' || more.length > 0)
+    throw unreadable(`The parameter "${name}" must be given once and not be empty.`)
+  return value
 }
 
 function fromCookie(request: IncomingMessage, corsOrigins: readonly string[]): string | undefined {

@@ -146,7 +146,8 @@ function speaksOfUnknownKey(error: unknown): boolean {
   return error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWSSignatureVerificationFailed
 }
 
-function badToken(reason: unknown): GlimpseError {
+/** The one answer to every credential that is no good; the reason is for debug logs. */
+export function badToken(reason: unknown): GlimpseError {
   return new GlimpseError('unauthorized', {
     detail: 'The access token is not valid.',
     cause: withoutClaims(reason),

@@ -74,6 +74,13 @@ const Connection: z.ZodType<PresentConnection> = z.object({
 export const Connections = z.object({ connections: z.array(Connection) })
 
 export const ReadPosition = z.object({ cursor: Read, unread: Unread })
+export const Ticket = z.object({
+  ticket: z.string().meta({ description: 'For `?ticket=`; good for one connection.' }),
+  expires_in: z
+    .int()
+    .min(1)
+    .meta({ description: 'Seconds within which that has to be opened.', examples: [30] }),
+})
 
 export const Token = z.object({ token: z.string() })
 

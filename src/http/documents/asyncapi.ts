@@ -60,6 +60,7 @@ const RESUME = {
   type: 'string',
   description: 'Resume after this cursor; 0: from the oldest event kept. Not given: from now on.',
 }
+const TICKET = { type: 'string', description: CARRIERS.ticket.description }
 const TOKEN = { type: 'string', description: CARRIERS.query.description }
 const SERVER = {
   host: '{host}',
@@ -82,7 +83,7 @@ export function asyncApiDocument(): JsonObject {
   const sent = Object.keys(SENT)
   const sentOverWebSocket = [...sent, ...Object.keys(ANSWERED)]
   const received = Object.keys(RECEIVED)
-  const query = { type: 'object', properties: { last_event_id: RESUME, token: TOKEN } }
+  const query = { type: 'object', properties: { last_event_id: RESUME, ticket: TICKET, token: TOKEN } }
   return {
     asyncapi: '3.0.0',
     info: INFO,
@@ -130,6 +131,7 @@ export function asyncApiDocument(): JsonObject {
       securitySchemes: {
         bearer: CARRIERS.bearer,
         query: { type: 'httpApiKey', ...CARRIERS.query },
+        ticket: { type: 'httpApiKey', ...CARRIERS.ticket },
         cookie: { type: 'httpApiKey', ...CARRIERS.cookie },
       },
       messages: Object.fromEntries(

@@ -11,6 +11,7 @@ export const INFO = { title: 'Glimpse', version, description, license: { name: '
 export const CARRIERS = {
   bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
   query: { in: 'query', name: 'token', description: 'For streams, which browsers open without headers.' },
+  ticket: { in: 'query', name: 'ticket', description: 'For streams: one of POST /tickets, which opens one.' },
   cookie: {
     in: 'cookie',
     name: TOKEN_COOKIE,

@@ -11,6 +11,7 @@ const COMPONENTS = {
   securitySchemes: {
     bearer: CARRIERS.bearer,
     query: { type: 'apiKey', ...CARRIERS.query },
+    ticket: { type: 'apiKey', ...CARRIERS.ticket },
     cookie: { type: 'apiKey', ...CARRIERS.cookie },
   },
   parameters: {

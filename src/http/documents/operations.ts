@@ -11,8 +11,8 @@ const DATABASE: readonly ErrorCode[] = ['busy', 'unavailable', 'overloaded']
 const STREAM: readonly ErrorCode[] = [...CALLER, 'draining', 'full']
 
 const CALLER_SECURITY = [{ bearer: [] }, { cookie: [] }]
-/** Browsers open streams without headers: only there the query carries a token. */
-const STREAM_SECURITY = [{ bearer: [] }, { query: [] }, { cookie: [] }]
+/** Browsers open streams without headers: only there the query carries a token, or a ticket that stands for one. */
+const STREAM_SECURITY = [{ bearer: [] }, { ticket: [] }, { query: [] }, { cookie: [] }]
 
 const parameter = (name: string) => ({ $ref: `#/components/parameters/${name}` })
 const header = (name: string) => ({ $ref: `#/components/headers/${name}` })
@@ -111,6 +111,12 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
       ...problemResponses([...CALLER, ...DATABASE, ...BODY, 'foreign_cursor', 'overloaded']),
     },
   },
+  'POST /tickets': ofCaller(
+    'createTicket',
+    'What can stand for the caller’s token in the URL of one stream, on any instance.',
+    { 201: { description: 'The ticket.', content: json('Ticket') } },
+    DATABASE,
+  ),
   'GET /events': {
     operationId: 'getEvents',
     summary: 'The caller’s events: a stream, or one page of it where Accept asks for application/json.',

@@ -8,7 +8,11 @@ const CORS = ['https://app.example']
 /** What is found in a request with these header lines; `first` is its method and target. */
 function find(headers: readonly string[], first = 'GET /events', query = true): Promise<string | undefined> {
   return readRequest([`${first} HTTP/1.1`, HOST, ...headers], (request) =>
-    findToken(request, new URL(request.url ?? '', 'http://localhost'), { query, corsOrigins: CORS }),
+    findToken(request, new URL(request.url ?? '', 'http://localhost'), {
+      query,
+      tokenInUrl: true,
+      corsOrigins: CORS,
+    }),
   )
 }
 

@@ -40,9 +40,13 @@ export class WsStream extends TestStream {
   }
 }
 
-export async function openWebSocket(options: OpenOptions & ClientOptions): Promise<WsStream> {
-  const { url, token, lastEventId, headers, ...wsOptions } = options
-  const socket = new WebSocket(webSocketUrl(url, lastEventId), {
+export async function openWebSocket(
+  options: OpenOptions & ClientOptions & { ticket?: string },
+): Promise<WsStream> {
+  const { url, token, ticket, lastEventId, headers, ...wsOptions } = options
+  const address = webSocketUrl(url, lastEventId)
+  if (ticket !== undefined) address.searchParams.set('ticket', ticket)
+  const socket = new WebSocket(address, {
     ...wsOptions,
     headers: { ...(token === undefined ? {} : { authorization: `Bearer ${token}` }), ...headers },
   })
