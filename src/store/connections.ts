@@ -31,16 +31,12 @@ export const LEASE_SECONDS = 6
 
 const alive = (sql: Pool) => sql`seen_at > clock_timestamp() - make_interval(secs => ${LEASE_SECONDS})`
 
-const epochMs = (sql: Pool) => sql`extract(epoch from clock_timestamp())::float8 * 1000`
-
-/** Makes an instance known, without any connection. @returns the database's clock, milliseconds since 1970 */
-export async function registerInstance(sql: Pool, instance: string): Promise<number> {
-  const [row] = await sql<{ clock: number }[]>`
+/** Makes an instance known, without any connection. */
+export async function registerInstance(sql: Pool, instance: string): Promise<void> {
+  await sql`
     with stale as (delete from glimpse.connections where instance = ${instance})
     insert into glimpse.instances (instance) values (${instance})
-    on conflict (instance) do update set seen_at = excluded.seen_at
-    returning ${epochMs(sql)} as clock`
-  return row?.clock ?? 0
+    on conflict (instance) do update set seen_at = excluded.seen_at`
 }
 
 export interface Beat {
@@ -60,7 +56,7 @@ export async function beat(sql: Pool, instance: string): Promise<Beat> {
     )
     select exists (select from beat) as known,
            exists (select from glimpse.instances where not (${alive(sql)}) and instance <> ${instance}) as dead,
-           ${epochMs(sql)} as clock`
+           extract(epoch from clock_timestamp())::float8 * 1000 as clock`
   if (row === undefined) throw new Error('a beat without an answer')
   return row
 }

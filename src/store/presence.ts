@@ -43,6 +43,9 @@ const MAX_ROWS = 2000
 const RETRY_MS = 500
 const PATIENCE_MS = 4000
 const STOP_MS = 500
+/** For so long a beat's reading of the database's clock is preferred to those that took longer. */
+const CLOCK_MS = 60_000
+const CLOCK_SAMPLES = 3
 
 /**
  * Which connections are open here, kept in the database for the other instances to see. Nobody who connects waits for
@@ -57,10 +60,11 @@ export class Presence {
   /** Whether the database has what we told it. */
   #known = false
   #called = false
+  #busy = false
   #stopping = false
   #beatAt = Number.NEGATIVE_INFINITY
-  /** From our monotonic clock to the database's, ms. */
-  #clockOffset = 0
+  /** From our monotonic clock to the database's, in ms, as the fastest beat of late told it. */
+  #clock = { offset: 0, trip: Infinity, askedAt: Number.NEGATIVE_INFINITY }
   #wake = () => {}
   #written: (() => void)[] = []
   #running: Promise<void> | undefined
@@ -95,7 +99,8 @@ export class Presence {
 
   /** Resolves once what happened here so far is written down, or could not be; in a second at most. */
   written(): Promise<void> {
-    if (!this.#pending || this.#stopping) return Promise.resolve()
+    // What a statement in flight carries is waited for too: the round after it answers.
+    if ((!this.#pending && !this.#busy) || this.#stopping) return Promise.resolve()
     const written = new Promise<void>((resolve) => {
       this.#written.push(resolve)
       this.#wake()
@@ -117,13 +122,14 @@ export class Presence {
   }
 
   get #pending(): boolean {
-    return this.#added.size > 0 || this.#removed.size > 0 || this.#called
+    return this.#added.size > 0 || this.#removed.size > 0 || this.#called || this.#written.length > 0
   }
 
   async #run(): Promise<void> {
     while (!this.#stopping) {
       const waiting = this.#written
       this.#written = []
+      this.#busy = true
       try {
         await this.#round()
       } catch (error) {
@@ -133,6 +139,7 @@ export class Presence {
         )
         this.#known = false
       }
+      this.#busy = false
       for (const resolve of waiting) resolve()
       await this.#pause(this.#known ? PAUSE_MS : RETRY_MS)
       if (!this.#pending) await this.#pause(this.#beatAt + BEAT_MS - this.#now(), () => this.#pending)
@@ -145,8 +152,8 @@ export class Presence {
     if (!this.#known) {
       // Registering writes all rows anew, without what was asked of them.
       await this.#obey()
-      const askedAt = this.#now()
-      this.#setClock(askedAt, await this.#ask((sql) => registerInstance(sql, instance)))
+      await this.#ask((sql) => registerInstance(sql, instance))
+      for (let sample = 0; sample < CLOCK_SAMPLES; sample++) await this.#beat()
       this.#added = new Map(this.#here)
       this.#removed.clear()
       this.#known = true
@@ -161,7 +168,7 @@ export class Presence {
         id,
         user,
         transport,
-        openedAt: openedAt + this.#clockOffset,
+        openedAt: openedAt + this.#clock.offset,
       }))
       this.#known = await this.#ask((sql) => writeConnections(sql, instance, rows, removed))
       if (!this.#known) return
@@ -184,9 +191,13 @@ export class Presence {
     if (dead) await this.#ask(removeDead)
   }
 
-  /** The database read its clock somewhere between the question and now. */
+  /** The database read its clock somewhere between the question and now: the sooner its answer came, the surer when. */
   #setClock(askedAt: number, clock: number): void {
-    this.#clockOffset = clock - (askedAt + this.#now()) / 2
+    const now = this.#now()
+    const trip = now - askedAt
+    const old = now - this.#clock.askedAt > CLOCK_MS
+    if (trip > this.#clock.trip && !old) return
+    this.#clock = { offset: clock - (askedAt + now) / 2, trip, askedAt }
   }
 
   async #obey(): Promise<void> {
