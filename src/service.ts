@@ -210,6 +210,13 @@ async function start(
   }
 }
 
+/**
+ * Connections that the kernel has taken and we have not yet, as far as it allows so many (`net.core.somaxconn`). Past
+ * them it drops handshakes, whose clients try again only after 1, 3, 7 … seconds: at Node's 511 a flood, or a crowd that
+ * comes back at once, keeps everybody out for a minute.
+ */
+const BACKLOG = 8192
+
 /** The database's URLs: the given ones, or those of an embedded Postgres; migrated where the configuration says so. */
 async function openDatabase(
   config: Config,
@@ -242,7 +249,7 @@ function listen(server: Server, { host, port }: Config): Promise<string> {
         }),
       )
     })
-    server.listen(port, host, () => {
+    server.listen({ port, host, backlog: BACKLOG }, () => {
       const address = server.address() as AddressInfo
       const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
       resolve(`http://${name}:${address.port}`)
