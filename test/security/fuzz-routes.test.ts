@@ -4,6 +4,7 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { routeTable } from '../../src/http/routes.ts'
 import { type Caller, call, newCallers } from '../support/api.ts'
+import { open, STREAMING } from '../support/clients/index.ts'
 import { expectDocumented, type OpenApi, type Operation } from '../support/documents.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 import { signToken } from '../support/token.ts'
@@ -103,7 +104,7 @@ function shapeOf(method: string, pattern: string, name: string): Shape {
   return { method, pattern, query, fields }
 }
 
-/** Users, stories in every state, cursors: so that a good part of the requests finds something. */
+/** Users, stories in every state, cursors, connections: so that a good part of the requests finds something. */
 async function makeWorld(): Promise<World> {
   const callers = (await newCallers(instance.url, 'alice', 'bob', 'naughty <b>')) as [Caller, Caller, Caller]
   const [alice, bob] = callers
@@ -114,6 +115,8 @@ async function makeWorld(): Promise<World> {
   const sql = postgres(instance.database.url, { max: 1 })
   await sql`UPDATE glimpse.stories SET expires_at = now() WHERE id = ${expired}`
   await sql.end()
+  for (const transport of STREAMING) await open(transport, alice)
+  const { json: mine } = await alice.call<{ connections: { id: string }[] }>('GET', '/me/connections')
   const { json } = await call<{ cursor: string }>(instance.url, '/events?after=0', {
     token: alice.token,
     headers: { accept: 'application/json' },
@@ -139,6 +142,7 @@ async function makeWorld(): Promise<World> {
       live.toUpperCase(),
       'main.js',
       'index.html',
+      ...mine.connections.map(({ id }) => id),
     ],
     cursors: [json.cursor, '0', `${epoch}.0`, `${epoch}.999999`, 'otherepoch.3', 'nonsense'],
   }

@@ -58,6 +58,21 @@ const PERSONAL: Readonly<Record<string, Snoop>> = {
     expect(replies.map(({ status }) => status)).toEqual([201, 400])
     return textOf(replies)
   },
+  'PUT /me/read': async (caller, owner, { cursor }) => {
+    const mark = async () => {
+      const { json } = await call(owner.url, '/events?after=0&limit=1', {
+        token: owner.token,
+        headers: JSON_PAGE,
+      })
+      return [json.read, json.unread]
+    }
+    const before = await mark()
+    const replies = await Promise.all(
+      posing(owner).map((more) => caller.call('PUT', `/me/read?x${more}`, { cursor })),
+    )
+    expect(await mark()).toEqual(before)
+    return textOf(replies)
+  },
   'GET /events': async (caller, owner, { cursor }) => {
     const pages = ['0', cursor, ''].flatMap((after) =>
       posing(owner).map((more) =>

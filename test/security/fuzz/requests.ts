@@ -49,7 +49,8 @@ export function requests(shape: Shape, world: World): Arbitrary<FuzzRequest> {
     .record({
       target: targets(shape, world),
       headers: headers(shape, world),
-      body: shape.fields === undefined ? rarely(bodies([]), Buffer.alloc(0)) : bodies(shape.fields),
+      body:
+        shape.fields === undefined ? rarely(bodies([], world), Buffer.alloc(0)) : bodies(shape.fields, world),
     })
     .map(({ target, headers, body }) => ({ method: shape.method, target, headers, body }))
 }
@@ -171,8 +172,9 @@ const handshakes: Arbitrary<Record<string, string>> = fc.oneof(
   },
 )
 
-function bodies(fields: readonly string[]): Arbitrary<Buffer> {
-  const good = fields.map((name) => fc.tuple(fc.constant(name), fc.constantFrom(...(GOOD[name] ?? ['x']))))
+function bodies(fields: readonly string[], { cursors }: World): Arbitrary<Buffer> {
+  const values: typeof GOOD = { ...GOOD, cursor: cursors }
+  const good = fields.map((name) => fc.tuple(fc.constant(name), fc.constantFrom(...(values[name] ?? ['x']))))
   const odd = fc.tuple(fc.oneof(anyText, fc.constantFrom('__proto__', ...fields)), anyValue)
   const object = fc
     .array(fc.oneof({ weight: 2, arbitrary: good.length === 0 ? odd : fc.oneof(...good) }, odd), {
