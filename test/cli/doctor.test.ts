@@ -8,10 +8,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished }
 import type { Finding } from '../../src/cli/doctor/finding.ts'
 import { createLogger } from '../../src/log.ts'
 import { startEmbeddedPostgres } from '../../src/store/embedded/index.ts'
+import { migrate } from '../../src/store/migrate.ts'
+import { call } from '../support/api.ts'
 import { glimpse, type Invocation } from '../support/cli.ts'
+import { open } from '../support/clients/index.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { DeafPooler } from '../support/deaf-pooler.ts'
 import { query } from '../support/embedded/server.ts'
+import { startInstance } from '../support/instance.ts'
 import { createSigningKey, KeySetServer } from '../support/key-set-server.ts'
 import { RewritingProxy } from '../support/rewriting-proxy.ts'
 import { TEST_SECRET } from '../support/token.ts'
@@ -510,17 +514,24 @@ describe('glimpse doctor', () => {
 })
 
 describe('a server of its own', () => {
-  it('is found with its NOTIFY queue full, and with too few connections', async () => {
+  async function ownServer(settings: Record<string, string>): Promise<{ url: string; dataDir: string }> {
     const dataDir = await mkdtemp(join(folder, 'server-'))
     const server = await startEmbeddedPostgres({
       dataDir,
       log: createLogger('silent'),
-      settings: { max_connections: '15', max_notify_queue_pages: '64', fsync: 'off' },
+      settings: { fsync: 'off', ...settings },
     })
     onTestFinished(() => server.release())
-    const stuck = postgres(server.url, { max: 1 })
-    const sql = postgres(server.url, { max: 1 })
-    onTestFinished(async () => void (await Promise.all([stuck.end({ timeout: 0 }), sql.end({ timeout: 0 })])))
+    return { url: server.url, dataDir }
+  }
+
+  it('is found with its NOTIFY queue full, and with too few connections', async () => {
+    const { url, dataDir } = await ownServer({ max_connections: '15', max_notify_queue_pages: '64' })
+    const stuck = postgres(url, { max: 1 })
+    const sql = postgres(url, { max: 1, onnotice: () => {} })
+    onTestFinished(async () => {
+      await Promise.all([stuck.end({ timeout: 0 }), sql.end({ timeout: 0 })])
+    })
     const session = await stuck.reserve()
     await session`listen somewhere`
     await session`begin`
@@ -535,5 +546,31 @@ describe('a server of its own', () => {
     expect(faults(findings).map(({ check }) => check)).toEqual(
       expect.arrayContaining(['connections', 'notify queue']),
     )
+  })
+
+  it('serves a role that has the rights which the doctor asks for, and no more', async () => {
+    const { url } = await ownServer({})
+    await migrate(url, createLogger('silent'))
+    await query(url, "create role app login password 'app'")
+    const environment = {
+      DATABASE_URL: Object.assign(new URL(url), { username: 'app', password: 'app' }).href,
+      MIGRATE: 'off',
+    }
+    const before = faults((await examine({ environment })).findings).find(({ check }) => check === 'rights')
+    expect(before?.mend).toMatch(/^as the owner: grant usage/)
+    await query(url, before?.mend?.replace('as the owner: ', '') ?? '')
+    expect(faults((await examine({ environment })).findings)).toEqual([])
+
+    const instance = await startInstance(environment, { database: { url, drop: async () => {} } })
+    onTestFinished(() => instance.close())
+    const [alice, bob] = [await instance.caller('alice'), await instance.caller('bob')]
+    const stream = await open('ws', { url: instance.url, token: alice.token })
+    const story = await alice.post()
+    await bob.view(story)
+    await bob.react(story, '👏')
+    const [, second] = await stream.take(2)
+    expect((await alice.call('PUT', '/me/read', { cursor: second?.json.id })).status).toBe(200)
+    await alice.call('DELETE', `/stories/${story}`)
+    expect((await call(instance.url, '/readyz')).status).toBe(200)
   })
 })
