@@ -1,6 +1,7 @@
 import { webcrypto } from 'node:crypto'
 import type { JWTVerifyGetKey } from 'jose'
 import { StartError } from '../../errors.ts'
+import { createPlainTokens } from './plain-token.ts'
 
 /** Where verification keys come from: one secret for ever, or a remote set that changes. */
 export interface KeySource {
@@ -10,6 +11,8 @@ export interface KeySource {
   readonly generation: number
   /** Picks the key for a token by its header. */
   readonly choose: JWTVerifyGetKey
+  /** Recognises ordinary good tokens without jose, where keys of this kind allow it. */
+  readonly plain?: ReturnType<typeof createPlainTokens>
   /** Whether the keys at hand may still be trusted; starts a refresh in the background where one is due. */
   usable(): boolean
   /** Resolves once there are keys to choose from; throws `unavailable` where none can be had. */
@@ -40,6 +43,7 @@ export function secretKey(secret: Uint8Array | string): KeySource {
   return {
     algorithms: ['HS256'],
     generation: 0,
+    plain: createPlainTokens(bytes),
     choose: () => {
       imported ??= webcrypto.subtle.importKey('raw', bytes, HMAC, false, ['verify'])
       return imported
