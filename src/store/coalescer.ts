@@ -4,9 +4,12 @@ interface Waiting<Request, Response> {
   readonly reject: (error: unknown) => void
 }
 
+/** So few don't make a second statement worth its while beside one in flight: they go into the next. */
+const FEW = 32
+
 /**
- * Answers many small reads with few statements: what is asked while all `concurrency` statements are in flight goes
- * together into the next. Ten thousand clients that connect at once thereby ask Postgres a few dozen times.
+ * Answers many small reads with few statements: what is asked while a statement is in flight goes together into the
+ * next, and only a crowd is given up to `concurrency` statements at a time. Ten thousand clients that connect at once thereby ask Postgres a few dozen times.
  */
 export class Coalescer<Request, Response> {
   readonly #read: (requests: readonly Request[]) => Promise<readonly Response[]>
@@ -33,7 +36,7 @@ export class Coalescer<Request, Response> {
   ask(request: Request): Promise<Response> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ request, resolve, reject })
-      if (this.#inFlight >= this.#concurrency) return
+      if (this.#inFlight >= this.#concurrency || (this.#inFlight > 0 && this.#waiting.length < FEW)) return
       this.#inFlight++
       // Everybody who asks in this turn of the event loop rides along.
       setImmediate(() => void this.#loop())

@@ -47,6 +47,8 @@ export function beginSse(response: ServerResponse, place: Place, headers: Outgoi
   }
   response.useChunkedEncodingByDefault = false
   response.shouldKeepAlive = false
+  // Headers and first words leave in one packet: three writes were a tenth of what a connection costs.
+  socket.cork()
   response.writeHead(200, {
     ...headers,
     'Content-Type': 'text/event-stream; charset=utf-8',
@@ -61,6 +63,7 @@ export function beginSse(response: ServerResponse, place: Place, headers: Outgoi
   socket.on('close', () => place.connection.gone())
   socket.on('drain', () => place.drained())
   place.begin(new SseSink(socket))
+  socket.uncork()
 }
 
 class SseSink implements Sink {
