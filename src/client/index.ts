@@ -1,0 +1,46 @@
+/**
+ * The client of Glimpse for browsers and Node 20 or newer: one user's events, each handled once and in order, whatever
+ * happens to the connection.
+ *
+ * What is promised: events come in the order of `seq`, none left out, none twice, for as long as the stream lives. The
+ * cursor moves after the handler is done with an event, so after a crash or a reload with a `store` the event that was
+ * being handled comes again (at least once). Where the service can't keep the promise, `onReset` says so.
+ */
+import { Stream } from './stream.ts'
+import type { ConnectOptions } from './types.ts'
+
+export type {
+  CloseReason,
+  EventType,
+  GlimpseEvent,
+  ResetReason,
+  StoryReacted,
+  StoryViewed,
+} from '../event.ts'
+export { localStorageCursor } from './stores.ts'
+export type { Stream } from './stream.ts'
+export {
+  type ClosedReason,
+  type ConnectOptions,
+  type CursorStore,
+  type Gap,
+  type Reset,
+  type State,
+  StreamError,
+  type Timing,
+  type Transport,
+  type WebSocketConstructor,
+  type WebSocketLike,
+} from './types.ts'
+
+/**
+ * Opens the caller's stream of events and keeps it open until `close()`.
+ *
+ * @example
+ * const stream = connect({ url: 'https://glimpse.example', getToken, onEvent: (event) => show(event) })
+ * @example
+ * for await (const event of connect({ url, token })) show(event)
+ */
+export function connect(options: ConnectOptions): Stream {
+  return new Stream(options)
+}

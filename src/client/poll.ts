@@ -1,0 +1,66 @@
+import type { GlimpseEvent, ResetReason } from '../event.ts'
+import { type Attempt, type Open, refusalOf, requestInit } from './attempt.ts'
+
+interface Page {
+  readonly events: readonly GlimpseEvent[]
+  readonly cursor: string
+  readonly has_more: boolean
+  readonly reset: { readonly reason: ResetReason; readonly oldest: number } | null
+  readonly unread: number
+  readonly read: string
+}
+
+/** One page of the stream after a cursor. */
+export async function readPage(
+  fetch: typeof globalThis.fetch,
+  attempt: Pick<Attempt, 'base' | 'token' | 'signal'>,
+  after: string | undefined,
+  limit: number,
+): Promise<Page> {
+  const url = new URL('events', attempt.base)
+  url.searchParams.set('limit', String(limit))
+  if (after !== undefined) url.searchParams.set('after', after)
+  const response = await fetch(url, requestInit(attempt, 'application/json'))
+  if (!response.ok || !response.headers.get('content-type')?.includes('json')) throw await refusalOf(response)
+  return response.json()
+}
+
+/** The stream by asking again and again: for ways on which nothing that stays open gets through. */
+export function openPoll(
+  fetch: typeof globalThis.fetch,
+  pause: (signal: AbortSignal) => Promise<void>,
+): Open {
+  return async function* (attempt) {
+    attempt.renew = (token) => {
+      attempt.token = token
+    }
+    let after = attempt.after
+    let known = ''
+    for (;;) {
+      const page = await readPage(fetch, attempt, after, 200)
+      attempt.alive()
+      const { events, unread, read, reset } = page
+      const [first] = events
+      // Everything after this place is in the page or still to come.
+      const cursor = first === undefined ? page.cursor : `${epochOf(first.id)}.${first.seq - 1}`
+      if (known === '') {
+        const oldest = reset?.oldest ?? 1
+        yield {
+          type: 'stream.open',
+          data: { cursor, oldest, resumed: after === cursor, heartbeat_ms: 0, unread, read },
+        }
+      }
+      if (reset !== null) yield { type: 'stream.reset', data: { ...reset, cursor } }
+      yield* events
+      const told = `${read} ${unread}`
+      if (known !== '' && told !== known) yield { type: 'stream.read', data: { cursor: read, unread } }
+      known = told
+      after = page.cursor
+      if (!page.has_more) await pause(attempt.signal)
+    }
+  }
+}
+
+function epochOf(cursor: string): string {
+  return cursor.slice(0, cursor.lastIndexOf('.'))
+}

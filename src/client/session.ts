@@ -1,0 +1,172 @@
+import type { ControlMessage } from '../event.ts'
+import type { Attempt } from './attempt.ts'
+import type { Tokens } from './tokens.ts'
+import type { Transport } from './types.ts'
+
+/** Why the client itself ends a connection. */
+type Interruption =
+  | 'closed'
+  /** Nothing was heard for longer than heartbeats allow. */
+  | 'silent'
+  | 'gap'
+  /** The rest connect again at once. */
+  | 'renewed'
+  | 'online'
+  | 'upgrade'
+
+/** Of the heartbeat's interval: one may be late, two in a row are not. */
+const HEARTBEATS_ALLOWED = 2.5
+
+/** How soon a probe is answered where a connection lives, asked for when the network or the page comes back. */
+const PROBE_MS = 5000
+
+/** Tokens are not asked for more often than this, whatever they say of themselves. */
+const MIN_RENEWAL_MS = 1000
+
+export interface SessionOptions {
+  readonly transport: Transport
+  readonly base: URL
+  readonly token: string | undefined
+  readonly after: string | undefined
+  readonly tokens: Tokens
+  readonly openTimeoutMs: number
+  /** Silence that is no sign of death, where the transport knows better than the heartbeat. */
+  readonly quietMs: number | undefined
+}
+
+/** One connection as the stream sees it: whether it lives, and until when its token does. */
+export class Session {
+  readonly transport: Transport
+  readonly attempt: Attempt
+  farewell: Extract<ControlMessage, { type: 'stream.close' }>['data'] | undefined
+  readonly #options: SessionOptions
+  readonly #controller = new AbortController()
+  readonly #timers = new Set<ReturnType<typeof setTimeout>>()
+  #interruption: Interruption | undefined
+  #openedAt: number | undefined
+  #aliveAt = Date.now()
+  #probedAt: number | undefined
+  #answerMs = 0
+  #quietMs: number
+  #busy = false
+
+  constructor(options: SessionOptions) {
+    const { transport, base, token, after } = options
+    this.#options = options
+    this.transport = transport
+    this.#quietMs = options.openTimeoutMs
+    this.attempt = { base, token, after, signal: this.#controller.signal, alive: () => this.#alive() }
+    this.#watch()
+    this.#planRenewal()
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  get isOpen(): boolean {
+    return this.#openedAt !== undefined
+  }
+
+  get livedMs(): number {
+    return this.#openedAt === undefined ? 0 : Date.now() - this.#openedAt
+  }
+
+  get restartsAtOnce(): boolean {
+    return (
+      this.#interruption === 'renewed' || this.#interruption === 'online' || this.#interruption === 'upgrade'
+    )
+  }
+
+  opened(heartbeatMs: number): void {
+    this.#openedAt = Date.now()
+    this.#quietMs = this.#options.quietMs ?? heartbeatMs * HEARTBEATS_ALLOWED
+  }
+
+  /** While the handler works nothing is read, and silence proves nothing. */
+  async whileBusy(work: () => Promise<void>): Promise<void> {
+    this.#busy = true
+    try {
+      await work()
+    } finally {
+      this.#busy = false
+      this.#alive()
+    }
+  }
+
+  interrupt(why: Interruption): void {
+    this.#interruption ??= why
+    this.#controller.abort(new Error(why))
+  }
+
+  /** The network or the page is back. What can't be asked whether it lives is replaced where the network was gone. */
+  lookAfter(what: 'online' | 'visible'): void {
+    if (!this.isOpen || this.transport === 'poll') return
+    if (this.attempt.probe !== undefined) this.#probe(PROBE_MS)
+    else if (what === 'online') this.interrupt('online')
+    this.#check()
+  }
+
+  after(ms: number, call: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      call()
+    }, ms)
+    this.#timers.add(timer)
+  }
+
+  end(): void {
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.#controller.abort()
+  }
+
+  #alive(): void {
+    this.#aliveAt = Date.now()
+    this.#probedAt = undefined
+  }
+
+  #watch(): void {
+    const ms = Math.min(this.#quietMs / 8, 5000)
+    this.after(this.#probedAt === undefined ? ms : Math.min(ms, this.#answerMs / 4), () => {
+      this.#check()
+      if (!this.signal.aborted) this.#watch()
+    })
+  }
+
+  /** By the wall clock, which goes on while a machine sleeps. */
+  #check(): void {
+    const now = Date.now()
+    const silentMs = now - this.#aliveAt
+    if (this.#busy) return
+    // Timers of a hidden page come late: a silent WebSocket is asked before it counts as dead.
+    if (this.isOpen && this.attempt.probe !== undefined) {
+      if (this.#probedAt === undefined) {
+        if (silentMs > this.#quietMs / 2) this.#probe(this.#quietMs / 2)
+      } else if (now - this.#probedAt > this.#answerMs) this.interrupt('silent')
+    } else if (silentMs > this.#quietMs) this.interrupt('silent')
+  }
+
+  #probe(answerMs: number): void {
+    this.#probedAt ??= Date.now()
+    this.#answerMs = answerMs
+    this.attempt.probe?.()
+  }
+
+  #planRenewal(): void {
+    const ms = this.#options.tokens.renewInMs(Date.now())
+    if (ms !== undefined) this.after(Math.max(ms, MIN_RENEWAL_MS), () => void this.#renew())
+  }
+
+  async #renew(): Promise<void> {
+    const before = this.attempt.token
+    // What fails now is asked for again, and at the end the service says that the token has expired.
+    const token = await this.#options.tokens.fresh().catch(() => before)
+    if (this.signal.aborted) return
+    if (token !== undefined && token !== before) {
+      this.attempt.token = token
+      if (this.attempt.renew === undefined) return this.interrupt('renewed')
+      this.attempt.renew(token)
+    }
+    this.#planRenewal()
+  }
+}

@@ -1,0 +1,246 @@
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import WebSocket from 'ws'
+import { type CursorStore, connect, StreamError, type Transport } from '../../src/client/index.ts'
+import type { GlimpseEvent } from '../../src/event.ts'
+import { type Caller, newCallers } from '../support/api.ts'
+import { Follower, QUICK } from '../support/follower.ts'
+import { type Instance, startInstance } from '../support/instance.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
+
+const TRANSPORTS: readonly Transport[] = ['sse', 'websocket', 'poll']
+const EMOJI = ['❤️', '🔥', '👍', '😂', '😮', '🎉']
+
+let instance: Instance
+beforeAll(async () => {
+  instance = await startInstance({ HEARTBEAT_INTERVAL_MS: '400', RATE_LIMIT: 'off' })
+})
+afterAll(() => instance.close())
+
+async function scene() {
+  const [alice, bob] = (await newCallers(instance.url, 'alice', 'bob')) as [Caller, Caller]
+  const story = await alice.post()
+  let made = 0
+  return {
+    alice,
+    bob,
+    story,
+    /** Makes so many more events. */
+    make: async (count: number) => {
+      for (let i = 0; i < count; i++) await bob.react(story, EMOJI[made++ % EMOJI.length] ?? '')
+    },
+  }
+}
+
+async function proxied() {
+  const { hostname, port } = new URL(instance.url)
+  const proxy = await TcpProxy.start({ host: hostname, port: Number(port) })
+  onTestFinished(() => proxy.close())
+  return proxy
+}
+
+const numbers = (count: number, from = 1) => Array.from({ length: count }, (_, i) => from + i)
+
+function memoryStore(cursor?: string): CursorStore & { saved: string[] } {
+  const saved: string[] = []
+  return { saved, load: () => saved.at(-1) ?? cursor, save: (next) => void saved.push(next) }
+}
+
+describe.each(TRANSPORTS)('the client over %s', (transport) => {
+  it('brings what happens from now on, in order, to one handler at a time', async () => {
+    const { alice, make } = await scene()
+    await make(2)
+    let handling = 0
+    const follower = Follower.open({
+      ...alice,
+      transport,
+      onEvent: async () => {
+        expect(++handling).toBe(1)
+        await new Promise((resolve) => setTimeout(resolve, 2))
+        handling--
+      },
+    })
+    await follower.live()
+    await make(5)
+    await follower.hears(5)
+    expect(follower.seqs).toEqual(numbers(5, 3))
+    expect(follower.stream.cursor).toBe(follower.events.at(-1)?.id)
+    expect(follower.stream.state).toEqual({ name: 'live', transport })
+    expect(follower.transports).toEqual([transport])
+  })
+
+  it('begins with the oldest event where asked to, and ends when it is closed', async () => {
+    const { alice, make } = await scene()
+    await make(3)
+    const follower = Follower.open({ ...alice, transport, after: 'oldest' })
+    await follower.hears(3)
+    follower.stream.close()
+    await follower.stream.done
+    await make(1)
+    expect(follower.seqs).toEqual([1, 2, 3])
+    expect(follower.stream.state).toEqual({ name: 'closed', reason: 'by_caller' })
+  })
+
+  it('loses, doubles and misorders nothing while its connections are reset again and again', async () => {
+    const { alice, make } = await scene()
+    const proxy = await proxied()
+    const follower = Follower.open({
+      url: proxy.urlFor(alice.url),
+      token: alice.token,
+      transport,
+      after: 'oldest',
+    })
+    await follower.live()
+    for (let i = 0; i < 12; i++) {
+      await make(4)
+      proxy.resetAll()
+    }
+    await follower.hears(48)
+    expect(follower.seqs).toEqual(numbers(48))
+    expect(follower.gaps).toEqual([])
+    expect(follower.resets).toEqual([])
+  })
+
+  it('notices a connection that has fallen silent, and goes on with another', async () => {
+    const { alice, make } = await scene()
+    const proxy = await proxied()
+    const follower = Follower.open({
+      url: proxy.urlFor(alice.url),
+      token: alice.token,
+      transport,
+      timing: { ...QUICK, openTimeoutMs: 600, pollIntervalMs: 20 },
+    })
+    await follower.live()
+    proxy.blackhole()
+    await make(3)
+    await follower.until(() => follower.stream.state.name !== 'live')
+    proxy.heal()
+    await follower.hears(3)
+    expect(follower.seqs).toEqual([1, 2, 3])
+  })
+
+  it('reads bytes that come one at a time', async () => {
+    const { alice, make } = await scene()
+    const proxy = await proxied()
+    proxy.shape({ sliceBytes: 1 })
+    const follower = Follower.open({
+      url: proxy.urlFor(alice.url),
+      token: alice.token,
+      transport,
+      after: 'oldest',
+      timing: { ...QUICK, openTimeoutMs: 10_000 },
+    })
+    await make(3)
+    await follower.hears(3)
+    expect(follower.events.map(({ data }) => 'emoji' in data && data.emoji)).toEqual(EMOJI.slice(0, 3))
+  })
+
+  it('saves the cursor after the handler, and goes on there', async () => {
+    const { alice, make } = await scene()
+    const store = memoryStore()
+    const savedBefore: number[] = []
+    const first = Follower.open({
+      ...alice,
+      transport,
+      store,
+      onEvent: () => void savedBefore.push(store.saved.length),
+    })
+    await first.live()
+    await make(3)
+    await first.hears(3)
+    // The place where the stream began is saved too: a page that is closed before the first event misses nothing.
+    expect(savedBefore).toEqual([1, 2, 3])
+    first.stream.close()
+    await first.stream.done
+    await make(2)
+    const second = Follower.open({ ...alice, transport, store })
+    await second.hears(2)
+    expect(second.seqs).toEqual([4, 5])
+  })
+
+  it('stops before the event on which the handler fails, which comes again', async () => {
+    const { alice, make } = await scene()
+    const store = memoryStore()
+    const failing = connect({
+      ...alice,
+      transport,
+      store,
+      after: 'oldest',
+      WebSocket,
+      timing: QUICK,
+      onEvent: ({ seq }) => {
+        if (seq === 2) throw new Error('out of paper')
+      },
+    })
+    const failed = failing.done.catch((reason: unknown) => reason)
+    await make(3)
+    const error = await failed
+    expect(error).toBeInstanceOf(StreamError)
+    expect(error).toMatchObject({ reason: 'handler_failed', cause: { message: 'out of paper' } })
+    const next = Follower.open({ ...alice, transport, store })
+    await next.hears(2)
+    expect(next.seqs).toEqual([2, 3])
+  })
+
+  it('tells of a reset before any event that follows it', async () => {
+    const { alice, make } = await scene()
+    await make(2)
+    const follower = Follower.open({ ...alice, transport, after: '0123abc.7' })
+    await follower.live()
+    await follower.until(() => follower.resets.length > 0)
+    await make(1)
+    await follower.hears(1)
+    expect(follower.resets).toEqual([{ reason: 'epoch', cursor: expect.stringMatching(/\.2$/), oldest: 1 }])
+    expect(follower.seqs).toEqual([3])
+  })
+
+  it('knows what is unread, here and after it was read elsewhere', async () => {
+    const { alice, make } = await scene()
+    await make(2)
+    const [here, there] = [Follower.open({ ...alice, transport }), Follower.open({ ...alice, transport })]
+    await Promise.all([here.live(), there.live()])
+    expect(here.stream.unread).toBe(2)
+    await make(1)
+    await Promise.all([here.hears(1), there.hears(1)])
+    expect(here.stream.unread).toBe(3)
+    await here.stream.markRead()
+    await there.until(() => there.stream.unread === 0)
+    await make(1)
+    await there.until(() => there.stream.unread === 1)
+    expect(there.unread).toEqual([2, 3, 0, 1])
+    await expect(here.stream.markRead('0123abc.1')).rejects.toMatchObject({ status: 409 })
+  })
+
+  it('can be iterated over; the cursor moves when the next event is asked for', async () => {
+    const { alice, make } = await scene()
+    await make(4)
+    const stream = connect({ ...alice, transport, after: 'oldest', WebSocket, timing: QUICK })
+    const seen: GlimpseEvent[] = []
+    const cursors: unknown[] = []
+    for await (const event of stream) {
+      seen.push(event)
+      cursors.push(stream.cursor)
+      if (event.seq === 3) break
+    }
+    await stream.done
+    expect(seen.map(({ seq }) => seq)).toEqual([1, 2, 3])
+    expect(cursors.slice(1)).toEqual(seen.slice(0, 2).map(({ id }) => id))
+    expect(stream.cursor).toBe(seen[1]?.id)
+  })
+})
+
+describe('the client over two transports in turn', () => {
+  it('resumes one where the other ended', async () => {
+    const { alice, make } = await scene()
+    const store = memoryStore('0')
+    const all: number[] = []
+    for (let turn = 0; turn < 9; turn++) {
+      const follower = Follower.open({ ...alice, store, transport: TRANSPORTS[turn % 3] as Transport })
+      await make(2)
+      await follower.hears(2)
+      follower.stream.close()
+      await follower.stream.done
+      all.push(...follower.seqs)
+    }
+    expect(all).toEqual(numbers(18))
+  })
+})

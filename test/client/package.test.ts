@@ -1,0 +1,79 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { gzipSync } from 'node:zlib'
+import { build } from 'esbuild'
+import { describe, expect, it, onTestFinished } from 'vitest'
+
+const run = promisify(execFile)
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+/** Bytes, minified and gzipped. The README says so too. */
+const BUDGET = 6000
+
+async function bundle(platform: 'browser' | 'neutral') {
+  const { outputFiles, metafile } = await build({
+    entryPoints: [join(ROOT, 'src/client/index.ts')],
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    platform,
+    write: false,
+    metafile: true,
+  })
+  return { bytes: outputFiles[0]?.contents ?? new Uint8Array(), inputs: Object.keys(metafile.inputs) }
+}
+
+describe('the package’s client', () => {
+  it(`is at most ${BUDGET} bytes, minified and gzipped, and depends on nothing`, async () => {
+    const { bytes, inputs } = await bundle('neutral')
+    const size = gzipSync(bytes).length
+    expect(size).toBeLessThanOrEqual(BUDGET)
+    expect(size).toBeGreaterThan(1000)
+    expect(inputs.filter((path) => !/src\/(client\/[\w-]+|event)\.ts$/.test(path))).toEqual([])
+  })
+
+  it('is imported by its name, with its types, by a program of its own', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'glimpse-user-'))
+    onTestFinished(() => rm(folder, { recursive: true }))
+    await run('mkdir', ['-p', join(folder, 'node_modules')])
+    await symlink(ROOT, join(folder, 'node_modules/glimpse'))
+    await writeFile(join(folder, 'package.json'), '{"type":"module"}')
+    await writeFile(
+      join(folder, 'user.ts'),
+      `import { connect, type State } from 'glimpse/client'
+       const states: State[] = []
+       const stream = connect({
+         url: 'http://127.0.0.1:1',
+         token: 'any',
+         onState: (state) => states.push(state),
+         onEvent: (event) => {
+           if (event.type === 'story.reacted') console.log(event.data.emoji)
+           // @ts-expect-error an event has no such thing
+           console.log(event.color)
+         },
+       })
+       stream.close()
+       await stream.done
+       console.log(states.at(-1)?.name)`,
+    )
+    const compilerOptions = {
+      strict: true,
+      module: 'nodenext',
+      target: 'es2022',
+      lib: ['es2023', 'dom'],
+      types: [],
+    }
+    await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions }))
+    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+    await run(process.execPath, [tsc], { cwd: folder }).catch(({ stdout }) => {
+      throw new Error(stdout)
+    })
+    const { stdout } = await run(process.execPath, ['user.js'], { cwd: folder })
+    expect(stdout.trim()).toBe('closed')
+  })
+})
