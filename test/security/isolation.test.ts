@@ -3,7 +3,8 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { routeTable } from '../../src/http/routes.ts'
 import { type Caller, call, newCallers, type Reply } from '../support/api.ts'
-import { open, STREAMING } from '../support/clients/index.ts'
+import { closing, open, STREAMING } from '../support/clients/index.ts'
+import { openSse } from '../support/clients/sse.ts'
 import type { TestStream } from '../support/clients/stream.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 import { signToken } from '../support/token.ts'
@@ -57,6 +58,20 @@ const PERSONAL: Readonly<Record<string, Snoop>> = {
     ])
     expect(replies.map(({ status }) => status)).toEqual([201, 400])
     return textOf(replies)
+  },
+  'POST /tickets': async (caller, owner) => {
+    const replies = await Promise.all(
+      posing(owner).map((more) => caller.call<{ ticket: string }>('POST', `/tickets?x${more}`)),
+    )
+    const streams = await Promise.all(
+      replies.map(({ json: { ticket } }) =>
+        closing(openSse({ url: caller.url, path: `/events?ticket=${ticket}&last_event_id=0` })),
+      ),
+    )
+    // The owner's ticket in the hands of somebody who says who they are is theirs no more.
+    const theirs = await owner.call<{ ticket: string }>('POST', '/tickets')
+    const path = `/events?ticket=${theirs.json.ticket}&last_event_id=0`
+    return textOf(replies) + messagesOf([...streams, await closing(openSse({ ...caller, path }))])
   },
   'PUT /me/read': async (caller, owner, { cursor }) => {
     const mark = async () => {
