@@ -6,14 +6,15 @@
 -- Both record rows in the order that all batches share, so that they can't deadlock. They wait for a lock no longer than
 -- lock_timeout_ms each (SQLSTATE 55P03), set for the transaction alone, so that it works through a transaction pooler
 -- too; it holds before the statements are planned, which is where a lock on a whole table is waited for. With pass_held,
--- rows whose story or whose author's stream is locked at that moment are passed over.
+-- rows whose story or whose author's stream is locked at that moment are passed over. The events name the trace in
+-- traceparent where one is given.
 --
 -- recorded_at: the time of every row that was recorded. others: null where all were, else for each row that was not
 -- [nth, state, detail]: unknown; expired; repeated, detail: since when it stands there; held, detail: the author; again,
 -- where another writer came in between.
 
 create function glimpse.record_views(
-  story_ids uuid[], viewer_ids text[], lock_timeout_ms integer, pass_held boolean,
+  story_ids uuid[], viewer_ids text[], lock_timeout_ms integer, pass_held boolean, traceparent text,
   out recorded_at text, out others json
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
@@ -21,6 +22,9 @@ declare
   recorded bigint;
 begin
   perform set_config('lock_timeout', lock_timeout_ms::text, true);
+  if traceparent is not null then
+    perform set_config('glimpse.traceparent', traceparent, true);
+  end if;
   if pass_held then
     held := glimpse.held_stories(story_ids);
   end if;
@@ -58,7 +62,7 @@ begin
 end $$;
 
 create function glimpse.record_reactions(
-  story_ids uuid[], user_ids text[], emojis text[], lock_timeout_ms integer, pass_held boolean,
+  story_ids uuid[], user_ids text[], emojis text[], lock_timeout_ms integer, pass_held boolean, traceparent text,
   out recorded_at text, out others json
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
@@ -66,6 +70,9 @@ declare
   recorded bigint;
 begin
   perform set_config('lock_timeout', lock_timeout_ms::text, true);
+  if traceparent is not null then
+    perform set_config('glimpse.traceparent', traceparent, true);
+  end if;
   if pass_held then
     held := glimpse.held_stories(story_ids);
   end if;

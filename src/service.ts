@@ -27,6 +27,7 @@ import { Presence } from './store/presence.ts'
 import { checkDatabase } from './store/requirements.ts'
 import { Tickets } from './store/tickets.ts'
 import { TimedPool } from './store/timed-pool.ts'
+import { createTracing } from './tracing.ts'
 import { WebSocketTransport } from './transport/websocket.ts'
 
 /** A running instance. */
@@ -78,6 +79,7 @@ async function start(
   close: (withinMs?: number) => Promise<void>,
 ): Promise<Service> {
   const metrics = createMetrics()
+  const tracing = createTracing()
   const { databaseUrl, listenUrl } = await openDatabase(config, log, undo)
 
   const readPool = createPool(databaseUrl, CONNECTIONS.read, 'glimpse-read')
@@ -135,10 +137,13 @@ async function start(
       onEvents: (epoch, user, run) => hub.deliver(epoch, user, run),
       onHint: (epoch, user, seq) => hub.announce(epoch, user, seq),
       onRead: (epoch, user, read, unread) => hub.markRead(epoch, user, read, unread),
-      onHandedOn: (sentAt) => {
-        const now = bus.clock.now
+      onHandedOn: (sentAt, traced) => {
+        const { now } = bus.clock
+        if (now === undefined) return
         // Read a little wrong, it may seem that an event arrived before it was sent.
-        if (now !== undefined) metrics.delivery.observe(Math.max(now - sentAt / 1000, 0) / 1000)
+        const ageMs = (microseconds: number) => Math.max(now - microseconds / 1000, 0)
+        metrics.delivery.observe(ageMs(sentAt) / 1000)
+        for (const part of traced) tracing?.delivered(part.traceparent, Date.now() - ageMs(part.sentAt))
       },
       onGap: (epoch) => hub.gap(epoch),
       onCall: () => presence.called(),
@@ -160,11 +165,12 @@ async function start(
     config,
     log,
     metrics,
+    tracing,
     limits: new Limits(config, metrics),
     waiting: new Gate(config.maxWaitingRequests, () => metrics.limited.inc({ limit: 'waiting_requests' })),
     sql: readPool,
     edits: editPool,
-    ...createBatchers(writePool, metrics, config.maxWaitingWrites),
+    ...createBatchers(writePool, metrics, config.maxWaitingWrites, tracing),
     eventLog,
     hub,
     presence,

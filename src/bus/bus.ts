@@ -1,5 +1,11 @@
 import type { EventRun } from '../event.ts'
 
+/** When something was about to be committed, in µs since 1970, and its writer's trace (W3C `traceparent`). */
+export interface Postmark {
+  readonly sentAt: number
+  readonly traceparent: string
+}
+
 /** What a bus tells, in the instance that holds it. All are called from the event loop's turn that heard the news. */
 export interface BusListener {
   /** Whether anybody here wants this user's events; asked before a line is looked at further. */
@@ -15,9 +21,9 @@ export interface BusListener {
   readonly onRead: (epoch: string, user: string, read: number, unread: number) => void
   /**
    * What arrived together has been handed on. `sentAt` is when the oldest of it was about to be committed, by the
-   * database's clock, in µs since 1970; the traces are those that its writers named (W3C `traceparent`).
+   * database's clock, in µs since 1970; `traced` are those parts of it whose writers named a trace.
    */
-  readonly onHandedOn: (sentAt: number, traceparents: readonly string[]) => void
+  readonly onHandedOn: (sentAt: number, traced: readonly Postmark[]) => void
   /** Somebody calls this instance to look at what it is to do. */
   readonly onCall: () => void
   /** The bus is in force from now on, in this history; what came before may be lost, so the heads are to be read. */

@@ -1,5 +1,5 @@
 import type { EventRun } from '../event.ts'
-import type { BusListener } from './bus.ts'
+import type { BusListener, Postmark } from './bus.ts'
 
 type PayloadListener = Pick<BusListener, 'wants' | 'onEvents' | 'onHint' | 'onRead' | 'onHandedOn'>
 
@@ -13,7 +13,7 @@ type PayloadListener = Pick<BusListener, 'wants' | 'onEvents' | 'onHint' | 'onRe
 export function readPayloads(epoch: string, payloads: readonly string[], listener: PayloadListener): void {
   const runs = new Map<string, { first: number; bodies: string[] }>()
   let sentAt = Number.NaN
-  let traceparents: string[] | undefined
+  let traced: Postmark[] | undefined
   for (const payload of payloads) {
     const postmark = payload.lastIndexOf('\n\t')
     const linesEnd = postmark === -1 ? payload.length : postmark
@@ -25,15 +25,17 @@ export function readPayloads(epoch: string, payloads: readonly string[], listene
       start = end + 1
     }
     if (!wanted || postmark === -1) continue
-    // The oldest alone is measured: it came first, and a number for each payload would cost what it is to show.
-    if (Number.isNaN(sentAt)) sentAt = Number.parseInt(payload.slice(postmark + 2, postmark + 18), 10)
     const traceAt = payload.indexOf('\t', postmark + 2)
+    // The oldest alone is measured: it came first, and a number for each payload would cost what it is to show.
+    if (traceAt === -1 && !Number.isNaN(sentAt)) continue
+    const at = Number.parseInt(payload.slice(postmark + 2, postmark + 18), 10)
+    if (Number.isNaN(sentAt)) sentAt = at
     if (traceAt === -1) continue
-    traceparents ??= []
-    traceparents.push(payload.slice(traceAt + 1))
+    traced ??= []
+    traced.push({ sentAt: at, traceparent: payload.slice(traceAt + 1) })
   }
   for (const [user, run] of runs) listener.onEvents(epoch, user, run)
-  if (!Number.isNaN(sentAt)) listener.onHandedOn(sentAt, traceparents ?? [])
+  if (!Number.isNaN(sentAt)) listener.onHandedOn(sentAt, traced ?? [])
 }
 
 /** `r`, where an event has its seq. */

@@ -13,6 +13,7 @@ import type { ReadMark, ReadOutcome } from '../store/read.ts'
 import type { Recorded } from '../store/recorded.ts'
 import type { Tickets } from '../store/tickets.ts'
 import type { View } from '../store/views.ts'
+import type { Tracing } from '../tracing.ts'
 import type { WebSocketTransport } from '../transport/websocket.ts'
 import type { Answer } from './answer.ts'
 import { findTicket, findToken } from './auth/find-token.ts'
@@ -25,6 +26,7 @@ export interface App {
   readonly config: Config
   readonly log: Logger
   readonly metrics: Metrics
+  readonly tracing: Tracing | undefined
   readonly limits: Limits
   /** For reading. */
   readonly sql: Pool

@@ -66,6 +66,7 @@ async function answer(
   const method = request.method ?? 'GET'
   const url = new RequestUrl(request.url ?? '/')
   const headers = corsHeaders(request, app.config.corsOrigins)
+  const span = UNLIMITED.has(url.path) ? undefined : app.tracing?.request(request.headers)
   let route = 'none'
   let status = 200
   try {
@@ -95,7 +96,8 @@ async function answer(
       headers,
       upgradeHead,
     }
-    const result = await match.handler(context)
+    const handle = () => match.handler(context)
+    const result = await (span === undefined ? handle() : span.within(handle))
     if (result === undefined) {
       lastAnswered.add(request.socket)
       return
@@ -113,6 +115,7 @@ async function answer(
     refuse(request, response, closes, () => sendAnswer(response, problem, headers))
   } finally {
     app.metrics.requests.inc({ route, status })
+    span?.end(method, route, status)
   }
 }
 

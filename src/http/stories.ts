@@ -53,7 +53,8 @@ export const removeStory: Handler = async (context) => {
 export const postView: Handler = async (context) => {
   const { user } = await authenticate(context)
   const id = storyId(context.params.id)
-  const { at, recorded } = recordedAt(await context.app.views.submit({ storyId: id, viewerId: user }))
+  const origin = context.app.tracing?.here()
+  const { at, recorded } = recordedAt(await context.app.views.submit({ storyId: id, viewerId: user, origin }))
   return { status: 200, body: { story_id: id, viewer_id: user, viewed_at: at, recorded } }
 }
 
@@ -61,8 +62,9 @@ export const postReaction: Handler = async (context) => {
   const { user } = await authenticate(context)
   const id = storyId(context.params.id)
   const { emoji } = parseBody(ReactionBody, await readJson(context))
+  const origin = context.app.tracing?.here()
   const { at, recorded } = recordedAt(
-    await context.app.reactions.submit({ storyId: id, userId: user, emoji }),
+    await context.app.reactions.submit({ storyId: id, userId: user, emoji, origin }),
   )
   return { status: 200, body: { story_id: id, user_id: user, emoji, reacted_at: at, recorded } }
 }

@@ -1,5 +1,6 @@
 import { Gauge } from 'prom-client'
 import type { Metrics } from '../metrics.ts'
+import type { Origin, Tracing } from '../tracing.ts'
 import { Batcher } from './batcher.ts'
 import type { Pool } from './pool.ts'
 import { type Reaction, recordReactions } from './reactions.ts'
@@ -14,7 +15,7 @@ export interface Batchers {
 }
 
 /** The batchers of an instance. One user's rows on one story share a key; so do one user's marks. */
-export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number): Batchers {
+export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number, tracing?: Tracing): Batchers {
   const measured = async <Result>(
     kind: string,
     rows: number,
@@ -24,6 +25,18 @@ export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number):
     const ended = metrics.batchSeconds.startTimer({ kind })
     return write().finally(ended)
   }
+  const traced = <Result>(
+    kind: string,
+    rows: readonly { readonly origin?: Origin | undefined }[],
+    write: (traceparent: string | undefined) => Promise<Result>,
+  ): Promise<Result> =>
+    tracing === undefined
+      ? write(undefined)
+      : tracing.batch(
+          `write ${kind}`,
+          rows.map(({ origin }) => origin),
+          write,
+        )
   const views: Batcher<View, Recorded> = new Batcher({
     keyOf: (view) => `${view.storyId} ${view.viewerId}`,
     same: () => true,
@@ -31,7 +44,9 @@ export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number):
     maxWaiting,
     onOverload: () => metrics.limited.inc({ limit: 'waiting_writes' }),
     write: (rows, locks, givenUp) =>
-      measured('view', rows.length, () => recordViews(sql, rows, locks, givenUp)),
+      measured('view', rows.length, () =>
+        traced('view', rows, (traceparent) => recordViews(sql, rows, locks, givenUp, traceparent)),
+      ),
   })
   const reactions: Batcher<Reaction, Recorded> = new Batcher({
     keyOf: (reaction) => `${reaction.storyId} ${reaction.userId}`,
@@ -40,7 +55,9 @@ export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number):
     maxWaiting,
     onOverload: () => metrics.limited.inc({ limit: 'waiting_writes' }),
     write: (rows, locks, givenUp) =>
-      measured('reaction', rows.length, () => recordReactions(sql, rows, locks, givenUp)),
+      measured('reaction', rows.length, () =>
+        traced('reaction', rows, (traceparent) => recordReactions(sql, rows, locks, givenUp, traceparent)),
+      ),
   })
   const reads: Batcher<ReadMark, ReadOutcome> = new Batcher({
     keyOf: (mark) => mark.user,

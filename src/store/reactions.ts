@@ -1,3 +1,4 @@
+import type { Origin } from '../tracing.ts'
 import { cancel } from './cancel.ts'
 import { boundedWait, type LockPolicy } from './held.ts'
 import type { Written } from './lane.ts'
@@ -9,6 +10,8 @@ export interface Reaction {
   readonly storyId: string
   readonly userId: string
   readonly emoji: string
+  /** What asked for it, where that is traced. */
+  readonly origin?: Origin | undefined
 }
 
 /**
@@ -22,13 +25,14 @@ export async function recordReactions(
   reactions: readonly Reaction[],
   locks: LockPolicy,
   givenUp?: AbortSignal,
+  traceparent?: string,
 ): Promise<Written<Recorded>[]> {
   const statement = sql<[Recording]>`
     select recorded_at, others from glimpse.record_reactions(
       ${reactions.map((reaction) => reaction.storyId)}::uuid[],
       ${reactions.map((reaction) => reaction.userId)}::text[],
       ${reactions.map((reaction) => reaction.emoji)}::text[],
-      ${locks.timeoutMs}::int, ${locks.passHeld}::bool)`
+      ${locks.timeoutMs}::int, ${locks.passHeld}::bool, ${traceparent ?? null}::text)`
   givenUp?.addEventListener('abort', () => cancel(statement), { once: true })
   const [recording] = await statement
   return outcomes(reactions.length, recording)

@@ -1,3 +1,4 @@
+import type { Origin } from '../tracing.ts'
 import { cancel } from './cancel.ts'
 import type { LockPolicy } from './held.ts'
 import type { Written } from './lane.ts'
@@ -8,6 +9,8 @@ import { outcomes, type Recorded, type Recording } from './recorded.ts'
 export interface View {
   readonly storyId: string
   readonly viewerId: string
+  /** What asked for it, where that is traced. */
+  readonly origin?: Origin | undefined
 }
 
 /**
@@ -20,11 +23,12 @@ export async function recordViews(
   views: readonly View[],
   locks: LockPolicy,
   givenUp?: AbortSignal,
+  traceparent?: string,
 ): Promise<Written<Recorded>[]> {
   const statement = sql<[Recording]>`
     select recorded_at, others from glimpse.record_views(
       ${views.map((view) => view.storyId)}::uuid[], ${views.map((view) => view.viewerId)}::text[],
-      ${locks.timeoutMs}::int, ${locks.passHeld}::bool)`
+      ${locks.timeoutMs}::int, ${locks.passHeld}::bool, ${traceparent ?? null}::text)`
   givenUp?.addEventListener('abort', () => cancel(statement), { once: true })
   const [recording] = await statement
   return outcomes(views.length, recording)

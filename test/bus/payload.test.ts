@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import type { BusListener } from '../../src/bus/bus.ts'
 import { readPayloads } from '../../src/bus/payload.ts'
 import type { EventRun } from '../../src/event.ts'
 
@@ -14,7 +15,7 @@ function read(payloads: string[], wanted: (user: string) => boolean = () => true
   return heard
 }
 
-const postmarks: (readonly [number, readonly string[]])[] = []
+const postmarks: Parameters<BusListener['onHandedOn']>[] = []
 beforeEach(() => {
   postmarks.length = 0
 })
@@ -84,8 +85,16 @@ describe('a postmark', () => {
   })
 
   it('names the traces of what was handed on, once each payload', () => {
-    read([`a\t1\t{1}\n\t${AT}\t${trace(1)}`, `a\t2\t{2}\n\t${AT}`, `a\t3\t{3}\n\t${AT}\t${trace(3)}`])
-    expect(postmarks).toEqual([[AT, [trace(1), trace(3)]]])
+    read([`a\t1\t{1}\n\t${AT}\t${trace(1)}`, `a\t2\t{2}\n\t${AT}`, `a\t3\t{3}\n\t${AT + 9}\t${trace(3)}`])
+    expect(postmarks).toEqual([
+      [
+        AT,
+        [
+          { sentAt: AT, traceparent: trace(1) },
+          { sentAt: AT + 9, traceparent: trace(3) },
+        ],
+      ],
+    ])
   })
 
   it('of a payload that brings nobody here anything is not looked at', () => {

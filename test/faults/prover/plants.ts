@@ -64,7 +64,7 @@ export const writesBehind: Plant = {
   edits: [
     {
       file: 'dist/http/stories.js',
-      find: 'await context.app.views.submit({ storyId: id, viewerId: user })',
+      find: 'await context.app.views.submit({ storyId: id, viewerId: user, origin })',
       put: `(setTimeout(() => context.app.views.submit({ storyId: id, viewerId: user }).catch(() => {}), 300),
         { outcome: 'recorded', at: new Date().toISOString() })`,
     },

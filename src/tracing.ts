@@ -1,0 +1,134 @@
+import {
+  type Attributes,
+  context,
+  createTraceState,
+  isSpanContextValid,
+  type Link,
+  ProxyTracerProvider,
+  ROOT_CONTEXT,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  TraceFlags,
+  type Tracer,
+  trace,
+} from '@opentelemetry/api'
+
+/** A sampled span that asked for something. */
+export type Origin = SpanContext
+
+/** The span of a request under way. */
+export interface RequestSpan {
+  /** Runs the handler, so that what it asks for knows whose it is. */
+  within<Result>(work: () => Result): Result
+  /** @param route the path's pattern; the path itself would be a name for every story */
+  end(method: string, route: string, status: number): void
+}
+
+/** Spans from a request to the sockets that hear of it. Made only where somebody listens to them. */
+export interface Tracing {
+  request(headers: Readonly<Record<string, string | readonly string[] | undefined>>): RequestSpan
+  /** Who asks, for the statement that will serve it together with others. */
+  here(): Origin | undefined
+  /** A statement that serves many requests: a child of the first that is traced, with links to all of them. */
+  batch<Result>(
+    name: string,
+    origins: readonly (Origin | undefined)[],
+    write: (traceparent: string | undefined) => Promise<Result>,
+  ): Promise<Result>
+  /** Events have been written to their sockets; `sentAt` is when they were about to be committed, ms on our clock. */
+  delivered(traceparent: string, sentAt: number): void
+}
+
+/**
+ * Undefined where no OpenTelemetry SDK was registered before the service started (`node --import ./otel.js`): then
+ * nothing is traced, and a request costs a comparison.
+ */
+export function createTracing(): Tracing | undefined {
+  const provider = trace.getTracerProvider()
+  const tracer =
+    provider instanceof ProxyTracerProvider
+      ? provider.getDelegateTracer('glimpse')
+      : provider.getTracer('glimpse')
+  return tracer === undefined ? undefined : tracingWith(tracer)
+}
+
+function tracingWith(tracer: Tracer): Tracing {
+  return {
+    request(headers) {
+      // Where the SDK instruments node:http, its span is there already.
+      const active = context.active()
+      const caller = parseTraceparent(headers.traceparent, headers.tracestate)
+      const parent =
+        trace.getSpan(active) !== undefined || caller === undefined
+          ? active
+          : trace.setSpanContext(active, caller)
+      const span = tracer.startSpan('request', { kind: SpanKind.SERVER }, parent)
+      return {
+        within: (work) => context.with(trace.setSpan(parent, span), work),
+        end(method, route, status) {
+          span.updateName(`${method} ${route}`)
+          span.setAttributes({
+            'http.request.method': method,
+            'http.route': route,
+            'http.response.status_code': status,
+          })
+          if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
+          span.end()
+        },
+      }
+    },
+    here: () => sampled(trace.getSpanContext(context.active())),
+    async batch(name, origins, write) {
+      const links: Link[] = origins.flatMap((origin) => (origin === undefined ? [] : [{ context: origin }]))
+      const [first] = links
+      if (first === undefined) return write(undefined)
+      const attributes: Attributes = {
+        'db.system.name': 'postgresql',
+        'db.operation.batch.size': origins.length,
+      }
+      const parent = trace.setSpanContext(ROOT_CONTEXT, first.context)
+      const span = tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes, links }, parent)
+      try {
+        return await write(formatTraceparent(span.spanContext()))
+      } catch (error) {
+        span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).message })
+        throw error
+      } finally {
+        span.end()
+      }
+    },
+    delivered(traceparent, sentAt) {
+      const writer = sampled(parseTraceparent(traceparent))
+      if (writer === undefined) return
+      const parent = trace.setSpanContext(ROOT_CONTEXT, writer)
+      tracer.startSpan('deliver', { kind: SpanKind.CONSUMER, startTime: sentAt }, parent).end()
+    },
+  }
+}
+
+function sampled(spanContext: SpanContext | undefined): SpanContext | undefined {
+  return ((spanContext?.traceFlags ?? 0) & TraceFlags.SAMPLED) === 0 ? undefined : spanContext
+}
+
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/
+
+/** W3C Trace Context §3.2; anything that isn't one is as if it were not there. */
+function parseTraceparent(
+  text: string | readonly string[] | undefined,
+  state?: string | readonly string[],
+): SpanContext | undefined {
+  const [, traceId = '', spanId = '', flags = ''] = TRACEPARENT.exec(String(text)) ?? []
+  const spanContext: SpanContext = {
+    traceId,
+    spanId,
+    traceFlags: Number.parseInt(flags, 16),
+    isRemote: true,
+    ...(state === undefined ? {} : { traceState: createTraceState(String(state)) }),
+  }
+  return isSpanContextValid(spanContext) ? spanContext : undefined
+}
+
+function formatTraceparent({ traceId, spanId, traceFlags }: SpanContext): string {
+  return `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`
+}
