@@ -149,6 +149,8 @@ function parseMessage(text: string): { readonly type?: unknown; readonly token?:
 
 /** Pings left unanswered after which a peer counts as gone. */
 const MAX_UNANSWERED_PINGS = 2
+/** What a living peer will have read by then. */
+const READ_BY_THEN_BYTES = 65_536
 
 class WebSocketSink implements Sink {
   readonly transport = 'websocket'
@@ -156,7 +158,7 @@ class WebSocketSink implements Sink {
   readonly #websocket: WebSocket
   readonly #socket: Socket
   #unansweredPings = 0
-  #sentBefore = 0
+  #sentAtPong = 0
 
   constructor(websocket: WebSocket, socket: Socket) {
     this.#websocket = websocket
@@ -184,18 +186,23 @@ class WebSocketSink implements Sink {
   answered(): boolean {
     const asked = this.#unansweredPings > 0
     this.#unansweredPings = 0
+    this.#sentAtPong = this.sent
     return asked
   }
 
   heartbeat(): boolean {
-    // While bytes wait here, more of them go only as the peer reads. It lives: our pings, and so its pongs, are stuck
-    // behind what it has not read yet. One that reads nothing at all stalls.
-    if (this.unsent > 0 && this.sent !== this.#sentBefore) this.#unansweredPings = 0
-    this.#sentBefore = this.sent
-    if (this.#unansweredPings >= MAX_UNANSWERED_PINGS) return false
+    if (this.#unansweredPings >= MAX_UNANSWERED_PINGS && this.#hasRead) return false
     this.#unansweredPings++
     this.#websocket.ping()
     return true
+  }
+
+  /**
+   * Whether a living peer has come to our pings: its pongs are stuck behind what it was sent and has not read, and that may
+   * be megabytes, in the kernels of both sides. One that reads no more at all stalls, or TCP gives it up.
+   */
+  get #hasRead(): boolean {
+    return this.sent - this.#sentAtPong <= READ_BY_THEN_BYTES
   }
 
   close(reason: CloseReason, retryMs: number): void {
