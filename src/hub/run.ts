@@ -3,11 +3,14 @@ import type { Codec } from './sink.ts'
 
 /** Events are handed on in pieces, so that a slow reader's outbox grows by no more than one of them past its bound. */
 const PIECE = 32
+const PIECE_CHARACTERS = 16_384
 
 /** The events of a run in pieces, each of which becomes one write per connection. */
 export function* pieces(epoch: string, { first, bodies }: EventRun): Generator<Run> {
-  for (let i = 0; i < bodies.length; i += PIECE) {
-    yield new Run(epoch, { first: first + i, bodies: bodies.slice(i, i + PIECE) })
+  for (let from = 0, to = 0; from < bodies.length; from = to) {
+    for (let length = 0; to < bodies.length && to - from < PIECE && length < PIECE_CHARACTERS; to++)
+      length += bodies[to]?.length ?? 0
+    yield new Run(epoch, { first: first + from, bodies: bodies.slice(from, to) })
   }
 }
 
