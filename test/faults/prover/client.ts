@@ -36,6 +36,8 @@ export interface ClientOptions {
   readonly connect: Connect
   readonly urls: Urls
   readonly texts: Texts
+  /** How long it bears hearing nothing, heartbeats included, before it takes its network for gone. */
+  readonly silenceMs?: number
 }
 
 /**
@@ -159,6 +161,7 @@ export class Client implements Journal {
   }
 
   #watch(): void {
-    if (performance.now() - this.#heardAt > SILENCE_MS) this.#connection?.cut()
+    const { silenceMs = SILENCE_MS } = this.#options
+    if (performance.now() - this.#heardAt > silenceMs) this.#connection?.cut()
   }
 }

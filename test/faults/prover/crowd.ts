@@ -5,6 +5,14 @@ import { Texts } from './journal.ts'
 import type { Operation } from './operations.ts'
 import { TRANSPORTS } from './transports.ts'
 
+/** How clients differ from the others of their crowd. */
+export interface Traits {
+  /** Of their tokens, in seconds. */
+  readonly expiresIn?: number
+  readonly urls?: Urls
+  readonly silenceMs?: number
+}
+
 /** The clients of a scenario: who they are, whether they are live, and how far they have come. */
 export class Crowd {
   readonly clients: Client[] = []
@@ -20,7 +28,7 @@ export class Crowd {
     transport: keyof typeof TRANSPORTS,
     count: number,
     authors: readonly string[],
-    token: { readonly expiresIn?: number } = {},
+    { expiresIn, urls = this.#urls, silenceMs }: Traits = {},
   ): Promise<Client[]> {
     const added: Client[] = []
     for (let i = 0; i < count; i++) {
@@ -29,10 +37,11 @@ export class Crowd {
         name: `${transport} ${i} of ${author}`,
         author,
         transport,
-        token: await signToken(author, token),
+        token: await signToken(author, expiresIn === undefined ? {} : { expiresIn }),
         connect: TRANSPORTS[transport],
-        urls: this.#urls,
+        urls,
         texts: this.texts,
+        ...(silenceMs === undefined ? {} : { silenceMs }),
       })
       this.clients.push(client)
       added.push(client)

@@ -11,6 +11,9 @@ process.on('exit', () => {
 })
 
 const START_TIMEOUT_MS = 60_000
+const INSPECT_TIMEOUT_MS = 15_000
+/** How a line begins by which a preloaded module answers. */
+const FINDINGS = 'findings '
 
 export interface Exit {
   readonly code: number | null
@@ -30,6 +33,7 @@ export class Instance {
   #asked = false
   #exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }> | undefined
   #lastLines: string[] = []
+  #found: (line: string) => void = () => {}
 
   private constructor(main: string, port: number, environment: Readonly<Record<string, string>>) {
     this.#main = main
@@ -72,6 +76,10 @@ export class Instance {
     for (const pipe of [child.stdout, child.stderr]) {
       if (pipe === null) continue
       createInterface({ input: pipe }).on('line', (line) => {
+        if (line.startsWith(FINDINGS)) {
+          this.#found(line.slice(FINDINGS.length))
+          return
+        }
         this.#lastLines.push(line)
         if (this.#lastLines.length > 30) this.#lastLines.shift()
       })
@@ -122,6 +130,25 @@ export class Instance {
     const text = await (await fetch(`${this.url}/metrics`)).text()
     const line = text.split('\n').find((candidate) => candidate.startsWith(`${name} `))
     return Number(line?.slice(name.length + 1) ?? 0)
+  }
+
+  /**
+   * What a module that was loaded into it by NODE_OPTIONS (census.mjs, outboxes.mjs) says when it is asked by SIGUSR2.
+   */
+  async inspect<Findings>(): Promise<Findings> {
+    if (this.#child === undefined) throw new Error(`${this.url} does not run:\n${this.output}`)
+    const findings = new Promise<Findings>((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new Error(`${this.url} does not say what it holds:\n${this.output}`)),
+        INSPECT_TIMEOUT_MS,
+      )
+      this.#found = (line) => {
+        clearTimeout(timer)
+        resolve(JSON.parse(line))
+      }
+    })
+    this.#child.kill('SIGUSR2')
+    return findings
   }
 
   /** Ends it whatever state it is in. */

@@ -5,3 +5,39 @@ export const waitsForLocks: Plant = {
   name: 'the shared batch waits for locks',
   edits: [{ file: 'dist/store/batcher.js', find: 'lockTimeoutMs: 30,', put: 'lockTimeoutMs: 2000,' }],
 }
+
+/** An outbox without a bound: whatever a slow reader leaves is kept in memory. */
+export const holdsAll: Plant = {
+  name: 'no bound on what is unsent',
+  edits: [
+    {
+      file: 'dist/hub/connection.js',
+      find: 'this.#sink.unsent <= this.#limits.outboxMaxBytes',
+      put: 'this.#sink.unsent >= 0',
+    },
+  ],
+}
+
+/** Who comes back from before the kept history goes on with the oldest event, and nobody says that there were others. */
+export const trimsInSilence: Plant = {
+  name: 'no reset where history was trimmed',
+  edits: [
+    {
+      file: 'dist/hub/resume.js',
+      find: "return { cursor: oldest - 1, resumed: false, reset: 'trimmed' };",
+      put: 'return { cursor: oldest - 1, resumed: true, reset: undefined };',
+    },
+  ],
+}
+
+/** Users whose last connection ended stay in the hub's map. */
+export const forgetsNobody: Plant = {
+  name: 'users who left are not forgotten',
+  edits: [
+    {
+      file: 'dist/hub/hub.js',
+      find: 'if (subscriber?.connections.size === 0)',
+      put: 'if (subscriber === undefined)',
+    },
+  ],
+}

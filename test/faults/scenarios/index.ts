@@ -1,5 +1,6 @@
 import type { Scenario } from '../prover/scenario.ts'
 import { scenario as baseline } from './baseline.ts'
+import { scenario as churn } from './churn.ts'
 import { scenario as clocks } from './clocks.ts'
 import { scenario as diskFull } from './disk-full.ts'
 import { scenario as endListen } from './end-listen.ts'
@@ -13,10 +14,13 @@ import { scenario as replacedDatabase } from './replaced-database.ts'
 import { scenario as restartPostgres } from './restart-postgres.ts'
 import { scenario as rollingRestart } from './rolling-restart.ts'
 import { scenario as silentListen } from './silent-listen.ts'
+import { scenario as slowReaders } from './slow-readers.ts'
 import { scenario as startTogether } from './start-together.ts'
 import { scenario as stopInstance } from './stop-instance.ts'
 import { scenario as stoppedListen } from './stopped-listen.ts'
+import { scenario as trimmed } from './trimmed.ts'
 import { scenario as unfencedPrimary } from './unfenced-primary.ts'
+import { scenario as viralAuthor } from './viral-author.ts'
 
 /** In the order of the report. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -38,4 +42,8 @@ export const SCENARIOS: readonly Scenario[] = [
   diskFull,
   clocks,
   lockedAuthor,
+  slowReaders,
+  viralAuthor,
+  trimmed,
+  churn,
 ]
