@@ -4,6 +4,8 @@ import { alternate } from './harness/rounds.ts'
 import type { Server } from './harness/server.ts'
 import { Subscribers } from './harness/subscribers.ts'
 import { usageOf } from './harness/usage.ts'
+import { nowMs } from './load/clock.ts'
+import { sleep } from './load/jobs.ts'
 import type { Options } from './options.ts'
 import type { Figures, Trial } from './report/results.ts'
 import type { PartRunner, Run } from './run.ts'
@@ -25,6 +27,8 @@ interface Group {
 const levelsOf = ({ quick }: Options) => (quick ? [100, 1000] : [100, 1000, 10_000])
 const CLIENT_PROCESSES = 2
 const QUIET_MS = 10_000
+/** Long enough for a sweep and a canary or two of every instance. */
+const IDLE_MS = 4000
 
 /** What an event costs as the crowd and the number of instances grow, at one steady rate. */
 export const scale: PartRunner = {
@@ -43,11 +47,12 @@ export const scale: PartRunner = {
           await connect(group, users.slice(connected, level), connected)
         }
         connected = level
+        const idle = await idleCores(run, groups)
         const plan = { scenario: SCALE, level, rounds: run.options.rounds }
         trials.push(
           ...(await alternate(groups, plan, (group) => {
             run.progress.step(`scale: ${level} users, ${group.name}`)
-            return measure(run, group, level)
+            return measure(run, group, level, idle)
           })),
         )
       }
@@ -90,18 +95,43 @@ async function connect(
   }
 }
 
-async function measure({ cluster, options }: Run, group: Group, users: number): Promise<Figures> {
-  const { subscribers, servers, feed } = group
+/** CPU milliseconds so far of a group's instances, and of Postgres. */
+function cpuOf({ cluster }: Run, { servers }: Group): { readonly own: number; readonly postgres: number } {
+  const own = servers.reduce((sum, { server }) => sum + (usageOf(server.pid)?.cpuMs ?? Number.NaN), 0)
+  return { own, postgres: cluster.cpuMs() ?? Number.NaN }
+}
+
+interface Idle {
+  /** Cores that a group's instances use while nothing happens: canaries, sweeps, heartbeats. */
+  readonly of: ReadonlyMap<Group, number>
+  /** The same of Postgres, for all groups: all stay connected throughout. */
+  readonly postgres: number
+}
+
+async function idleCores(run: Run, groups: readonly Group[]): Promise<Idle> {
+  const read = () => groups.map((group) => cpuOf(run, group))
+  const [before, startedAt] = [read(), nowMs()]
+  await sleep(run.options.quick ? 1000 : IDLE_MS)
+  const [after, elapsedMs] = [read(), nowMs() - startedAt]
+  const cores = (i: number, kind: 'own' | 'postgres') =>
+    ((after[i]?.[kind] ?? Number.NaN) - (before[i]?.[kind] ?? Number.NaN)) / elapsedMs
+  return { of: new Map(groups.map((group, i) => [group, cores(i, 'own')])), postgres: cores(0, 'postgres') }
+}
+
+async function measure(run: Run, group: Group, users: number, idle: Idle): Promise<Figures> {
+  const { subscribers, feed, servers } = group
   await Promise.all(subscribers.map((own) => own.reset(true)))
-  const cpu = () => servers.reduce((sum, { server }) => sum + (usageOf(server.pid)?.cpuMs ?? Number.NaN), 0)
-  const [serverBefore, postgresBefore] = [cpu(), cluster.cpuMs() ?? Number.NaN]
-  const { events } = await feed.run({ ms: options.quick ? 1000 : 2500, users, rate: RATE })
+  const [before, startedAt] = [cpuOf(run, group), nowMs()]
+  const { events } = await feed.run({ ms: run.options.quick ? 1000 : 2500, users, rate: RATE })
   const received = await receivedBy(subscribers, events)
+  const [after, elapsedMs] = [cpuOf(run, group), nowMs() - startedAt]
   if (received !== events) throw new Error(`${received} of ${events} events came`)
   const latencies = await Promise.all(subscribers.map((own) => own.latencies()))
+  const idleOwn = idle.of.get(group) ?? Number.NaN
   return {
-    serverUs: ((cpu() - serverBefore) * 1000) / events,
-    postgresUs: (((cluster.cpuMs() ?? Number.NaN) - postgresBefore) * 1000) / events,
+    serverUs: ((after.own - before.own - idleOwn * elapsedMs) * 1000) / events,
+    postgresUs: ((after.postgres - before.postgres - idle.postgres * elapsedMs) * 1000) / events,
+    idleCores: idleOwn / servers.length,
     p50Ms: Math.max(...latencies.map(({ p50 }) => p50)),
     p99Ms: Math.max(...latencies.map(({ p99 }) => p99)),
   }

@@ -2,16 +2,17 @@ import { readdirSync, readFileSync } from 'node:fs'
 
 /** What a process has used so far. Read from /proc, so Linux only; elsewhere the columns stay empty. */
 export interface Usage {
-  /** User and system time. Linux counts it in steps of 10 ms. */
+  /** User and system time. */
   readonly cpuMs: number
   readonly rssBytes: number
 }
 
 interface Stat {
   readonly parent: number
-  readonly ownTicks: number
-  readonly childTicks: number
-  readonly rssPages: number
+  readonly cpuMs: number
+  /** Of children that have ended and were waited for. */
+  readonly reapedMs: number
+  readonly rssBytes: number
 }
 
 /** USER_HZ and the page size are 100 and 4096 on every Linux that Node is built for, save some 64 KiB arm64 kernels. */
@@ -21,20 +22,20 @@ const PAGE_BYTES = 4096
 export function usageOf(pid: number): Usage | undefined {
   const stat = readStat(pid)
   if (stat === undefined) return undefined
-  return { cpuMs: stat.ownTicks * TICK_MS, rssBytes: stat.rssPages * PAGE_BYTES }
+  return { cpuMs: stat.cpuMs, rssBytes: stat.rssBytes }
 }
 
 /** CPU of a process, its living children, and those it has already reaped: a postmaster and its backends. */
 export function familyCpuMs(pid: number): number | undefined {
   for (let before = readStat(pid); before !== undefined; ) {
-    let ticks = before.ownTicks + before.childTicks
+    let cpuMs = before.cpuMs + before.reapedMs
     for (const name of readdirSync('/proc')) {
       const stat = /^\d+$/.test(name) ? readStat(Number(name)) : undefined
-      if (stat?.parent === pid) ticks += stat.ownTicks + stat.childTicks
+      if (stat?.parent === pid) cpuMs += stat.cpuMs + stat.reapedMs
     }
     const after = readStat(pid)
     // A child reaped while the others were read would be in neither sum, and a busy backend is missed by seconds.
-    if (after === undefined || after.childTicks === before.childTicks) return ticks * TICK_MS
+    if (after === undefined || after.reapedMs === before.reapedMs) return cpuMs
     before = after
   }
   return undefined
@@ -58,10 +59,23 @@ function readStat(pid: number): Stat | undefined {
     const field = (number: number) => Number(fields[number - 3])
     return {
       parent: field(4),
-      ownTicks: field(14) + field(15),
-      childTicks: field(16) + field(17),
-      rssPages: field(24),
+      cpuMs: scheduledMs(pid) ?? (field(14) + field(15)) * TICK_MS,
+      reapedMs: (field(16) + field(17)) * TICK_MS,
+      rssBytes: field(24) * PAGE_BYTES,
     }
+  } catch {
+    return undefined
+  }
+}
+
+/** The scheduler's own count, in nanoseconds, of all threads; the other one goes in steps of 10 ms. Not every kernel keeps it. */
+function scheduledMs(pid: number): number | undefined {
+  try {
+    const nanoseconds = readdirSync(`/proc/${pid}/task`).map((task) =>
+      Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'latin1').split(' ')[0]),
+    )
+    const sum = nanoseconds.reduce((total, one) => total + one, 0)
+    return sum > 0 ? sum / 1e6 : undefined
   } catch {
     return undefined
   }

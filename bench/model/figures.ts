@@ -20,6 +20,8 @@ export interface Figures {
   readonly ownEventUs: number
   /** An instance, for an event whose user is connected elsewhere. */
   readonly foreignEventUs: number
+  /** Cores that an instance uses while nothing happens, with the largest crowd measured. */
+  readonly idleCores: number
   /** Postgres' WAL for each event, bytes. */
   readonly walBytes: number
   /** The log on disk with its index, for each event, bytes. */
@@ -74,6 +76,7 @@ export function figuresOf(results: Results): Figures {
     wakeUpUs: Math.max(0, postgres.slope * ROWS_PER_STATEMENT),
     ownEventUs: node.intercept + node.slope,
     foreignEventUs: Math.max(0, node.slope),
+    idleCores: scaled.spread(SCALE, users, clusterName(1), 'idleCores').median,
     walBytes: delivered.spread(delivery.FASTEST, fewest, delivery.GLIMPSE_SSE, 'walBytes').median,
     logBytes: resumed('logBytes'),
     commitMs: view('latency').spread(latency.STEADY, rate, latency.BASE, 'p50Ms').median,

@@ -36,6 +36,7 @@ function figuresTable(figures: Figures): Table {
       row('w', 'Postgres, for each statement and further instance that listens', figures.wakeUpUs, 'µs', 1),
       row('d', 'an instance, for each event it delivers', figures.ownEventUs, 'µs', 1),
       row('h', 'an instance, for each event it only hears', figures.foreignEventUs, 'µs', 1),
+      row('i', 'an instance, while nothing happens', figures.idleCores * 100, '% of a core', 1),
       row('t', 'commit with NOTIFY to its arrival, nothing else going on', figures.commitMs, 'ms', 2),
       row('c', 'commits a second that NOTIFY, a row each', figures.commitsPerSecond, '/s', 0),
       row('wal', 'WAL for each event', figures.walBytes, 'bytes', 0),

@@ -5,7 +5,7 @@ import { linePlot, type Series } from '../svg/line-plot.ts'
 import { numberText, spreadText, timesText } from '../table.ts'
 import { remarksOf } from './remarks.ts'
 
-const NOTE = `${numberText(RATE)} events a second in INSERTs of ten rows, each event to one of the connected users, who are spread over the instances of one database. CPU per event is that of all instances together, and of Postgres; it includes what instances do when nothing happens (canaries, sweeps, heartbeats), spread over this many events. Ratios are to one instance with the same crowd.`
+const NOTE = `${numberText(RATE)} events a second in INSERTs of ten rows, each event to one of the connected users, who are spread over the instances of one database. CPU per event is that of all instances together, and of Postgres, over what they use when nothing happens (canaries, sweeps, heartbeats; measured just before at the same size, and shown for one instance). Ratios are to one instance with the same crowd.`
 
 export function scaleSection(results: PartResults): Section {
   const view = new View(results.trials)
@@ -24,6 +24,7 @@ export function scaleSection(results: PartResults): Section {
           'of one instance',
           'Postgres CPU µs/event',
           'of one instance',
+          'idle instance, cores',
           'p50 ms',
           'p99 ms',
         ],
@@ -39,6 +40,7 @@ export function scaleSection(results: PartResults): Section {
               against('serverUs'),
               spreadText(figure('postgresUs'), 1),
               against('postgresUs'),
+              numberText(figure('idleCores').median, 3),
               spreadText(figure('p50Ms'), 2),
               spreadText(figure('p99Ms'), 1),
             ]
