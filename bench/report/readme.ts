@@ -17,6 +17,7 @@ export function headline(results: Results): string {
     ...idleRows(view('idle')),
     ...stormRows(view('storm')),
   ].filter(([, measured]) => measured !== '–')
+  if (rows.length === 0) return ''
   return `${toMarkdown({ columns: ['what', 'Glimpse', 'against'], rows })}
 
 Median (smallest–largest) of rounds that alternate with the peers' on one shared machine (${machine.split(',').slice(0, 2).join(',')}), Postgres durable and on the same cores; ratios are the point. [All figures, and how they were taken](docs/benchmarks.md); [where the limits lie](docs/scaling.md).
