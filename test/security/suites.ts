@@ -14,7 +14,7 @@ export const SUITES: readonly Suite[] = [
   { name: 'Naughty strings', files: ['test/security/naughty-strings.test.ts'] },
   { name: 'Who may see what', files: ['test/security/isolation.test.ts'] },
   { name: 'Signature and key vectors', files: ['test/security/vectors.test.ts'] },
-  { name: 'Tokens', files: ['test/http/auth/'] },
+  { name: 'Tokens', files: ['test/security/tokens.test.ts', 'test/http/auth/'] },
   { name: 'Packages', files: ['test/security/packages.test.ts'] },
 ]
 
