@@ -1,6 +1,12 @@
 import { runService } from './cli/serve.ts'
 import { loadDotenv } from './dotenv.ts'
+import { createLogger } from './log.ts'
 
 /** The service alone, as `npm start` and containers run it; the command line is cli/main.ts. */
-loadDotenv()
-process.exitCode = await runService(process.env)
+try {
+  loadDotenv()
+  process.exitCode = await runService(process.env)
+} catch (error) {
+  createLogger('info').fatal((error as Error).message)
+  process.exitCode = 1
+}

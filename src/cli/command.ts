@@ -66,7 +66,8 @@ type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'
 
 /** Colours a text where the stream is a terminal that shows colours (NO_COLOR and FORCE_COLOR are heeded). */
 export function paint(stream: NodeJS.WriteStream, style: Style, text: string): string {
-  return stream.isTTY && stream.hasColors() ? styleText(style, text) : text
+  // It would look at standard output instead.
+  return stream.isTTY && stream.hasColors() ? styleText(style, text, { validateStream: false }) : text
 }
 
 /** What others wrote, made fit for a terminal: no control character, no escape sequence, no change of direction. */

@@ -8,11 +8,12 @@ import { migrate } from './migrate.ts'
 import { nearest } from './nearest.ts'
 import { send } from './send.ts'
 import { serve } from './serve.ts'
+import { tail } from './tail.ts'
 import { token } from './token.ts'
 
 /** The edge of the command line: the environment, the terminal, signals and the exit code. */
 
-const COMMANDS: readonly Command[] = [serve, migrate, token, send, doctor]
+const COMMANDS: readonly Command[] = [serve, migrate, token, tail, send, doctor]
 
 const HELP = `Glimpse ${INFO.version}: tells a story's author, the moment it happens, that somebody viewed or reacted to it.
 
@@ -24,8 +25,7 @@ glimpse <command> --help says more about each. Variables are read from the envir
 Exit codes: 0 done, 1 a fault, 2 called wrongly.
 `
 
-async function main(args: readonly string[], terminal: Terminal): Promise<number> {
-  const [name, ...rest] = args
+async function main([name, ...rest]: readonly string[], terminal: Terminal): Promise<number> {
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     const about = COMMANDS.find((command) => command.name === rest[0])
     ;(name === undefined ? terminal.stderr : terminal.stdout).write(about?.help ?? HELP)
@@ -48,13 +48,18 @@ async function main(args: readonly string[], terminal: Terminal): Promise<number
     terminal.stdout.write(command.help)
     return EXIT.ok
   }
-  return command.run(rest, terminal).catch((error: unknown) => refuse(terminal, name, error))
+  try {
+    loadDotenv()
+    return await command.run(rest, terminal)
+  } catch (error) {
+    return refuse(terminal, name, error)
+  }
 }
 
 /** One line, never a stack. */
 function refuse(terminal: Terminal, name: string, error: unknown): number {
   const usage = error instanceof UsageError
-  const message = isClear(error) || usage ? (error as Error).message : `unexpected: ${describe(error)}`
+  const message = isClear(error) ? error.message : `unexpected: ${describe(error)}`
   terminal.stderr.write(`${paint(terminal.stderr, 'red', `${name}:`)} ${message}\n`)
   if (usage && name !== 'glimpse') terminal.stderr.write(`glimpse ${name} --help says how it is used\n`)
   return usage ? EXIT.usage : EXIT.fault
@@ -65,7 +70,6 @@ function describe(error: unknown): string {
   return (message || code || String(error)).split('\n')[0] ?? ''
 }
 
-loadDotenv()
 let interruption: AbortController | undefined
 const terminal: Terminal = {
   environment: process.env,

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -13,7 +13,7 @@ import { query } from '../support/embedded/server.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 import { TEST_SECRET } from '../support/token.ts'
 
-const COMMANDS = ['serve', 'migrate', 'token', 'send', 'doctor']
+const COMMANDS = ['serve', 'migrate', 'token', 'tail', 'send', 'doctor']
 
 describe('glimpse', () => {
   it('lists its commands when asked, and as a refusal where none is named', async () => {
@@ -50,6 +50,10 @@ describe('glimpse', () => {
     [['doctor', 'now'], /doctor takes no arguments/],
     [['token'], /name one user/],
     [['token', 'a', 'b'], /name one user/],
+    [['tail'], /either a user, or --token/],
+    [['tail', 'a', 'b'], /name one user/],
+    [['tail', 'a', '--transport', 'pigeon'], /--transport must be one of auto/],
+    [['tail', 'a', '--count', 'all'], /--count must be/],
     [['send'], /say what to send/],
     [['send', 'view', '--as', 'bob'], /name one story/],
     [['send', 'reaction', 'x', '--as', 'bob'], /name a story and an emoji/],
@@ -63,6 +67,15 @@ describe('glimpse', () => {
     expect(stderr).toMatch(line)
     expect(stderr).not.toMatch(/\n\s+at /)
   })
+})
+
+it('a .env that cannot be read is one line, and exit code 1', async () => {
+  const cwd = await mkdtemp(join(tmpdir(), 'glimpse-dotenv-'))
+  onTestFinished(() => rm(cwd, { recursive: true, force: true }))
+  await mkdir(join(cwd, '.env'))
+  const { code, stderr } = await glimpse(['doctor'], { cwd })
+  expect(code).toBe(1)
+  expect(stderr).toMatch(/^doctor: \.env is there but cannot be read: [^\n]+\n$/)
 })
 
 describe('glimpse token', () => {

@@ -1,0 +1,197 @@
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import type { WriteStream } from 'node:tty'
+import postgres from 'postgres'
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { paint, printable } from '../../src/cli/command.ts'
+import { spawnGlimpse } from '../support/cli.ts'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { type Instance, type MainProcess, spawnInstance, startInstance } from '../support/instance.ts'
+import { insertStory, insertViews } from '../support/sql-writer.ts'
+import { TEST_SECRET } from '../support/token.ts'
+
+/** `glimpse tail …` with the lines it has written so far. */
+class Tail {
+  readonly out: string[] = []
+  readonly err: string[] = []
+  readonly child: ChildProcess
+  readonly exited: Promise<number | null>
+
+  constructor(url: string, ...args: string[]) {
+    this.child = spawnGlimpse(['tail', '--url', url, ...args], {
+      environment: { JWT_SECRET: TEST_SECRET, TZ: 'UTC' },
+    })
+    onTestFinished(() => void this.child.kill('SIGKILL'))
+    for (const [name, lines] of [
+      ['stdout', this.out],
+      ['stderr', this.err],
+    ] as const) {
+      const input = this.child[name]
+      if (input === null) throw new Error('no pipe')
+      createInterface({ input }).on('line', (line) => {
+        lines.push(line)
+        this.child.emit('line')
+      })
+    }
+    this.exited = once(this.child, 'close').then(([code]) => code)
+  }
+
+  /** Waits until it has written so many lines, or one that matches. */
+  async until(what: number | RegExp): Promise<this> {
+    const there = () =>
+      typeof what === 'number'
+        ? this.out.length >= what
+        : [...this.err, ...this.out].some((line) => what.test(line))
+    const signal = AbortSignal.timeout(20_000)
+    while (!there()) await once(this.child, 'line', { signal })
+    return this
+  }
+}
+
+let database: TestDatabase
+let sql: postgres.Sql
+beforeEach(async () => {
+  database = await createDatabase()
+  sql = postgres(database.url, { max: 1 })
+  onTestFinished(async () => {
+    await sql.end()
+    await database.drop()
+  })
+})
+
+async function serve(): Promise<Instance> {
+  const instance = await startInstance({}, { database })
+  onTestFinished(() => instance.close())
+  return instance
+}
+
+const live = (url: string, ...args: string[]) => new Tail(url, ...args).until(/^live over/)
+
+describe('glimpse tail', () => {
+  it.each([
+    'auto',
+    'websocket',
+    'sse',
+    'poll',
+  ])('prints who did what and when, over %s, and ends after --count', async (transport) => {
+    const { url, caller } = await serve()
+    const [alice, bob] = [await caller('alice'), await caller('bob')]
+    const story = await alice.post()
+    const tail = await live(url, alice.user, '--transport', transport, '--count', '2')
+    await bob.view(story)
+    await bob.react(story, '👏')
+    expect(await tail.exited).toBe(0)
+    expect(tail.out.map((line) => line.replace(/^\d\d:\d\d:\d\d/, 'TIME'))).toEqual([
+      `TIME  #1     ${bob.user} viewed ${story}`,
+      `TIME  #2     ${bob.user} reacted 👏 to ${story}`,
+    ])
+    expect(tail.err.at(-1)).toMatch(/^to go on from here: --after [0-9a-f]+\.2$/)
+  })
+
+  it('begins after a cursor, or with the oldest event, and prints events as they are sent with --json', async () => {
+    const { url, caller } = await serve()
+    const alice = await caller('alice')
+    await insertViews(sql, await insertStory(sql, alice.user), ['bob', 'carol', 'dave'])
+    const all = new Tail(url, alice.user, '--after', '0', '--count', '3', '--json')
+    expect(await all.exited).toBe(0)
+    const events = all.out.map((line) => JSON.parse(line))
+    expect(events.map(({ seq, data }) => [seq, data.viewer_id])).toEqual([
+      [1, 'bob'],
+      [2, 'carol'],
+      [3, 'dave'],
+    ])
+    const answer = await fetch(`${url}/events?after=0`, {
+      headers: { accept: 'application/json', authorization: `Bearer ${alice.token}` },
+    })
+    expect(((await answer.json()) as { events: unknown[] }).events).toEqual(events)
+
+    const rest = new Tail(url, alice.user, '--after', events[1].id, '--count', '1', '--json')
+    expect(await rest.exited).toBe(0)
+    expect(rest.out).toEqual(all.out.slice(2))
+  })
+
+  it('goes on after the service was killed, without an event missing or twice', async () => {
+    const start = async (port: string): Promise<MainProcess & { url: string }> => {
+      const main = await spawnInstance({ DATABASE_URL: database.url, PORT: port })
+      onTestFinished(() => void main.child.kill('SIGKILL'))
+      return main
+    }
+    const first = await start('0')
+    const story = await insertStory(sql, 'alice')
+    const tail = await live(first.url, 'alice', '--json')
+    await insertViews(sql, story, ['before'])
+    await tail.until(1)
+    await first.kill('SIGKILL')
+    await insertViews(sql, story, ['meanwhile'])
+    await tail.until(/trying again/)
+    await start(new URL(first.url).port)
+    await tail.until(2)
+    await insertViews(sql, story, ['after'])
+    await tail.until(3)
+    expect(tail.out.map((line) => JSON.parse(line)).map(({ seq, data }) => [seq, data.viewer_id])).toEqual([
+      [1, 'before'],
+      [2, 'meanwhile'],
+      [3, 'after'],
+    ])
+  })
+
+  it('says so where events may be missing', async () => {
+    const { url } = await serve()
+    const tail = new Tail(url, 'alice', '--after', '0123456789ab.7', '--json')
+    await tail.until(1)
+    expect(JSON.parse(tail.out[0] ?? '')).toMatchObject({ type: 'stream.reset', data: { reason: 'epoch' } })
+    expect(tail.err.join('\n')).toMatch(/events may be missing here \(epoch\)/)
+  })
+
+  it('ends with 0 on Ctrl-C, and tells where to go on', async () => {
+    const { url } = await serve()
+    const tail = await live(url, 'alice')
+    tail.child.kill('SIGINT')
+    expect(await tail.exited).toBe(0)
+    expect(tail.err.at(-1)).toMatch(/--after [0-9a-f]+\.0$/)
+  })
+
+  it('ends with 0 when nobody reads it any more', async () => {
+    const { url } = await serve()
+    const story = await insertStory(sql, 'alice')
+    const tail = await live(url, 'alice')
+    tail.child.stdout?.destroy()
+    await insertViews(sql, story, ['bob', 'carol'])
+    expect(await tail.exited).toBe(0)
+    expect(tail.err.join('\n')).not.toMatch(/EPIPE/)
+  })
+
+  it('ends with 1 and one line for a token that is no good', async () => {
+    const { url } = await serve()
+    const tail = new Tail(url, '--token', 'no.good.token')
+    expect(await tail.exited).toBe(1)
+    expect(tail.err).toEqual([expect.stringMatching(/^tail: .*token/)])
+  })
+
+  it("prints what others wrote without letting it speak to the terminal, and events of one's own making", async () => {
+    const { url } = await serve()
+    const story = await insertStory(sql, 'alice')
+    const tail = await live(url, 'alice', '--count', '2')
+    await sql`insert into glimpse.story_reactions (story_id, user_id, emoji) values (${story}, 'bob', ${'\u001b[31m\u202e'})`
+    await sql`select glimpse.append(('alice', 'comment.added', '{"text":"\\u001b]0;x"}', now())::glimpse.new_event)`
+    expect(await tail.exited).toBe(0)
+    expect(tail.out[0]).toMatch(/bob reacted \\u\{1b\}\[31m\\u\{202e\} to /)
+    expect(tail.out[1]).toMatch(/comment\.added \{"text":"\\u001b\]0;x"\}$/)
+  })
+})
+
+describe('text for a terminal', () => {
+  it('is coloured only where the terminal shows colours', () => {
+    const stream = (isTTY: boolean, colours: boolean) =>
+      ({ isTTY, hasColors: () => colours }) as unknown as WriteStream
+    expect(paint(stream(true, true), 'red', 'x')).toBe('\u001b[31mx\u001b[39m')
+    expect(paint(stream(true, false), 'red', 'x')).toBe('x')
+    expect(paint(stream(false, true), 'red', 'x')).toBe('x')
+  })
+
+  it('keeps letters and emoji, and shows what could steer a terminal', () => {
+    expect(printable('Zoë 👩‍👩‍👧 日本')).toBe('Zoë 👩‍👩‍👧 日本')
+    expect(printable('a\nb\u009b\u2066')).toBe('a\\u{a}b\\u{9b}\\u{2066}')
+  })
+})
