@@ -1,10 +1,11 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { parseConfig } from '../src/config.ts'
 import { MainProcess } from './support/instance.ts'
 
@@ -54,6 +55,44 @@ it("the walk-through of the README works pasted as it stands, with nothing but n
     [4, 'carol 👏'],
   ])
   expect(stdout.match(/^event: stream\.open$/gm)).toHaveLength(3)
+}, 90_000)
+
+/** The README's block that holds `text`, as it stands but for the port. */
+async function blockWith(kind: string, text: string): Promise<string> {
+  const blocks = (await read('README.md')).matchAll(new RegExp(`^\`\`\`${kind}\\n([\\s\\S]*?)^\`\`\`$`, 'gm'))
+  const block = [...blocks].map(([, inner]) => inner ?? '').find((inner) => inner.includes(text))
+  if (block === undefined) throw new Error(`no block with ${text}`)
+  return block.replace('http://127.0.0.1:8080', url)
+}
+
+it('the five minutes of the README show the first event in a terminal and in own code', async () => {
+  const environment = { ...process.env, DATA_DIR: dataDir, PORT: new URL(url).port }
+  const lines: string[] = []
+  const follow = (command: string, args: readonly string[]) => {
+    const child = spawn(command, args, {
+      cwd: root,
+      env: environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    })
+    onTestFinished(() => void process.kill(-(child.pid ?? 0), 'SIGKILL'))
+    for (const pipe of [child.stdout, child.stderr])
+      createInterface({ input: pipe }).on('line', (line) => lines.push(line))
+  }
+  follow('bash', ['-c', await blockWith('sh', 'glimpse tail')])
+  // As if it were saved in this folder: that is where the package finds itself by name.
+  follow(process.execPath, ['--input-type=module', '-e', await blockWith('js', 'glimpse/client')])
+  await expect.poll(() => lines, { timeout: 20_000 }).toContain('live over websocket')
+  const send = await blockWith('sh', 'glimpse send')
+  await expect
+    .poll(
+      async () => {
+        await promisify(execFile)('bash', ['-c', send], { cwd: root, env: environment })
+        return lines.join('\n')
+      },
+      { timeout: 40_000 },
+    )
+    .toMatch(/(?=[\s\S]*bob viewed)(?=[\s\S]*bob says 👏)/)
 }, 90_000)
 
 it('the README and .env.example name every variable, with the default it has', async () => {
