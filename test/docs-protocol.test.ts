@@ -89,6 +89,23 @@ describe('docs/protocol.md', () => {
     expect(codes.sort()).toEqual(known.sort())
   })
 
+  it('opens one stream with a ticket, and not two', async () => {
+    const instance = await startInstance({ TOKEN_IN_URL: 'off' })
+    onTestFinished(() => instance.close())
+    const alice = await instance.caller('alice')
+    const { status, json } = await alice.call<{ ticket: string; expires_in: number }>('POST', '/tickets')
+    expect([status, json.expires_in]).toEqual([201, 30])
+    const knock = async (query: string) => {
+      const controller = new AbortController()
+      const answer = await fetch(`${instance.url}/events?${query}`, { signal: controller.signal })
+      controller.abort()
+      return answer.status
+    }
+    expect(await knock(`ticket=${json.ticket}`)).toBe(200)
+    expect(await knock(`ticket=${json.ticket}`)).toBe(401)
+    expect(await knock(`token=${alice.token}`)).toBe(401)
+  })
+
   it('tells of what was read and of connections as it says', async () => {
     const instance = await startInstance()
     onTestFinished(() => instance.close())
