@@ -1,3 +1,4 @@
+import { cancel } from './cancel.ts'
 import type { Pool } from './pool.ts'
 
 /**
@@ -16,7 +17,7 @@ export class TimedPool {
   /** Rejects as the work does, or after `milliseconds`: then its statements are cancelled and the connection replaced. */
   async within<Result>(milliseconds: number, work: (sql: Pool) => Promise<Result>): Promise<Result> {
     const pool = this.#pool
-    const statements: { cancel(): void }[] = []
+    const statements: PromiseLike<unknown>[] = []
     const recording = ((strings, ...values) => {
       const statement = pool(strings, ...values)
       statements.push(statement)
@@ -26,7 +27,7 @@ export class TimedPool {
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         // Left alone, a backend that waits for a lock would not notice that its client is gone.
-        for (const statement of statements) statement.cancel()
+        for (const statement of statements) cancel(statement)
         if (this.#pool === pool) this.#pool = this.#open()
         void pool.end({ timeout: 1 })
         reject(new Error(`no answer within ${milliseconds} ms`))

@@ -1,8 +1,9 @@
 import postgres from 'postgres'
-import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest'
 import { createPool } from '../../src/store/pool.ts'
 import { TimedPool } from '../../src/store/timed-pool.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 
 let database: TestDatabase
 let sql: postgres.Sql
@@ -39,4 +40,18 @@ it('gives up a statement that waits for a table’s lock, takes its backend back
 
 it('passes on what a statement fails with', async () => {
   await expect(timed.within(5000, async (pool) => pool`SELECT 1 / 0`)).rejects.toThrow('division by zero')
+})
+
+it('gives up a server that says nothing, a statement made of fragments included', async () => {
+  const { hostname, port } = new URL(database.url)
+  const silent = await TcpProxy.start({ host: hostname, port: Number(port) })
+  onTestFinished(() => silent.close())
+  silent.blackhole()
+  const behind = new TimedPool(() => createPool(silent.urlFor(database.url), 1, 'timed'))
+  onTestFinished(() => behind.end())
+  // Cancelling what was never sent, or dropping the promise of a cancel, would be an unhandled rejection: it fails the run.
+  await expect(
+    behind.within(100, async (pool) => pool`WITH ${pool`a AS (SELECT 1)`} SELECT * FROM a`),
+  ).rejects.toThrow('no answer within 100 ms')
+  silent.resetAll()
 })
