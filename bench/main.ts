@@ -23,14 +23,13 @@ const store = new ResultStore((part) => join(root, 'bench', 'results', `${part}.
 async function main(options: Options): Promise<boolean> {
   const measured = options.parts.length === 0 ? [] : await measureAll(options)
   if (!options.write) return faultless(measured)
-  for (const results of measured)
-    if (!(await store.save(results)))
-      console.error(`${results.part}: nothing was measured; the earlier results stay`)
   for (const path of await writePages(root, await store.load())) console.error(`wrote ${path}`)
   return faultless(measured)
 }
 
 async function measureAll(options: Options): Promise<PartResults[]> {
+  // First of all: from here on it is this run that loads the machine.
+  const around = circumstances(command(process.argv.slice(2)))
   await build()
   const cluster = await startCluster()
   const progress = new Progress(options.parts.reduce((sum, part) => sum + RUNNERS[part].steps(options), 0))
@@ -40,9 +39,6 @@ async function measureAll(options: Options): Promise<PartResults[]> {
   }
   process.once('SIGINT', interrupted)
   process.once('SIGTERM', interrupted)
-  const around = circumstances(
-    ['npm run bench', ...process.argv.slice(2)].join(' -- ').replace(/( -- .*?) -- /g, '$1 '),
-  )
   const measured: PartResults[] = []
   try {
     for (const part of options.parts) {
@@ -64,12 +60,19 @@ async function measureAll(options: Options): Promise<PartResults[]> {
       progress.clear()
       console.log(sectionText(sectionOf(results)))
       measured.push(results)
+      // At once: what a later part does to the run, or somebody's Ctrl-C, costs no figure that is there already.
+      if (options.write && !(await store.save(results)))
+        console.error(`${part}: nothing was measured; the earlier results stay`)
     }
   } finally {
     progress.clear()
     await cluster.stop()
   }
   return measured
+}
+
+function command(args: readonly string[]): string {
+  return args.length === 0 ? 'npm run bench' : `npm run bench -- ${args.join(' ')}`
 }
 
 /** A peer that fails is reported and no fault of ours; that Glimpse fails, or was not measured, is one. */

@@ -122,7 +122,7 @@ async function measure(run: Run, group: Group, users: number, idle: Idle): Promi
   const { subscribers, feed, servers } = group
   await Promise.all(subscribers.map((own) => own.reset(true)))
   const [before, startedAt] = [cpuOf(run, group), nowMs()]
-  const { events } = await feed.run({ ms: run.options.quick ? 1000 : 2500, users, rate: RATE })
+  const { events } = await feed.run({ ms: run.options.quick ? 1000 : 2000, users, rate: RATE })
   const received = await receivedBy(subscribers, events)
   const [after, elapsedMs] = [cpuOf(run, group), nowMs() - startedAt]
   if (received !== events) throw new Error(`${received} of ${events} events came`)

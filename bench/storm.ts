@@ -13,8 +13,9 @@ export const STORM = 'resume'
 export const GLIMPSE_SSE = 'Glimpse SSE'
 export const GLIMPSE_WS = 'Glimpse WebSocket'
 
-/** How many events each client is behind. */
+/** How many events each client is behind, and how many there are of each before those. */
 export const BEHIND = 20
+const BEFORE = 5
 export const clientsOf = ({ quick }: Options) => (quick ? 1000 : 5000)
 const CLIENT_PROCESSES = 2
 const QUIET_MS = 10_000
@@ -64,7 +65,7 @@ async function measure({ cluster, options }: Run, { protocol }: Lane, clients: n
       protocol,
       identity: 'token',
       users,
-      cursors: users.map(() => `${epoch}.${BEHIND}`),
+      cursors: users.map(() => `${epoch}.${BEFORE}`),
       concurrency: clients,
     })
     const received = await subscribers.received(clients * BEHIND, QUIET_MS)
@@ -89,7 +90,7 @@ async function measure({ cluster, options }: Run, { protocol }: Lane, clients: n
   }
 }
 
-/** Gives every user twice as many events as they will be behind; returns their cursors' epoch and what an event takes on disk. */
+/** Fills every user's stream; returns their cursors' epoch and what an event takes on disk. */
 async function fillStreams(
   databaseUrl: string,
   users: readonly string[],
@@ -97,14 +98,14 @@ async function fillStreams(
   const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} })
   try {
     await sql`INSERT INTO glimpse.stories (author_id) SELECT * FROM unnest(${[...users]}::text[])`
-    for (let viewer = 0; viewer < BEHIND * 2; viewer += 1)
+    for (let viewer = 0; viewer < BEFORE + BEHIND; viewer += 1)
       await sql`INSERT INTO glimpse.story_views (story_id, viewer_id)
         SELECT id, ${`viewer_${viewer}`} FROM glimpse.stories`
     await sql`VACUUM ANALYZE glimpse.events`
     await sql`VACUUM ANALYZE glimpse.streams`
     const [row] = await sql<[{ epoch: string; bytes: number }]>`
       SELECT glimpse.epoch() AS epoch, pg_total_relation_size('glimpse.events')::float8 AS bytes`
-    return { epoch: row.epoch, logBytes: row.bytes / (users.length * BEHIND * 2) }
+    return { epoch: row.epoch, logBytes: row.bytes / (users.length * (BEFORE + BEHIND)) }
   } finally {
     await sql.end()
   }

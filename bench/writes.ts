@@ -116,8 +116,8 @@ async function measure(
   const job: WriteJob = {
     url: target.server.url,
     connections: level,
-    warmUpMs: options.quick ? 300 : 600,
-    measureMs: options.quick ? 700 : 1600,
+    warmUpMs: options.quick ? 300 : 500,
+    measureMs: options.quick ? 700 : 1400,
     stories: scenario === HOT ? target.hotStories : target.stories,
     viewers: VIEWERS,
     pairs:

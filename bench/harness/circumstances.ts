@@ -1,12 +1,12 @@
 import { execFileSync } from 'node:child_process'
-import { arch, cpus, platform, release, totalmem } from 'node:os'
+import { arch, cpus, loadavg, platform, release, totalmem } from 'node:os'
 import type { Circumstances } from '../report/results.ts'
 import { root } from './build.ts'
 
 /** Where a part is measured: all but how long it takes and what Postgres it meets. */
 export function circumstances(
   command: string,
-): Pick<Circumstances, 'at' | 'commit' | 'command' | 'machine' | 'node'> {
+): Pick<Circumstances, 'at' | 'commit' | 'command' | 'machine' | 'node' | 'loadBefore'> {
   const model = cpus()[0]?.model.trim() || 'CPU of unknown model'
   return {
     at: new Date().toISOString(),
@@ -14,6 +14,7 @@ export function circumstances(
     command,
     machine: `${cpus().length} × ${model}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${release().split('-')[0]} ${arch()}, loopback only`,
     node: process.versions.node,
+    loadBefore: loadavg()[0] ?? Number.NaN,
   }
 }
 

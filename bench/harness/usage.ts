@@ -9,7 +9,8 @@ export interface Usage {
 
 interface Stat {
   readonly parent: number
-  readonly cpuMs: number
+  /** Read only when asked for: of most processes nobody wants to know. */
+  readonly cpuMs: () => number
   /** Of children that have ended and were waited for. */
   readonly reapedMs: number
   readonly rssBytes: number
@@ -22,16 +23,16 @@ const PAGE_BYTES = 4096
 export function usageOf(pid: number): Usage | undefined {
   const stat = readStat(pid)
   if (stat === undefined) return undefined
-  return { cpuMs: stat.cpuMs, rssBytes: stat.rssBytes }
+  return { cpuMs: stat.cpuMs(), rssBytes: stat.rssBytes }
 }
 
 /** CPU of a process, its living children, and those it has already reaped: a postmaster and its backends. */
 export function familyCpuMs(pid: number): number | undefined {
   for (let before = readStat(pid); before !== undefined; ) {
-    let cpuMs = before.cpuMs + before.reapedMs
+    let cpuMs = before.cpuMs() + before.reapedMs
     for (const name of readdirSync('/proc')) {
       const stat = /^\d+$/.test(name) ? readStat(Number(name)) : undefined
-      if (stat?.parent === pid) cpuMs += stat.cpuMs + stat.reapedMs
+      if (stat?.parent === pid) cpuMs += stat.cpuMs() + stat.reapedMs
     }
     const after = readStat(pid)
     // A child reaped while the others were read would be in neither sum, and a busy backend is missed by seconds.
@@ -59,7 +60,7 @@ function readStat(pid: number): Stat | undefined {
     const field = (number: number) => Number(fields[number - 3])
     return {
       parent: field(4),
-      cpuMs: scheduledMs(pid) ?? (field(14) + field(15)) * TICK_MS,
+      cpuMs: () => scheduledMs(pid) ?? (field(14) + field(15)) * TICK_MS,
       reapedMs: (field(16) + field(17)) * TICK_MS,
       rssBytes: field(24) * PAGE_BYTES,
     }

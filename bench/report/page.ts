@@ -24,12 +24,12 @@ export function page(results: Results): string {
 function circumstances(results: Results): string[] {
   const measured = PARTS.flatMap((part) => results[part] ?? [])
   const groups = new Map<string, { parts: string[]; minutes: number }>()
-  for (const { part, at, seconds, commit, command, machine, node, postgres, quick } of measured) {
+  for (const { part, at, seconds, commit, command, machine, node, postgres, quick, loadBefore } of measured) {
     const { server_version: version = '', ...settings } = postgres
     const durability = Object.entries(settings).map(([name, value]) => `\`${name}=${value}\``)
     const text = [
       `- \`${command}\`, ${at.slice(0, 10)}, commit ${commit}${quick ? ', a rehearsal: short rounds' : ''}`,
-      `- ${machine}`,
+      `- ${machine}; load average ${loadBefore.toFixed(1)} before the run`,
       `- Node ${node}; Postgres ${version}, ${durability.join(', ')}`,
     ].join('\n')
     const group = groups.get(text) ?? { parts: [], minutes: 0 }

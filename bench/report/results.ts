@@ -34,6 +34,8 @@ export interface Circumstances {
   readonly seconds: number
   readonly machine: string
   readonly node: string
+  /** The machine's load average over the minute before the run: what others were doing on it. */
+  readonly loadBefore: number
   readonly postgres: Readonly<Record<string, string>>
   /** Shorter rounds and fewer of them: a rehearsal. */
   readonly quick: boolean

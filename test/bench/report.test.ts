@@ -20,6 +20,7 @@ const results = (part: PartResults['part'], trials: readonly Trial[]): PartResul
   seconds: 60,
   machine: '2 × some CPU, 4 GiB, linux',
   node: '20.0.0',
+  loadBefore: 0.1,
   postgres: { server_version: '18.4', fsync: 'on' },
   quick: false,
 })
