@@ -16,9 +16,6 @@ export interface Terminal {
 }
 
 export interface Command {
-  readonly name: string
-  /** One line for the list of commands. */
-  readonly summary: string
   readonly help: string
   /** Resolves to the exit code. Throws UsageError, or StartError or GlimpseError for a fault told in one line. */
   run(args: readonly string[], terminal: Terminal): Promise<number>

@@ -3,44 +3,71 @@ import { loadDotenv } from '../dotenv.ts'
 import { INFO } from '../http/documents/info.ts'
 import { isClear } from './clear.ts'
 import { type Command, EXIT, paint, type Terminal, UsageError } from './command.ts'
-import { doctor } from './doctor/command.ts'
-import { migrate } from './migrate.ts'
 import { nearest } from './nearest.ts'
-import { send } from './send.ts'
-import { serve } from './serve.ts'
-import { tail } from './tail.ts'
-import { token } from './token.ts'
 
 /** The edge of the command line: the environment, the terminal, signals and the exit code. */
 
-const COMMANDS: readonly Command[] = [serve, migrate, token, tail, send, doctor]
+/** Each is loaded when it is called: the service's modules take half a second that a token need not wait for. */
+const COMMANDS = new Map<string, { readonly summary: string; readonly load: () => Promise<Command> }>([
+  ['serve', { summary: 'run the service', load: async () => (await import('./serve.ts')).serve }],
+  [
+    'migrate',
+    {
+      summary: 'bring the database schema up to date',
+      load: async () => (await import('./migrate.ts')).migrate,
+    },
+  ],
+  [
+    'token',
+    { summary: 'print a development token for a user', load: async () => (await import('./token.ts')).token },
+  ],
+  [
+    'tail',
+    { summary: "follow a user's events in the terminal", load: async () => (await import('./tail.ts')).tail },
+  ],
+  [
+    'send',
+    {
+      summary: 'write a story, a view or a reaction as a user',
+      load: async () => (await import('./send.ts')).send,
+    },
+  ],
+  [
+    'doctor',
+    {
+      summary: 'find what is misconfigured, and how to mend it',
+      load: async () => (await import('./doctor/command.ts')).doctor,
+    },
+  ],
+])
 
 const HELP = `Glimpse ${INFO.version}: tells a story's author, the moment it happens, that somebody viewed or reacted to it.
 
 Usage: glimpse <command> [options]
 
-${COMMANDS.map(({ name, summary }) => `  ${name.padEnd(9)}${summary}`).join('\n')}
+${[...COMMANDS].map(([name, { summary }]) => `  ${name.padEnd(9)}${summary}`).join('\n')}
 
 glimpse <command> --help says more about each. Variables are read from the environment and from .env.
 Exit codes: 0 done, 1 a fault, 2 called wrongly.
 `
 
 async function main([name, ...rest]: readonly string[], terminal: Terminal): Promise<number> {
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    const about = COMMANDS.find((command) => command.name === rest[0])
-    ;(name === undefined ? terminal.stderr : terminal.stdout).write(about?.help ?? HELP)
-    return name === undefined ? EXIT.usage : EXIT.ok
+  if (name === undefined) {
+    terminal.stderr.write(HELP)
+    return EXIT.usage
+  }
+  if (name === '--help' || name === '-h' || name === 'help') {
+    const about = await COMMANDS.get(rest[0] ?? '')?.load()
+    terminal.stdout.write(about?.help ?? HELP)
+    return EXIT.ok
   }
   if (name === '--version' || name === '-V') {
     terminal.stdout.write(`${INFO.version}\n`)
     return EXIT.ok
   }
-  const command = COMMANDS.find((one) => one.name === name)
+  const command = await COMMANDS.get(name)?.load()
   if (command === undefined) {
-    const guess = nearest(
-      name,
-      COMMANDS.map((one) => one.name),
-    )
+    const guess = nearest(name, [...COMMANDS.keys()])
     const hint = guess === undefined ? 'glimpse --help lists the commands' : `did you mean ${guess}?`
     return refuse(terminal, 'glimpse', new UsageError(`there is no command ${name}; ${hint}`))
   }

@@ -14,8 +14,6 @@ Exit codes: 0 up to date, 1 a fault, 2 called wrongly.
 `
 
 export const migrate: Command = {
-  name: 'migrate',
-  summary: 'bring the database schema up to date',
   help: HELP,
   async run(args, { environment }) {
     if (parse(args, {}).positionals.length > 0) throw new UsageError('migrate takes no arguments')

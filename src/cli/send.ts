@@ -29,8 +29,6 @@ interface Write {
 }
 
 export const send: Command = {
-  name: 'send',
-  summary: 'write a story, a view or a reaction as a user',
   help: HELP,
   async run(args, terminal) {
     const { values, positionals } = parse(args, {

@@ -14,8 +14,6 @@ Exit codes: 0 stopped after draining, 1 it could not start, 2 called wrongly, 13
 `
 
 export const serve: Command = {
-  name: 'serve',
-  summary: 'run the service',
   help: HELP,
   async run(args, { environment }) {
     if (parse(args, {}).positionals.length > 0) throw new UsageError('serve takes no arguments')

@@ -25,8 +25,6 @@ Exit codes: 0 ended by Ctrl-C, by --count or by whoever read it, 1 a fault, 2 ca
 `
 
 export const tail: Command = {
-  name: 'tail',
-  summary: "follow a user's events in the terminal",
   help: HELP,
   async run(args, terminal) {
     const { values, positionals } = parse(args, {

@@ -14,8 +14,6 @@ Exit codes: 0 printed, 1 a fault, 2 called wrongly.
 `
 
 export const token: Command = {
-  name: 'token',
-  summary: 'print a development token for a user',
   help: HELP,
   async run(args, { environment, stdout }) {
     const { values, positionals } = parse(args, { 'expires-in': { type: 'string', default: '3600' } })

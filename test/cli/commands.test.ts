@@ -43,6 +43,7 @@ describe('glimpse', () => {
 
   it.each([
     [['doctr'], /there is no command doctr; did you mean doctor\?/],
+    [['toString'], /there is no command toString; glimpse --help/],
     [['frobnicate'], /there is no command frobnicate; glimpse --help/],
     [['doctor', '--jsno'], /'--jsno'; did you mean --json\?/],
     [['serve', 'now'], /serve takes no arguments/],

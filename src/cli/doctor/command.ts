@@ -27,8 +27,6 @@ Exit codes: 0 no fault (there may be warnings), 1 at least one fault, 2 called w
 `
 
 export const doctor: Command = {
-  name: 'doctor',
-  summary: 'find what is misconfigured, and how to mend it',
   help: HELP,
   async run(args, { environment, stdout }) {
     const { values, positionals } = parse(args, { json: { type: 'boolean' } })

@@ -34,7 +34,9 @@ export function checkConfiguration(environment: Environment): ConfigurationRepor
   return {
     config,
     findings: [
-      ...(parsed.ok ? [ok('configuration', `${setHere(environment)} variables are set, none is wrong`)] : []),
+      ...(parsed.ok
+        ? [ok('configuration', `none of the variables is wrong; ${setHere(environment)} set`)]
+        : []),
       ...faults.map((text) => {
         const [names = ''] = text.split(': ')
         return fault('configuration', text, MENDS[names] ?? `correct ${names} in the environment or in .env`)
