@@ -31,6 +31,8 @@ const CANARY_INTERVAL_MS = 1500
 const CANARY_TIMEOUT_MS = 2500
 const MAX_BACKOFF_MS = 2000
 
+const SESSION_ENDED = 'the LISTEN session ended'
+
 /**
  * LISTEN, supervised. A canary, a NOTIFY over the writers' way that must come back here, proves the whole way every
  * few seconds: a half-open or stopped session gives no sign of its own, for ever. Where it is late, or the session
@@ -46,6 +48,10 @@ export class PostgresBus implements Bus {
   #supervisor: Promise<void> | undefined
   #payloads: string[] = []
   #alive = false
+  /** Since when no message has arrived, and what of it was said: a night's outage takes two lines, not one an attempt. */
+  #outage: { readonly since: number; refusalTold: boolean } | undefined
+  /** Why the last canary did not come back. */
+  #fault = ''
   #canary = { payload: '', sentAt: 0, returned: () => {} }
   #sessionClosed = () => {}
 
@@ -101,7 +107,7 @@ export class PostgresBus implements Bus {
       if (reason === 'end') return
       if (reason === 'due' && (await this.#sing())) continue
       if (this.#closing.signal.aborted) return
-      await this.#replace(reason === 'closed' ? 'the LISTEN session ended' : 'the canary is late')
+      await this.#replace(reason === 'closed' ? SESSION_ENDED : this.#fault)
     }
   }
 
@@ -111,15 +117,22 @@ export class PostgresBus implements Bus {
     const payload = `\t${this.#options.instance}\t${sentAt}`
     const returned = new Promise<boolean>((resolve) => {
       this.#canary = { payload, sentAt, returned: () => resolve(true) }
-      this.#sessionClosed = () => resolve(false)
+      this.#sessionClosed = () => {
+        this.#fault = SESSION_ENDED
+        resolve(false)
+      }
     })
+    this.#fault = 'the canary is late'
     const sent = this.#options.notify(payload).then(
       // A session that hears of another history than is written (the log was re-created under it) knows it wrong.
       ({ epoch, clockMs }) => {
         this.clock.read(clockMs, sentAt)
-        return epoch === this.#session?.epoch && returned
+        if (epoch === this.#session?.epoch) return returned
+        this.#fault = 'the database has another history'
+        return false
       },
       (error: Error) => {
+        this.#fault = `the canary could not be sent: ${error.message}`
         this.#options.log.debug({ err: error }, 'the canary could not be sent')
         return false
       },
@@ -138,12 +151,19 @@ export class PostgresBus implements Bus {
     if (alive === this.#alive) return
     this.#alive = alive
     this.#options.onAlive?.(alive)
-    if (alive) this.#options.log.info('the bus is live')
+    if (!alive) return
+    const outageMs = this.#outage && Math.round(this.#options.now() - this.#outage.since)
+    this.#outage = undefined
+    this.#options.log.info({ outageMs }, 'the bus is live')
   }
 
   async #replace(reason: string): Promise<void> {
     this.#setAlive(false)
-    this.#options.log.warn({ reason }, 'replacing the LISTEN session; events wait in the log meanwhile')
+    const { log } = this.#options
+    if (this.#outage === undefined)
+      log.warn({ reason }, 'replacing the LISTEN session; events wait in the log meanwhile')
+    else log.debug({ reason }, 'replacing the LISTEN session again')
+    this.#outage ??= { since: this.#options.now(), refusalTold: false }
     this.#options.onReplaced?.()
     this.#session?.end()
     this.#session = undefined
@@ -157,7 +177,11 @@ export class PostgresBus implements Bus {
         await this.#sing()
         return
       } catch (error) {
-        this.#options.log.debug({ err: error }, 'LISTEN failed')
+        const reason = (error as Error).message
+        if (this.#outage?.refusalTold === false)
+          log.warn({ reason }, 'the database cannot be listened to; trying again until it can')
+        else log.debug({ reason }, 'LISTEN failed')
+        if (this.#outage !== undefined) this.#outage.refusalTold = true
         await sleep(backoffMs * (0.5 + Math.random() / 2), undefined, { signal: this.#closing.signal }).catch(
           () => {},
         )

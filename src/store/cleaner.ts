@@ -14,6 +14,8 @@ export interface CleanerOptions {
 }
 
 const INTERVAL_MS = 60_000
+/** Rounds that fail in a row before anybody is told. */
+const TOLD_AFTER = 10
 /** Between two statements, so that a backlog of a million rows leaves room for the writers. */
 const PAUSE_MS = 20
 
@@ -38,7 +40,7 @@ export class Cleaner {
 
   async #run(): Promise<void> {
     const { sql, retentionHours, metrics, intervalMs = INTERVAL_MS } = this.#options
-    while (!this.#stopping.signal.aborted) {
+    for (let failures = 0; !this.#stopping.signal.aborted; ) {
       try {
         await this.#repeat(
           () => trimEvents(sql, retentionHours),
@@ -52,9 +54,13 @@ export class Cleaner {
           () => removeExpiredTickets(sql),
           () => {},
         )
+        failures = 0
       } catch (error) {
-        // The database is away, or busy: nothing is lost by cleaning later.
-        this.#options.log.debug({ err: error }, 'cleaning failed; the next round tries again')
+        // The database is away, or busy: nothing is lost by cleaning later. Where it never succeeds, the log only grows.
+        failures++
+        if (failures === TOLD_AFTER)
+          this.#options.log.warn({ err: error }, 'cleaning keeps failing; what is past its time stays')
+        else this.#options.log.debug({ err: error }, 'cleaning failed; the next round tries again')
       }
       await this.#pause(intervalMs * (0.5 + Math.random()))
     }
