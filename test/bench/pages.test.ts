@@ -1,0 +1,177 @@
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import * as delivery from '../../bench/delivery.ts'
+import * as idle from '../../bench/idle.ts'
+import * as latency from '../../bench/latency.ts'
+import { PARTS, type Part, type Results, type Trial } from '../../bench/report/results.ts'
+import { writePages } from '../../bench/report/write.ts'
+import * as scale from '../../bench/scale.ts'
+import * as storm from '../../bench/storm.ts'
+import * as writes from '../../bench/writes.ts'
+
+const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
+
+const percentiles = { p50Ms: 2, p75Ms: 3, p90Ms: 4, p95Ms: 5, p99Ms: 9, p999Ms: 20, maxMs: 30 }
+const delivered = {
+  deliveriesPerSecond: 20_000,
+  serverUs: 12,
+  postgresUs: 30,
+  clientCores: 0.2,
+  missing: 0,
+  walBytes: 900,
+}
+const trial = (
+  scenario: string,
+  level: number,
+  contender: string,
+  figures: Record<string, number>,
+): Trial => ({
+  scenario,
+  level,
+  contender,
+  rounds: [0.9, 1, 1.2].map((factor) =>
+    Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, value * factor])),
+  ),
+  faults: [],
+})
+
+/** Plausible results of every part, as a run would leave them. */
+const TRIALS: Readonly<Record<Part, readonly Trial[]>> = {
+  writes: [writes.GLIMPSE, writes.INSERT, writes.INSERT_FASTIFY, writes.BARE].flatMap((contender) =>
+    [writes.DISTINCT, writes.HOT, writes.REPEATED].flatMap((scenario) =>
+      [1, 64, 1000].map((level) =>
+        trial(scenario, level, contender, {
+          perSecond: level * 100,
+          p50Ms: 1,
+          p99Ms: 9,
+          serverUs: 60,
+          postgresUs: 50,
+          clientCores: 0.95,
+        }),
+      ),
+    ),
+  ),
+  delivery: [delivery.GLIMPSE_SSE, delivery.GLIMPSE_WS, delivery.BARE_NET, delivery.NCHAN_SSE].flatMap(
+    (contender) => [
+      trial(delivery.FASTEST, 1000, contender, delivered),
+      trial(delivery.FASTEST, 10_000, contender, delivered),
+      trial(delivery.FASTEST_3, 999, contender, delivered),
+      trial(delivery.PACED, 1000, contender, { ...delivered, ...percentiles }),
+    ],
+  ),
+  latency: [latency.BASE, latency.INSERT_TO_SSE, latency.POST_TO_SSE].flatMap((contender) =>
+    [100, 1000].map((rate) =>
+      trial(latency.STEADY, rate, contender, { ...percentiles, perSecond: rate * 1.1, clientCores: 0.1 }),
+    ),
+  ),
+  idle: [idle.GLIMPSE_SSE, idle.BARE_HTTP, idle.GLIMPSE_WS, idle.BARE_WS].flatMap((contender) =>
+    [1000, 10_000].map((level) =>
+      trial(idle.IDLE, level, contender, { kbPerConnection: 10, connectionsPerSecond: 3000 }),
+    ),
+  ),
+  storm: [
+    trial(storm.STORM, 5000, storm.GLIMPSE_SSE, {
+      completeMs: 4000,
+      connectionsPerSecond: 1500,
+      loopP99Ms: 60,
+      loopMaxMs: 90,
+      serverUs: 400,
+      postgresUs: 100,
+      clientCores: 0.3,
+      logBytes: 420,
+    }),
+  ],
+  scale: scale.INSTANCES.flatMap((instances) =>
+    [100, 10_000].map((users) =>
+      trial(scale.SCALE, users, scale.clusterName(instances), {
+        serverUs: 20 + 5 * instances,
+        postgresUs: 90 + 2 * instances,
+        idleCores: 0.01,
+        p50Ms: 2,
+        p99Ms: 9,
+      }),
+    ),
+  ),
+}
+
+const RESULTS: Results = Object.fromEntries(
+  PARTS.map((part) => [
+    part,
+    {
+      part,
+      trials: TRIALS[part],
+      absent: [],
+      at: '2026-01-02T03:04:05.000Z',
+      commit: 'abc1234',
+      command: 'npm run bench',
+      seconds: 60,
+      machine: '2 × some CPU, 4 GiB, linux',
+      node: '20.0.0',
+      loadBefore: 0.1,
+      postgres: { server_version: '18.4', fsync: 'on' },
+      quick: false,
+    },
+  ]),
+)
+
+describe('the pages of a whole run', () => {
+  let root: string
+  let written: string[]
+  const text = (path: string) => readFile(join(root, path), 'utf8')
+
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), 'glimpse-pages-'))
+    for (const path of ['README.md', join('docs', 'scaling.md')])
+      await cp(join(REPOSITORY, path), join(root, path))
+    written = await writePages(root, RESULTS)
+  })
+  afterAll(() => rm(root, { recursive: true }))
+
+  it('are the benchmarks with their plots, the README and the page about scaling', () => {
+    expect(written).toEqual(
+      expect.arrayContaining([
+        'docs/benchmarks.md',
+        'docs/scaling.md',
+        'README.md',
+        ...['writes', 'delivery', 'latency-1000', 'memory', 'scale'].map((name) => `docs/plots/${name}.svg`),
+      ]),
+    )
+  })
+
+  it('have a figure wherever one is due', async () => {
+    for (const path of written) expect(await text(path), path).not.toMatch(/\bNaN\b|undefined|Infinity/)
+  })
+
+  it('show every plot there is', async () => {
+    const page = await text('docs/benchmarks.md')
+    for (const path of written.filter((one) => one.endsWith('.svg')))
+      expect(page).toContain(`(${path.replace('docs/', '')})`)
+  })
+
+  it('mark a generator that was itself the limit', async () => {
+    expect(await text('docs/benchmarks.md')).toContain('0.95*')
+  })
+
+  it('say of each target whether it is met', async () => {
+    const page = await text('docs/benchmarks.md')
+    const targets = page.slice(page.indexOf('## Targets'))
+    expect(targets).toMatch(
+      /SSE: memory a connection, 10,000 connections +\| +at most 12 kB \| +10\.0 kB \(9\.0–12\.0\) \| +yes/,
+    )
+    expect(targets).toMatch(/connections\/s of bare http, 10,000 connections .* yes/)
+    // Nobody ran Pushpin.
+    expect(targets).toMatch(/Pushpin SSE, 1,000 connections .* not measured/)
+  })
+
+  it('compute the model from the figures, the same for the same', async () => {
+    const scaling = await text('docs/scaling.md')
+    // w: 2 µs of Postgres an event and further instance, ten events a statement.
+    expect(scaling).toMatch(/further instance that listens +\| +`w` \| +20\.0 µs/)
+    expect(scaling).toMatch(/only hears +\| +`h` \| +5\.0 µs/)
+    await writePages(root, RESULTS)
+    expect(await text('docs/scaling.md')).toBe(scaling)
+  })
+})
