@@ -1,23 +1,29 @@
+import { writeFile } from 'node:fs/promises'
 import { clearLeftovers } from '../support/leftovers.ts'
+import { figuresPage } from './figures.ts'
 import { Progress } from './progress.ts'
 import type { Scenario } from './prover/scenario.ts'
 import { report } from './report.ts'
 import { type Outcome, Runner } from './run.ts'
 import { SCENARIOS } from './scenarios/index.ts'
 
-const USAGE = `npm run test:faults -- [scenario…] [--quick] [--no-planted]
+const USAGE = `npm run test:faults -- [scenario…] [--quick] [--no-planted] [--report=<file>]
 
 Runs the named scenarios, or all, each once as it is and once with a bug planted that must be found.
   --quick       a smaller crowd and fewer repetitions; all of the quick half where none is named
   --no-planted  leave the planted bugs out
+  --report      also write the figures to a file, as docs/reliability-figures.md was
 
 ${SCENARIOS.map(({ name, promise }) => `  ${name.padEnd(24)} ${promise}`).join('\n')}
 `
+
+const REPORT = '--report='
 
 interface Options {
   readonly scenarios: readonly Scenario[]
   readonly quick: boolean
   readonly planted: boolean
+  readonly report: string | undefined
 }
 
 function parse(words: readonly string[]): Options | undefined {
@@ -25,18 +31,23 @@ function parse(words: readonly string[]): Options | undefined {
   const names = words.filter((word) => !word.startsWith('--'))
   const flags = words.filter((word) => word.startsWith('--'))
   const known = new Map(SCENARIOS.map((scenario) => [scenario.name, scenario]))
-  if (flags.some((flag) => flag !== '--quick' && flag !== '--no-planted')) return undefined
+  const report = flags.find((flag) => flag.startsWith(REPORT))?.slice(REPORT.length)
+  if (report === '') return undefined
+  if (flags.some((flag) => flag !== '--quick' && flag !== '--no-planted' && !flag.startsWith(REPORT)))
+    return undefined
   if (names.some((name) => !known.has(name))) return undefined
   const all = SCENARIOS.filter((scenario) => !quick || scenario.quick)
   return {
     scenarios: names.length === 0 ? all : SCENARIOS.filter(({ name }) => names.includes(name)),
     quick,
     planted: !flags.includes('--no-planted'),
+    report,
   }
 }
 
-async function main({ scenarios, quick, planted }: Options): Promise<boolean> {
+async function main({ scenarios, quick, planted, report: file }: Options): Promise<boolean> {
   await clearLeftovers()
+  const startedAt = performance.now()
   const progress = new Progress()
   const runner = await Runner.create({ quick, progress: (text) => progress.show(text) })
   const stop = async () => {
@@ -46,7 +57,9 @@ async function main({ scenarios, quick, planted }: Options): Promise<boolean> {
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)
   const outcomes: Outcome[] = []
+  let postgres = ''
   try {
+    postgres = await runner.postgresVersion()
     for (const scenario of scenarios) {
       outcomes.push(await runner.prove(scenario))
       if (planted) outcomes.push(await runner.proveChecker(scenario))
@@ -56,6 +69,11 @@ async function main({ scenarios, quick, planted }: Options): Promise<boolean> {
     await runner.close()
   }
   console.log(report(outcomes))
+  if (file !== undefined) {
+    const seconds = (performance.now() - startedAt) / 1000
+    const words = process.argv.slice(2)
+    await writeFile(file, figuresPage({ outcomes, words, endedAt: new Date(), seconds, postgres }))
+  }
   return outcomes.every(({ ok }) => ok)
 }
 

@@ -1,7 +1,8 @@
 import type { Figures } from './prover/checker.ts'
 import type { Outcome } from './run.ts'
 
-const COLUMNS: readonly (readonly [string, keyof Figures])[] = [
+/** The columns of every table of outcomes. */
+export const COLUMNS: readonly (readonly [string, keyof Figures])[] = [
   ['acked', 'acked'],
   ['delivered', 'delivered'],
   ['lost', 'lost'],
@@ -42,7 +43,7 @@ function row(outcome: Outcome): string[] {
   return [name, ...cells, number(seconds), verdict(outcome)]
 }
 
-function verdict({ planted, skipped, ok }: Outcome): string {
+export function verdict({ planted, skipped, ok }: Outcome): string {
   if (skipped !== undefined) return 'skipped'
   if (planted) return ok ? 'found' : 'NOT FOUND'
   return ok ? 'kept' : 'BROKEN'
@@ -55,6 +56,6 @@ export function complaint({ scenario, planted, findings }: Outcome, limit = 12):
   return ['', title, ...findings.slice(0, limit).map((finding) => `  ${finding}`), ...more]
 }
 
-function number(value: number): string {
+export function number(value: number): string {
   return Math.round(value).toLocaleString('en-US')
 }

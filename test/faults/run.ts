@@ -63,6 +63,11 @@ export class Runner {
     }
   }
 
+  /** The server's, such as `18.4`. */
+  postgresVersion(): Promise<string> {
+    return this.#postgres.version()
+  }
+
   async close(): Promise<void> {
     await this.#postgres.close()
     await this.#build.remove()

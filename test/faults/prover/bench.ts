@@ -47,12 +47,12 @@ export class Bench {
   readonly sqlWriter: SqlWriter
   readonly crowd: Crowd
   readonly progress: (text: string) => void
-  /** Figures of the scenario's own, for the report. */
-  readonly notes: string[] = []
   readonly #scenario: Scenario
   readonly #planted: boolean
   readonly #stage: Stage
   readonly #violations: string[] = []
+  readonly #notes: string[] = []
+  readonly #times = new Map<string, number[]>()
 
   private constructor(options: BenchOptions, setup: Setup, stage: Stage) {
     this.quick = options.quick
@@ -107,7 +107,35 @@ export class Bench {
 
   /** A figure worth reading in a run that went well too. */
   note(line: string): void {
-    this.notes.push(line)
+    this.#notes.push(line)
+  }
+
+  /** Something that must come true in a time; the report has the longest that it took. */
+  async within(
+    limitMs: number,
+    what: string,
+    comesTrue: (limitMs: number) => Promise<boolean>,
+  ): Promise<void> {
+    const startedAt = performance.now()
+    const kept = await comesTrue(limitMs)
+    this.took(what, performance.now() - startedAt)
+    this.must(kept, `${what} within ${limitMs} ms`)
+  }
+
+  /** How long something took this time. */
+  took(what: string, milliseconds: number): void {
+    this.#times.set(what, [...(this.#times.get(what) ?? []), milliseconds])
+  }
+
+  /** Figures of the scenario's own, for the report. */
+  get notes(): readonly string[] {
+    const times = [...this.#times].map(([what, all]) => {
+      const longest = Math.round(Math.max(...all)).toLocaleString('en-US')
+      return all.length === 1
+        ? `${what}: ${longest} ms`
+        : `${what}: at most ${longest} ms, ${all.length} times`
+    })
+    return [...this.#notes, ...times]
   }
 
   /** Runs `step` so many times: the first number in a full run, the second in the quick half and with a planted bug. */

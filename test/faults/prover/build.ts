@@ -26,7 +26,7 @@ export async function copyBuild(edits: readonly Edit[] = []): Promise<Build> {
       await cp(join(ROOT, name), join(folder, name), { recursive: true })
     for (const name of ['node_modules', 'package.json', 'src'])
       await symlink(join(ROOT, name), join(folder, name))
-    for (const edit of edits) await apply(folder, edit)
+    for (const edit of edits) await writeFile(join(folder, edit.file), await withEdit(edit, folder))
     return { main: join(folder, 'dist', 'main.js'), remove }
   } catch (error) {
     await remove()
@@ -34,11 +34,10 @@ export async function copyBuild(edits: readonly Edit[] = []): Promise<Build> {
   }
 }
 
-async function apply(folder: string, { file, find, put }: Edit): Promise<void> {
-  const path = join(folder, file)
-  const text = await readFile(path, 'utf8')
-  const parts = text.split(find)
+/** A built file's text with the edit made. @throws where its place isn't there exactly once */
+export async function withEdit({ file, find, put }: Edit, folder = ROOT): Promise<string> {
+  const parts = (await readFile(join(folder, file), 'utf8')).split(find)
   if (parts.length !== 2)
     throw new Error(`planting in ${file}: expected exactly once, found ${parts.length - 1} times: ${find}`)
-  await writeFile(path, parts.join(put))
+  return parts.join(put)
 }

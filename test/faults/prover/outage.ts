@@ -19,7 +19,7 @@ export async function withoutPostgres(bench: Bench, end: () => Promise<void>): P
   bench.must(await bench.untilReady(left()), 'every instance is ready 5 s after Postgres accepts')
   bench.must(await bench.crowd.untilLive(left()), 'every client is live 5 s after Postgres accepts')
   bench.must(await bench.untilCaughtUp(left()), 'every client has everything 5 s after Postgres accepts')
-  bench.progress(`back after ${Math.round(performance.now() - acceptingAt)} ms`)
+  bench.took('everybody has everything after Postgres accepts', performance.now() - acceptingAt)
 }
 
 async function mustAnswer503(bench: Bench, url: string): Promise<void> {
@@ -37,5 +37,6 @@ async function mustAnswer503(bench: Bench, url: string): Promise<void> {
   const tookMs = performance.now() - askedAt
   bench.must(response.status === 503, `without Postgres a POST answers 503, not ${response.status}`)
   bench.must(response.headers.has('retry-after'), 'the 503 says when to try again')
+  bench.took('a POST is answered 503 meanwhile', tookMs)
   bench.must(tookMs <= ANSWER_MS, `the 503 comes within ${ANSWER_MS} ms, not ${Math.round(tookMs)}`)
 }

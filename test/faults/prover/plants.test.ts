@@ -1,13 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { SCENARIOS } from '../scenarios/index.ts'
-import { copyBuild } from './build.ts'
+import { copyBuild, withEdit } from './build.ts'
 
 describe('every planted bug', () => {
   it.each(
     SCENARIOS.map(({ name, planted }) => [planted.bug.name, name, planted.bug] as const),
   )('can still be planted: %s (%s)', async (_bug, _scenario, { edits }) => {
-    const build = await copyBuild(edits)
-    await build.remove()
+    await Promise.all(edits.map((edit) => withEdit(edit)))
   })
 })
 

@@ -130,6 +130,16 @@ export class PostgresServer {
     return { name, url, adminUrl }
   }
 
+  async version(): Promise<string> {
+    const sql = postgres(this.adminUrl('postgres'), { max: 1, onnotice: () => {} })
+    try {
+      const [row] = await sql<{ version: string }[]>`select current_setting('server_version') as version`
+      return row?.version ?? ''
+    } finally {
+      await sql.end()
+    }
+  }
+
   async dropDatabase({ name }: Database): Promise<void> {
     const sql = postgres(this.adminUrl('postgres'), { max: 1, onnotice: () => {} })
     try {

@@ -18,8 +18,8 @@ export const scenario: Scenario = {
       if (pid === undefined) throw new Error('nobody listens')
       process.kill(pid, 'SIGSTOP')
       try {
-        bench.must(await untilReplaced(bench, before, 1, 5000), 'a stopped LISTEN is noticed within 5 s')
-        bench.must(await bench.untilReady(2000), 'its instance is ready again within 2 s')
+        await bench.within(5000, 'a stopped LISTEN is noticed', (ms) => untilReplaced(bench, before, 1, ms))
+        await bench.within(2000, 'its instance is then ready', (ms) => bench.untilReady(ms))
       } finally {
         // Stopped, it would keep Postgres from stopping.
         process.kill(pid, 'SIGCONT')
