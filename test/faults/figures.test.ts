@@ -1,8 +1,10 @@
+import { readFile } from 'node:fs/promises'
 import { expect, it } from 'vitest'
 import { figuresPage } from './figures.ts'
 import type { Figures } from './prover/checker.ts'
 import type { Scenario } from './prover/scenario.ts'
 import type { Outcome } from './run.ts'
+import { SCENARIOS } from './scenarios/index.ts'
 
 const scenario: Scenario = {
   name: 'a-fault',
@@ -46,7 +48,7 @@ function page(...outcomes: Outcome[]): string {
 
 it('has a line for each scenario, one for each planted bug, and what the scenario measured', () => {
   const text = page(kept, found)
-  expect(text).toContain('`npm run test:faults -- --report=x.md` on 2026-01-02, in 10 minutes')
+  expect(text).toContain('`npm run test:faults -- --report=x.md` on 2026-01-02, in 10 min')
   expect(text).toContain('| a-fault | 1,234 | 5,678 | 0 | 0 | 0 | 0 | 0 | 0 | 12 | 99 | 7 | kept |')
   expect(text).toContain('| a-fault | a bug | lost | 41 | found |')
   expect(text).toContain('**a-fault**: something breaks: nothing is lost\n- back after 5 ms')
@@ -62,4 +64,12 @@ it('hides nothing: neither what was broken, nor a bug that was not found, nor wh
   expect(text).toContain('- ws 1 of a: never got event 3')
   expect(text).toContain('| NOT FOUND |')
   expect(text).toContain('- skipped: needs root')
+})
+
+it.each(
+  SCENARIOS.map(({ name }) => name),
+)('docs/reliability.md says which promise %s proves', async (name) => {
+  expect(await readFile(new URL('../../docs/reliability.md', import.meta.url), 'utf8')).toContain(
+    `\`${name}\``,
+  )
 })

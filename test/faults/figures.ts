@@ -19,7 +19,7 @@ export function figuresPage({ outcomes, words, endedAt, seconds, postgres }: Run
   const plants = outcomes.filter(({ planted }) => planted)
   return [
     '# Reliability, in figures',
-    `Written by \`npm run test:faults -- ${words.join(' ')}\` on ${endedAt.toISOString().slice(0, 10)}, in ${number(seconds / 60)} minutes: ` +
+    `Written by \`npm run test:faults -- ${words.join(' ')}\` on ${endedAt.toISOString().slice(0, 10)}, in ${number(seconds / 60)} min: ` +
       `Node ${process.version}, Postgres ${postgres} with its default durability, ${cpus().length} cores (${processor?.model.trim()}) for ` +
       'Postgres, the instances, the writers and the clients together. [reliability.md](reliability.md) says what is promised.',
     '## The service as it is',
