@@ -18,6 +18,8 @@ export interface Config {
     readonly issuer: string | undefined
     readonly audience: string | undefined
   }
+  /** Hosts, besides the loopback, whose requests POST /dev/tokens answers; `[::1]` is how an IPv6 one is written. */
+  readonly devHosts: readonly string[]
   /** Whether streams take `?token=`; `?ticket=` they always do. */
   readonly tokenInUrl: boolean
   /** Exact origins, as browsers write them: `https://app.example`. */
@@ -78,6 +80,21 @@ const origins = z
     'must be a comma-separated list of origins such as https://app.example (scheme and host, no path, no *)',
   )
 
+const hosts = z
+  .string()
+  .transform((text) => text.split(',').map((part) => part.trim().toLowerCase()))
+  .refine(
+    // An asterisk would be taken for a letter.
+    (list) =>
+      list.every(
+        (host) =>
+          URL.canParse(`http://${host}`) &&
+          new URL(`http://${host}`).hostname === host &&
+          !host.includes('*'),
+      ),
+    'must be a comma-separated list of host names such as dev.example (no scheme, no port, no *)',
+  )
+
 const Environment = z.object({
   NODE_ENV: z.string().optional(),
   HOST: z.string().default('127.0.0.1'),
@@ -99,6 +116,7 @@ const Environment = z.object({
     .optional(),
   JWT_ISSUER: z.string().optional(),
   JWT_AUDIENCE: z.string().optional(),
+  DEV_HOSTS: hosts.default([]),
   TOKEN_IN_URL: z.enum(['on', 'off'], 'must be on or off').default('on'),
   CORS_ORIGINS: origins.default([]),
   MAX_CONNECTIONS: whole(1, 10_000_000, 50_000),
@@ -183,6 +201,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
         issuer: env.JWT_ISSUER,
         audience: env.JWT_AUDIENCE,
       },
+      devHosts: env.DEV_HOSTS,
       tokenInUrl: env.TOKEN_IN_URL === 'on',
       corsOrigins: env.CORS_ORIGINS,
       maxConnections: env.MAX_CONNECTIONS,

@@ -7,6 +7,7 @@ export type ErrorCode =
   | 'unauthorized'
   | 'forbidden'
   | 'origin_not_allowed'
+  | 'host_not_allowed'
   | 'not_found'
   | 'unknown_story'
   | 'unknown_connection'

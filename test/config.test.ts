@@ -54,6 +54,19 @@ describe.each([
   })
 })
 
+describe('DEV_HOSTS', () => {
+  it('is a list of hosts without ports', () => {
+    expect(config().devHosts).toEqual([])
+    expect(config({ DEV_HOSTS: 'Dev.example, 192.0.2.7,[2001:db8::1]' }).devHosts).toEqual([
+      'dev.example',
+      '192.0.2.7',
+      '[2001:db8::1]',
+    ])
+    for (const wrong of ['https://dev.example', 'dev.example:8080', '*.example', 'a/b', ',', '2001:db8::1'])
+      expect(faults({ DEV_HOSTS: wrong })).toEqual([expect.stringMatching(/^DEV_HOSTS: must be /)])
+  })
+})
+
 describe('HEADERS_TIMEOUT_MS and REQUEST_TIMEOUT_MS', () => {
   it('are taken, the latter no less than the former', () => {
     const given = config({ HEADERS_TIMEOUT_MS: '100', REQUEST_TIMEOUT_MS: '100' })

@@ -2,6 +2,7 @@ import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { GlimpseError } from '../errors.ts'
 import type { Answer } from './answer.ts'
 import { originVerdict } from './auth/origin.ts'
+import type { Context } from './context.ts'
 
 /**
  * The CORS headers (Fetch standard §3.2) of an answer: for a listed origin exactly that origin, never a wildcard, so
@@ -20,6 +21,18 @@ export function corsHeaders(request: IncomingMessage, listed: readonly string[])
   }
 }
 
+/**
+ * Refuses what a page of another site sends, whatever credentials the browser would add.
+ *
+ * @throws GlimpseError `origin_not_allowed`
+ */
+export function refuseForeignOrigin({ app, request }: Context): void {
+  if (originVerdict(request, app.config.corsOrigins) === 'foreign') throw foreignOrigin()
+}
+
+const foreignOrigin = () =>
+  new GlimpseError('origin_not_allowed', { detail: 'CORS_ORIGINS does not list this origin.' })
+
 /** Answers OPTIONS: what the path can do, and for a preflight from a listed origin that the real request may come. */
 export function optionsAnswer(
   request: IncomingMessage,
@@ -27,9 +40,7 @@ export function optionsAnswer(
   methods: readonly string[],
 ): Answer {
   if (methods.length === 0) throw new GlimpseError('not_found', { detail: 'There is nothing at this path.' })
-  if (originVerdict(request, listed) === 'foreign') {
-    throw new GlimpseError('origin_not_allowed', { detail: 'CORS_ORIGINS does not list this origin.' })
-  }
+  if (originVerdict(request, listed) === 'foreign') throw foreignOrigin()
   return {
     status: 204,
     headers: {

@@ -5,15 +5,8 @@ import type { Place } from '../hub/hub.ts'
 import { startFrom } from '../hub/resume.ts'
 import { beginSse } from '../transport/sse.ts'
 import type { Answer } from './answer.ts'
-import { originVerdict } from './auth/origin.ts'
 import { authenticate, type Context, type Handler } from './context.ts'
-
-/** A stream is personal: a page of another site must not open one, whatever credentials the browser would add. */
-function refuseForeignOrigin({ app, request }: Context): void {
-  if (originVerdict(request, app.config.corsOrigins) === 'foreign') {
-    throw new GlimpseError('origin_not_allowed', { detail: 'CORS_ORIGINS does not list this origin.' })
-  }
-}
+import { refuseForeignOrigin } from './cors.ts'
 
 /** `GET /events`: Server-Sent Events, or one page of the log for a client that asks for JSON. */
 export const getEvents: Handler = async (context) => {

@@ -55,6 +55,9 @@ export function beginSse(response: ServerResponse, place: Place, headers: Outgoi
     'Cache-Control': 'no-cache, no-transform',
     // nginx buffers a response unless it is told not to.
     'X-Accel-Buffering': 'no',
+    'X-Content-Type-Options': 'nosniff',
+    // The URL may hold a token.
+    'Referrer-Policy': 'no-referrer',
   })
   response.flushHeaders()
   // A quiet stream is no idle connection.

@@ -26,7 +26,7 @@ interface Executable {
  * A headless Chromium: `CHROMIUM_PATH`, else an installed one, else the one that came with npm, which needs nothing
  * else on the machine.
  */
-export async function launchBrowser(): Promise<Browser> {
+export async function launchBrowser(...more: string[]): Promise<Browser> {
   const { path, env } = await findChromium()
   return chromium.launch({
     executablePath: path,
@@ -42,6 +42,7 @@ export async function launchBrowser(): Promise<Browser> {
       '--disable-sync',
       // The default /dev/shm of a container holds 64 MB, and Chromium crashes where it runs out.
       '--disable-dev-shm-usage',
+      ...more,
     ],
   })
 }

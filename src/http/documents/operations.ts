@@ -206,7 +206,7 @@ export const DEVELOPMENT_OPERATIONS: typeof OPERATIONS = {
     responses: {
       ...ok('The token.', json('Token')),
       // Where tokens come from the issuer behind JWKS_URL, this service can sign none.
-      ...problemResponses([...BODY, 'not_found']),
+      ...problemResponses([...BODY, 'not_found', 'host_not_allowed', 'origin_not_allowed']),
     },
   },
 }
