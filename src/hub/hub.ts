@@ -5,7 +5,7 @@ import type { Metrics } from '../metrics.ts'
 import { CLOSES, type Clock, Connection, type ConnectionLimits } from './connection.ts'
 import { startFrom } from './resume.ts'
 import type { Sink } from './sink.ts'
-import { type Log, Subscriber, type Traffic } from './subscriber.ts'
+import { type Log, Subscriber, type Surroundings, type Traffic } from './subscriber.ts'
 import { TimerWheel } from './wheel.ts'
 
 export interface HubOptions {
@@ -49,6 +49,10 @@ export class Hub {
   readonly #users = new Map<string, Subscriber>()
   readonly #wheel: TimerWheel
   readonly #networks = new Map<string, number>()
+  /** Made once: thousands of users must not keep closures of their own. */
+  readonly #surroundings: Surroundings
+  readonly #onClosed = (connection: Connection, reason: CloseReason | 'gone') =>
+    this.#remove(connection, reason)
   #epoch = ''
   #connections = 0
   #draining = false
@@ -57,6 +61,14 @@ export class Hub {
 
   constructor(options: HubOptions) {
     this.#options = options
+    this.#surroundings = {
+      log: options.eventLog,
+      traffic: this.traffic,
+      onFailure: (error) =>
+        options.log.debug({ err: error }, 'catching up failed; the next sweep tries again'),
+      onReset: (reason) => options.metrics.resets.inc({ reason }),
+      onEpoch: (epoch) => this.#adopt(epoch),
+    }
     const tickMs = Math.max(10, Math.min(250, options.limits.heartbeatIntervalMs / 4))
     this.#wheel = new TimerWheel({ tickMs, slots: 512, now: options.clock.monotonic })
     this.#wheel.start()
@@ -123,7 +135,7 @@ export class Hub {
       expiresAt,
       clock,
       limits,
-      onClosed: (closed, reason) => this.#remove(closed, reason),
+      onClosed: this.#onClosed,
     })
     const subscriber = this.#subscriberOf(user)
     subscriber.connections.add(connection)
@@ -133,13 +145,8 @@ export class Hub {
     try {
       const stream = await this.#options.eventLog.head(user)
       return {
-        connection,
+        ...this.#handles(subscriber, connection),
         begin: (sink) => this.#begin(subscriber, connection, sink, resume, stream),
-        renew: (until) => {
-          connection.renew(until)
-          if (connection.isOpen) this.#wheel.set(connection, clock.monotonic())
-        },
-        drained: () => subscriber.catchUp(),
       }
     } catch (error) {
       connection.gone()
@@ -222,6 +229,18 @@ export class Hub {
     }
   }
 
+  /** What a transport keeps for as long as the connection lasts; made apart, so that it keeps nothing of its beginning. */
+  #handles(subscriber: Subscriber, connection: Connection): Omit<Place, 'begin'> {
+    return {
+      connection,
+      renew: (until) => {
+        connection.renew(until)
+        if (connection.isOpen) this.#wheel.set(connection, this.#options.clock.monotonic())
+      },
+      drained: () => subscriber.catchUp(),
+    }
+  }
+
   #begin(
     subscriber: Subscriber,
     connection: Connection,
@@ -273,15 +292,7 @@ export class Hub {
   #subscriberOf(user: string): Subscriber {
     let subscriber = this.#users.get(user)
     if (subscriber === undefined) {
-      subscriber = new Subscriber({
-        user,
-        log: this.#options.eventLog,
-        traffic: this.traffic,
-        onFailure: (error) =>
-          this.#options.log.debug({ err: error }, 'catching up failed; the next sweep tries again'),
-        onReset: (reason) => this.#options.metrics.resets.inc({ reason }),
-        onEpoch: (epoch) => this.#adopt(epoch),
-      })
+      subscriber = new Subscriber(user, this.#surroundings)
       this.#users.set(user, subscriber)
     }
     return subscriber

@@ -19,36 +19,30 @@ export interface Traffic {
   pages: number
 }
 
+/** What all subscribers of a hub share. */
+export interface Surroundings {
+  readonly log: Log
+  readonly traffic: Traffic
+  readonly onFailure: (error: unknown) => void
+  readonly onReset: (reason: ResetReason) => void
+  readonly onEpoch: (epoch: string) => void
+}
+
 /** One user who is connected here, with all of the user's connections and the one reader that brings them up. */
 export class Subscriber {
   readonly user: string
   readonly connections = new Set<Connection>()
-  readonly #log: Log
-  readonly #traffic: Traffic
-  readonly #onFailure: (error: unknown) => void
-  readonly #onReset: (reason: ResetReason) => void
-  readonly #onEpoch: (epoch: string) => void
+  readonly #around: Surroundings
   #reading = false
 
-  constructor(options: {
-    readonly user: string
-    readonly log: Log
-    readonly traffic: Traffic
-    readonly onFailure: (error: unknown) => void
-    readonly onReset: (reason: ResetReason) => void
-    readonly onEpoch: (epoch: string) => void
-  }) {
-    this.user = options.user
-    this.#log = options.log
-    this.#traffic = options.traffic
-    this.#onFailure = options.onFailure
-    this.#onReset = options.onReset
-    this.#onEpoch = options.onEpoch
+  constructor(user: string, around: Surroundings) {
+    this.user = user
+    this.#around = around
   }
 
   /** Events came over the bus: those whose turn it is go out at once, whoever is behind then reads the log. */
   push(epoch: string, run: EventRun): void {
-    this.#traffic.pushed += this.#offer(epoch, run)
+    this.#around.traffic.pushed += this.#offer(epoch, run)
     this.catchUp()
   }
 
@@ -70,7 +64,7 @@ export class Subscriber {
 
   /** The sweep read the stream's head from the log. Cursors that were beyond it already, or in another history, reset. */
   compare(stream: StreamHead, before: ReadonlyMap<Connection, number>): void {
-    this.#onEpoch(stream.epoch)
+    this.#around.onEpoch(stream.epoch)
     for (const [connection, cursor] of before) {
       if (!connection.isOpen) continue
       if (connection.epoch !== stream.epoch) this.#reset(connection, 'epoch', stream.head, stream)
@@ -85,7 +79,7 @@ export class Subscriber {
    * the least cursor on. It stops where a read brings nothing forward, and the next sweep starts it again.
    */
   catchUp(): void {
-    if (!this.#reading) this.#read().catch(this.#onFailure)
+    if (!this.#reading) this.#read().catch(this.#around.onFailure)
   }
 
   async #read(): Promise<void> {
@@ -94,7 +88,7 @@ export class Subscriber {
       let after = this.#leastCursorBehind()
       while (after !== undefined) {
         const before = after
-        this.#deliver(await this.#log.page(this.user, before), before)
+        this.#deliver(await this.#around.log.page(this.user, before), before)
         after = this.#leastCursorBehind()
         if (after === before) return
       }
@@ -114,10 +108,10 @@ export class Subscriber {
   }
 
   #deliver(page: StreamHead & EventRun, after: number): void {
-    this.#onEpoch(page.epoch)
+    this.#around.onEpoch(page.epoch)
     for (const connection of this.connections) this.#mend(connection, page, after)
-    this.#traffic.caughtUp += this.#offer(page.epoch, page)
-    this.#traffic.pages++
+    this.#around.traffic.caughtUp += this.#offer(page.epoch, page)
+    this.#around.traffic.pages++
   }
 
   #offer(epoch: string, events: EventRun): number {
@@ -138,6 +132,6 @@ export class Subscriber {
 
   #reset(connection: Connection, reason: ResetReason, cursor: number, stream: StreamHead): void {
     connection.reset(reason, cursor, stream)
-    this.#onReset(reason)
+    this.#around.onReset(reason)
   }
 }

@@ -1,4 +1,4 @@
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { type CloseReason, type ControlMessage, eventText, eventTypeOf, formatCursor } from '../event.ts'
 import { CLOSES } from '../hub/connection.ts'
@@ -63,10 +63,25 @@ export function beginSse(response: ServerResponse, place: Place, headers: Outgoi
   // A quiet stream is no idle connection.
   socket.setTimeout(0)
   socket.write(`retry: ${RETRY_MS}\n\n`)
-  socket.on('close', () => place.connection.gone())
-  socket.on('drain', () => place.drained())
+  listen(socket, place)
   place.begin(new SseSink(socket))
   socket.uncork()
+  forget(response.req)
+}
+
+/** Apart from the rest: a listener keeps all variables around it for as long as the stream lasts. */
+function listen(socket: Socket, { connection, drained }: Place): void {
+  socket.on('close', () => connection.gone())
+  socket.on('drain', drained)
+}
+
+const NO_HEADERS = Object.freeze({})
+
+/** Node keeps the request until its connection ends, with a token in its URL; a stream that lasts for hours needs none of it. */
+function forget(request: IncomingMessage): void {
+  request.url = ''
+  request.headers = NO_HEADERS
+  request.rawHeaders = []
 }
 
 class SseSink implements Sink {

@@ -90,29 +90,39 @@ export class WebSocketTransport {
 
   begin(request: IncomingMessage, socket: Socket, head: Buffer, place: Place): void {
     // The handshake can still fail (a bad Sec-WebSocket-Key): then ws answers 400 and closes the socket.
-    socket.on('close', () => place.connection.gone())
+    const { connection } = place
+    onClose(socket, connection)
     if (socket.destroyed) {
-      place.connection.gone()
+      connection.gone()
       return
     }
     this.#server.handleUpgrade(request, socket, head, (websocket) => {
       const sink = new WebSocketSink(websocket, socket)
-      // A protocol error closes the connection with its code (RFC 6455 §7.1.7); without a listener it would throw.
-      websocket.on('error', () => {})
-      websocket.on('close', () => place.connection.gone())
-      // ws limits the size of messages, not their number: pings alone could keep us busy.
-      const received = { emptyAt: 0 }
-      const mayGoOn = () => this.#mayGoOn(received, websocket, socket)
-      websocket.on('ping', mayGoOn)
-      websocket.on('pong', () => {
-        if (!sink.answered()) mayGoOn()
-      })
-      websocket.on('message', (data, isBinary) => {
-        if (mayGoOn() && !isBinary) void this.#received(String(data), place, websocket, sink)
-      })
-      socket.on('drain', () => place.drained())
+      this.#listen(websocket, socket, sink, place)
       place.begin(sink)
     })
+  }
+
+  /** Apart from the rest: a listener keeps all variables around it for as long as the connection lasts. */
+  #listen(
+    websocket: WebSocket,
+    socket: Socket,
+    sink: WebSocketSink,
+    { connection, renew, drained }: Place,
+  ): void {
+    // A protocol error closes the connection with its code (RFC 6455 §7.1.7); without a listener it would throw.
+    websocket.on('error', ignore)
+    // ws limits the size of messages, not their number: pings alone could keep us busy.
+    const received = { emptyAt: 0 }
+    const mayGoOn = () => this.#mayGoOn(received, websocket, socket)
+    websocket.on('ping', mayGoOn)
+    websocket.on('pong', () => {
+      if (!sink.answered()) mayGoOn()
+    })
+    websocket.on('message', (data, isBinary) => {
+      if (mayGoOn() && !isBinary) void this.#received(String(data), { connection, renew }, websocket, sink)
+    })
+    socket.on('drain', drained)
   }
 
   #mayGoOn(received: Bucket, websocket: WebSocket, socket: Socket): boolean {
@@ -124,7 +134,12 @@ export class WebSocketTransport {
     return false
   }
 
-  async #received(text: string, place: Place, websocket: WebSocket, sink: WebSocketSink): Promise<void> {
+  async #received(
+    text: string,
+    place: Pick<Place, 'connection' | 'renew'>,
+    websocket: WebSocket,
+    sink: WebSocketSink,
+  ): Promise<void> {
     const message = parseMessage(text)
     // Only while nothing waits to be read: answers to one who asks and never reads would pile up.
     if (message?.type === 'ping' && sink.unsent === 0) sink.control({ type: 'stream.pong', data: {} })
@@ -135,6 +150,12 @@ export class WebSocketTransport {
     if (identity.user === place.connection.user) place.renew(identity.expiresAt)
     else websocket.close(POLICY_VIOLATION, 'a token of another user')
   }
+}
+
+function ignore(): void {}
+
+function onClose(socket: Socket, connection: Place['connection']): void {
+  socket.on('close', () => connection.gone())
 }
 
 /** What a client sent, as far as it is an object in JSON. */
