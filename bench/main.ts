@@ -77,10 +77,11 @@ function command(args: readonly string[]): string {
 
 /** A peer that fails is reported and no fault of ours; that Glimpse fails, or was not measured, is one. */
 function faultless(measured: readonly PartResults[]): boolean {
+  const ours = /^Glimpse|^\d+ instances?$/
   return measured.every(
-    ({ trials }) =>
-      trials.length > 0 &&
-      trials.every(({ contender, faults }) => faults.length === 0 || !contender.startsWith('Glimpse')),
+    ({ part, trials, absent }) =>
+      !absent.some((line) => ours.test(line) || line.startsWith(`${part} was not measured`)) &&
+      trials.every(({ contender, faults }) => faults.length === 0 || !ours.test(contender)),
   )
 }
 

@@ -26,9 +26,9 @@ export interface Daemon {
 }
 
 /** A run that ends early, by Ctrl-C too, must leave no contender behind to load the next one's machine. */
-const running = new Set<ChildProcess>()
+const running = new Map<ChildProcess, NodeJS.Signals>()
 process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
+  for (const [child, signal] of running) child.kill(signal)
 })
 
 const START_TIMEOUT_MS = 30_000
@@ -43,7 +43,7 @@ export async function startServer(program: Program): Promise<Server> {
     env: { PATH: process.env.PATH, ...program.env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  running.add(child)
+  running.set(child, 'SIGKILL')
   child.once('exit', () => running.delete(child))
   const lastLines: string[] = []
   const keep = (line: string) => {
@@ -87,7 +87,8 @@ function listeningUrl(line: string): string | undefined {
 /** As `startServer`, for other programs than ours. Its children are its own to end, and ended with it. */
 export async function startDaemon({ command: [file, ...args], port, clean }: Daemon): Promise<Server> {
   const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] })
-  running.add(child)
+  // Killed outright it would leave its own children behind.
+  running.set(child, 'SIGTERM')
   const lastLines: string[] = []
   createInterface({ input: child.stderr }).on('line', (line) => {
     lastLines.push(line)
