@@ -16,7 +16,12 @@ export class Worker<Job, Result> {
 
   /** Rejects with what the load generator reports, or when it ends or exceeds the time. */
   run<R extends Result>(job: Job, timeoutMs: number): Promise<R> {
-    this.#child ??= fork(compiledPath(this.#source), { env: { PATH: process.env.PATH }, stdio: 'inherit' })
+    // Without the orchestrator's own arguments: its TypeScript loader is none of the load generator's business.
+    this.#child ??= fork(compiledPath(this.#source), {
+      env: { PATH: process.env.PATH },
+      stdio: 'inherit',
+      execArgv: [],
+    })
     const child = this.#child
     this.#jobs += 1
     const id = this.#jobs

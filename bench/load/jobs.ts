@@ -11,6 +11,8 @@ export function answerJobs<Job, Result>(work: (job: Job) => Promise<Result>): vo
     )
   })
   process.on('disconnect', () => process.exit())
+  // It may have ended while this file was being loaded, and nobody would say so again.
+  if (!process.connected) process.exit()
 }
 
 /** Cores this process kept busy since `mark`: 1 means that JavaScript had no time left, so the generator was the limit. */
