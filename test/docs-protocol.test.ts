@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises'
+import { WebSocket } from 'undici'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { EXAMPLES } from '../src/http/documents/examples.ts'
 import { RESET_REASONS } from '../src/http/documents/messages.ts'
+import { routeTable } from '../src/http/routes.ts'
 import { CLOSES } from '../src/hub/connection.ts'
 import { CLOSE_CODES } from '../src/transport/websocket.ts'
 import { call } from './support/api.ts'
@@ -87,6 +89,48 @@ describe('docs/protocol.md', () => {
       CLOSES[reason as keyof typeof CLOSES].reconnect ? 'yes' : 'no',
     ])
     expect(codes.sort()).toEqual(known.sort())
+  })
+
+  it('lists the calls there are', () => {
+    const listed = [...page.matchAll(/^\| `([A-Z]+) (\/[^` ]+)`.* \|$/gm)].map(
+      ([, method, path]) => `${method} ${path}`,
+    )
+    const served = routeTable({ production: true })
+      .map(([method, path]) => `${method} ${path.replaceAll(/:(\w+)/g, '{id}')}`)
+      .filter((route) => / \/(stories|me|tickets)\b/.test(route))
+    expect(listed.sort()).toEqual(served.sort())
+  })
+
+  it('has a WebSocket client that works as it stands', async () => {
+    const instance = await startInstance()
+    onTestFinished(() => instance.close())
+    const [alice, bob] = [await instance.caller('alice'), await instance.caller('bob')]
+    const story = await alice.post()
+    const [code = ''] = blocks('js')
+    const logged: string[] = []
+    const sockets: WebSocket[] = []
+    let heard = 0
+    class Socket extends WebSocket {
+      constructor(url: string) {
+        super(url)
+        sockets.push(this)
+        this.addEventListener('message', () => heard++)
+      }
+    }
+    const run = new Function('WebSocket', 'location', 'token', 'console', code.replace('wss:', 'ws:'))
+    run(Socket, new URL(instance.url), alice.token, {
+      log: (...words: string[]) => logged.push(words.join(' ')),
+    })
+    onTestFinished(() => {
+      for (const socket of sockets) socket.onclose = null
+      for (const socket of sockets) socket.close()
+    })
+    // stream.open
+    await expect.poll(() => heard).toBe(1)
+    sockets[0]?.close()
+    await bob.view(story)
+    await expect.poll(() => logged, { timeout: 10_000 }).toEqual([`${bob.user} looked`])
+    expect(sockets.length).toBeGreaterThan(1)
   })
 
   it('opens one stream with a ticket, and not two', async () => {

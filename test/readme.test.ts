@@ -95,11 +95,11 @@ it('the five minutes of the README show the first event in a terminal and in own
     .toMatch(/(?=[\s\S]*bob viewed)(?=[\s\S]*bob says 👏)/)
 }, 90_000)
 
-it('the README and .env.example name every variable, with the default it has', async () => {
+it('docs/configuration.md and .env.example name every variable, with the default it has', async () => {
   const defaults = parseConfig({})
   if (!defaults.ok) throw new Error('no defaults')
   const example = await read('.env.example')
-  const readme = await read('README.md')
+  const page = await read('docs/configuration.md')
   const config = await read('src/config.ts')
   const names = [...config.matchAll(/^ {2}([A-Z][A-Z_]+): /gm)]
     .map(([, name]) => name ?? '')
@@ -107,7 +107,7 @@ it('the README and .env.example name every variable, with the default it has', a
   expect(names.length).toBeGreaterThan(15)
   for (const name of names) {
     expect(example, name).toMatch(new RegExp(`^#?${name}=`, 'm'))
-    expect(readme, name).toContain(`\`${name}\``)
+    expect(page, name).toContain(`\`${name}\``)
   }
   const given = Object.fromEntries(
     [...example.matchAll(/^([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => [name, value]),
