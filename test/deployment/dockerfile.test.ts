@@ -78,7 +78,11 @@ describe('the image', () => {
     onTestFinished(() => void container.kill('SIGKILL'))
     const url = await addressOf(container)
     expect((await call(url, '/readyz')).status).toBe(200)
-    expect((await call(url, '/')).text).toContain('<html')
+    const page = (await call(url, '/')).text
+    const files = [...page.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, path]) => path ?? '')
+    expect(files.length).toBeGreaterThan(1)
+    for (const path of [...files, '/docs', '/openapi.json'])
+      expect((await call(url, path)).status, path).toBe(200)
     expect((await call(url, '/dev/tokens', { method: 'POST' })).status).toBe(404)
 
     const check = (port: string) => once(runIn(image, image.healthcheck, { PORT: port }), 'close')

@@ -102,6 +102,16 @@ describe.each(['nginx', 'haproxy'] satisfies ProxyKind[])('through %s', (kind) =
     await expect(openWebSocket({ ...caller, origin: 'https://elsewhere.example' })).rejects.toThrow('403')
   })
 
+  it('a client counts as who the proxy heard from, whatever it says of itself', async () => {
+    const instance = await startInstance({ TRUST_PROXY: '1', MAX_CONNECTIONS_PER_ADDRESS: '1' }, { database })
+    onTestFinished(() => instance.close())
+    const { url } = await proxied(kind, [instance.url, instance.url])
+    const { caller } = await author(url)
+    await closing(openSse(caller))
+    const pretending = openSse({ ...caller, headers: { 'x-forwarded-for': '203.0.113.7' } })
+    await expect(pretending).rejects.toThrow(/rejected with (429|503)/)
+  })
+
   it('no token gets into its log, and no metrics out', async () => {
     const { url, log } = await proxied(kind, urls())
     const { caller } = await author(url)

@@ -33,9 +33,15 @@ interface Rule {
   readonly expr: string
 }
 
+interface Panel {
+  readonly id: number
+  readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number }
+  readonly targets?: readonly { readonly expr: string }[]
+}
+
 const metrics = declared()
 let alerts: readonly Rule[]
-let panels: readonly { title: string; targets?: readonly { expr: string; legendFormat: string }[] }[]
+let panels: readonly Panel[]
 let page: string
 beforeAll(async () => {
   alerts = parse(await read('docs/prometheus/alerts.yml')).groups.flatMap(
@@ -83,6 +89,24 @@ describe('every query of the dashboard and the alerts', () => {
     }))
     await promtool(['check', 'rules'], stringify({ groups: [{ name: 'queries', rules }] }))
   })
+})
+
+it('the panels of the dashboard have numbers of their own, and none lies on another', () => {
+  const places = panels.map(({ id, gridPos: { x, y, w, h } }) => ({
+    id,
+    left: x,
+    top: y,
+    right: x + w,
+    bottom: y + h,
+  }))
+  expect(new Set(places.map(({ id }) => id)).size).toBe(places.length)
+  for (const a of places) {
+    expect(a.right).toBeLessThanOrEqual(24)
+    const covered = places.filter(
+      (b) => b !== a && a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom,
+    )
+    expect(covered).toEqual([])
+  }
 })
 
 describe('the alerts', () => {
