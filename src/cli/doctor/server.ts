@@ -108,7 +108,7 @@ function checkKind(survey: Survey): Finding[] {
       fault(
         'writable',
         'DATABASE_URL names a standby, which can neither write nor LISTEN',
-        'name the primary, or several hosts with ?target_session_attrs=read-write',
+        'name the primary, or a name that follows it at a failover',
       ),
     )
   else if (read_only)
