@@ -15,7 +15,9 @@ export const SUITES: readonly Suite[] = [
   { name: 'Who may see what', files: ['test/security/isolation.test.ts'] },
   { name: 'Signature and key vectors', files: ['test/security/vectors.test.ts'] },
   { name: 'Tokens', files: ['test/security/tokens.test.ts', 'test/http/auth/'] },
+  { name: 'Floods', files: ['test/security/floods.test.ts'] },
   { name: 'Packages', files: ['test/security/packages.test.ts'] },
+  { name: 'Threat model', files: ['test/security/threat-model.test.ts'] },
 ]
 
 /** The suite that a test file belongs to, by its path from the root. */
