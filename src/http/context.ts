@@ -113,7 +113,8 @@ async function byToken(
   url: RequestUrl,
   query: boolean,
 ): Promise<Identity> {
-  const token = findToken(request, url, { ...app.config, query })
+  const { tokenInUrl, corsOrigins } = app.config
+  const token = findToken(request, url, { query, tokenInUrl, corsOrigins })
   if (token === undefined) throw new GlimpseError('unauthorized', { detail: 'A token is needed.' })
   return app.verifier.cached(token) ?? app.verifier.verify(token)
 }

@@ -31,12 +31,16 @@ export interface PageRequest {
 /** A part of a stream, with the stream's state as of the same snapshot. */
 export type StreamPage = StreamHead & EventRun
 
-/** The next events of several streams in one statement, in the order of the requests; each run is dense. */
+/**
+ * The next events of several streams in one statement, in the order of the requests; each run is dense. A page comes as
+ * one row, its bodies as lines of one text (a body has no line ends of its own: glimpse.append() takes them out), because
+ * a row for each event costs the driver, and with it the event loop, many times as much.
+ */
 export async function readPages(sql: Pool, requests: readonly PageRequest[]): Promise<StreamPage[]> {
-  const rows = await sql<(HeadRow & { nth: number; seq: number | null; body: string | null })[]>`
+  const rows = await sql<(HeadRow & { first: number | null; bodies: string | null })[]>`
     select h.epoch, coalesce(s.head, 0)::float8 as head, coalesce(s.oldest, 1)::float8 as oldest,
            coalesce(s.read, 0)::float8 as read,
-           i.nth::int as nth, e.seq::float8 as seq, e.body
+           page.first::float8 as first, page.bodies
       from (select glimpse.epoch() as epoch offset 0) h,
            unnest(
              ${requests.map((request) => request.user)}::text[],
@@ -45,17 +49,18 @@ export async function readPages(sql: Pool, requests: readonly PageRequest[]): Pr
            ) with ordinality as i (user_id, after, max, nth)
       left join glimpse.streams s using (user_id)
       left join lateral (
-        select seq, body from glimpse.events where user_id = i.user_id and seq > i.after order by seq limit i.max
-      ) e on true
-     order by i.nth, e.seq`
-  const pages: (StreamHead & { first: number; bodies: string[] })[] = []
-  for (const { epoch, head, oldest, read, nth, seq, body } of rows) {
-    let page = pages[nth - 1]
-    if (page === undefined) {
-      page = { epoch, head, oldest, read, first: seq ?? 0, bodies: [] }
-      pages[nth - 1] = page
-    }
-    if (body !== null) page.bodies.push(body)
-  }
-  return pages
+        select min(seq) as first, string_agg(body, E'\n' order by seq) as bodies
+          from (
+            select seq, body from glimpse.events where user_id = i.user_id and seq > i.after order by seq limit i.max
+          ) e
+      ) page on true
+     order by i.nth`
+  return rows.map(({ epoch, head, oldest, read, first, bodies }) => ({
+    epoch,
+    head,
+    oldest,
+    read,
+    first: first ?? 0,
+    bodies: bodies?.split('\n') ?? [],
+  }))
 }
