@@ -54,6 +54,10 @@ const QUIET_MS = 10_000
 /** Brokers that keep no log never send again what did not come by then. */
 const QUIET_LOSING_MS = 1500
 const CONTENDERS = 12
+/** Planned, for one measurement, for starting all, and for connecting a crowd to one. */
+const SECONDS = 1.75
+const START_SECONDS = 15
+const connectSeconds = ({ connections }: Crowd) => 0.5 + connections / 3000
 
 function crowds({ quick }: Options): Crowd[] {
   return [
@@ -65,10 +69,15 @@ function crowds({ quick }: Options): Crowd[] {
 
 /** Events to connected users, counted at their sockets. */
 export const delivery: PartRunner = {
-  steps: (options) =>
-    crowds(options).reduce((sum, { scenarios }) => sum + 1 + scenarios.length * options.rounds, 0) *
-    CONTENDERS,
+  seconds: (options) =>
+    START_SECONDS +
+    crowds(options).reduce(
+      (sum, crowd) => sum + connectSeconds(crowd) + crowd.scenarios.length * options.rounds * SECONDS,
+      0,
+    ) *
+      CONTENDERS,
   measure: async (run) => {
+    run.progress.step('delivery: starting', START_SECONDS)
     const users = Math.max(...crowds(run.options).map(({ connections }) => connections))
     const { contenders: lanes, absent } = await startEach(startsOf(run, users))
     try {
@@ -154,19 +163,25 @@ async function measureCrowd(run: Run, lanes: readonly Lane[], crowd: Crowd): Pro
   const subscribers = new Map<Lane, Subscribers | Error>()
   try {
     for (const lane of lanes) {
-      run.progress.step(`delivery: ${connections} connections to ${lane.name}`)
+      run.progress.step(`delivery: ${connections} connections to ${lane.name}`, connectSeconds(crowd))
       subscribers.set(lane, await connect(lane, users, perUser))
     }
     const trials: Trial[] = []
     for (const scenario of scenarios) {
       const taking = lanes.filter(({ name }) => name !== RAW_SOURCE || scenario !== PACED)
-      const plan = { scenario, level: connections, rounds: run.options.rounds }
+      const plan = {
+        scenario,
+        level: connections,
+        rounds: run.options.rounds,
+        title: `delivery: ${scenario}, ${connections} connections`,
+        seconds: SECONDS,
+        progress: run.progress,
+      }
       trials.push(
         ...(await alternate(taking, plan, (lane) => {
-          run.progress.step(`delivery: ${scenario}, ${connections} connections, ${lane.name}`)
           const own = subscribers.get(lane)
           if (!(own instanceof Subscribers)) throw own
-          const ms = run.options.quick ? 700 : scenario === PACED ? 1500 : 1200
+          const ms = run.options.quick ? 700 : 1200
           const feeding = { ms, users, ...(scenario === PACED ? { rate: PACED_RATE } : {}) }
           return measure(run.cluster, lane, own, feeding, perUser)
         })),

@@ -27,10 +27,12 @@ const CONTENDERS = 4
 const CLIENT_PROCESSES = 2
 /** Opening 10,000 connections takes seconds a time, and memory spreads less than time does. */
 const MAX_ROUNDS = 2
+/** Planned for one measurement. */
+const SECONDS = 12
 
 /** What connections cost that nothing happens on. */
 export const idle: PartRunner = {
-  steps: ({ rounds }) => Math.min(rounds, MAX_ROUNDS) * CONTENDERS,
+  seconds: ({ rounds }) => Math.min(rounds, MAX_ROUNDS) * CONTENDERS * SECONDS,
   measure: async (run) => {
     const glimpse = () => startGlimpse(run.cluster, run.options.profile)
     const lanes: Lane[] = [
@@ -39,12 +41,16 @@ export const idle: PartRunner = {
       { name: GLIMPSE_WS, protocol: 'ws', identity: 'token', start: glimpse },
       { name: BARE_WS, protocol: 'ws', identity: 'user', start: () => startPeer(BARE_WS, 'bare-ws') },
     ]
-    const rounds = Math.min(run.options.rounds, MAX_ROUNDS)
+    const plan = {
+      scenario: IDLE,
+      level: 0,
+      rounds: Math.min(run.options.rounds, MAX_ROUNDS),
+      title: 'idle',
+      seconds: SECONDS,
+      progress: run.progress,
+    }
     // One measurement gives all levels, so it runs once and is then dealt out.
-    const whole = await alternate(lanes, { scenario: IDLE, level: 0, rounds }, (lane) => {
-      run.progress.step(`idle: ${lane.name}`)
-      return measure(lane, run)
-    })
+    const whole = await alternate(lanes, plan, (lane) => measure(lane, run))
     return {
       trials: levelsOf(run.options).flatMap((level) => whole.map((trial) => atLevel(trial, level))),
       absent: [],

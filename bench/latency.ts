@@ -28,10 +28,12 @@ const authors = Array.from({ length: AUTHORS }, (_, i) => `author_${i}`)
 export const RATES = [100, 1000]
 
 const seconds = ({ quick }: Options) => (quick ? 2 : 3)
+/** Planned for one measurement. */
+const SECONDS = 3.5
 
 /** From the request to the event at the client, at a steady rate. */
 export const latency: PartRunner = {
-  steps: (options) => RATES.length * options.rounds * 3,
+  seconds: (options) => RATES.length * options.rounds * 3 * SECONDS,
   measure: async (run) => {
     const bareUrl = await createPeerDatabase(run.cluster, 'bench_listen')
     const glimpse = await startGlimpse(run.cluster, run.options.profile)
@@ -57,13 +59,15 @@ export const latency: PartRunner = {
       ]
       const trials: Trial[] = []
       for (const rate of RATES) {
-        const plan = { scenario: STEADY, level: rate, rounds: run.options.rounds }
-        trials.push(
-          ...(await alternate(lanes, plan, (lane) => {
-            run.progress.step(`latency: ${rate} events/s, ${lane.name}`)
-            return measure(worker, lane, rate, run)
-          })),
-        )
+        const plan = {
+          scenario: STEADY,
+          level: rate,
+          rounds: run.options.rounds,
+          title: `latency: ${rate} events/s`,
+          seconds: SECONDS,
+          progress: run.progress,
+        }
+        trials.push(...(await alternate(lanes, plan, (lane) => measure(worker, lane, rate, run))))
       }
       return { trials, absent: [] }
     } finally {

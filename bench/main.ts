@@ -32,7 +32,7 @@ async function measureAll(options: Options): Promise<PartResults[]> {
   const around = circumstances(command(process.argv.slice(2)))
   await build()
   const cluster = await startCluster()
-  const progress = new Progress(options.parts.reduce((sum, part) => sum + RUNNERS[part].steps(options), 0))
+  const progress = new Progress(options.parts.reduce((sum, part) => sum + RUNNERS[part].seconds(options), 0))
   const interrupted = async () => {
     await cluster.stop()
     process.exit(130)

@@ -10,8 +10,8 @@ export interface Run {
   readonly progress: Progress
 }
 
-/** A part of the benchmark: how many steps of progress it takes, and what it measures. */
+/** A part of the benchmark: how long it should take, and what it measures. */
 export interface PartRunner {
-  steps(options: Options): number
+  seconds(options: Options): number
   measure(run: Run): Promise<Outcome>
 }

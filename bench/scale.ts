@@ -29,32 +29,46 @@ const CLIENT_PROCESSES = 2
 const QUIET_MS = 10_000
 /** Long enough for a sweep and a canary or two of every instance. */
 const IDLE_MS = 4000
+/** Planned, for one measurement, for starting all, and how fast connections open. */
+const SECONDS = 2.5
+const START_SECONDS = 10
+const CONNECTIONS_PER_SECOND = 2500
 
 /** What an event costs as the crowd and the number of instances grow, at one steady rate. */
 export const scale: PartRunner = {
-  steps: (options) => levelsOf(options).length * INSTANCES.length * (options.rounds + 1),
+  seconds: (options) => {
+    const levels = levelsOf(options)
+    const connecting = (INSTANCES.length * Math.max(...levels)) / CONNECTIONS_PER_SECOND
+    const quiet = (levels.length * IDLE_MS) / 1000
+    return START_SECONDS + connecting + quiet + levels.length * INSTANCES.length * options.rounds * SECONDS
+  },
   measure: async (run) => {
     const levels = levelsOf(run.options)
     const users = Array.from({ length: Math.max(...levels) }, (_, n) => `user_${n}`)
     const groups: Group[] = []
+    run.progress.step('scale: starting', START_SECONDS)
     try {
       for (const instances of INSTANCES) groups.push(await startGroup(run, instances, users))
       const trials: Trial[] = []
       let connected = 0
       for (const level of levels) {
         for (const group of groups) {
-          run.progress.step(`scale: ${level} users of ${group.name}`)
+          const seconds = (level - connected) / CONNECTIONS_PER_SECOND
+          run.progress.step(`scale: ${level} users of ${group.name}`, seconds)
           await connect(group, users.slice(connected, level), connected)
         }
         connected = level
+        run.progress.step(`scale: ${level} users, idle`, IDLE_MS / 1000)
         const idle = await idleCores(run, groups)
-        const plan = { scenario: SCALE, level, rounds: run.options.rounds }
-        trials.push(
-          ...(await alternate(groups, plan, (group) => {
-            run.progress.step(`scale: ${level} users, ${group.name}`)
-            return measure(run, group, level, idle)
-          })),
-        )
+        const plan = {
+          scenario: SCALE,
+          level,
+          rounds: run.options.rounds,
+          title: `scale: ${level} users`,
+          seconds: SECONDS,
+          progress: run.progress,
+        }
+        trials.push(...(await alternate(groups, plan, (group) => measure(run, group, level, idle))))
       }
       return { trials, absent: [] }
     } finally {

@@ -19,6 +19,8 @@ const BEFORE = 5
 export const clientsOf = ({ quick }: Options) => (quick ? 1000 : 5000)
 const CLIENT_PROCESSES = 2
 const QUIET_MS = 10_000
+/** Planned for one measurement, most of which fills the streams. */
+const SECONDS = 13
 
 interface Lane {
   readonly name: string
@@ -27,21 +29,22 @@ interface Lane {
 
 /** Everybody was away and comes back at once. */
 export const storm: PartRunner = {
-  steps: ({ rounds }) => rounds * 2,
+  seconds: ({ rounds }) => rounds * 2 * SECONDS,
   measure: async (run) => {
     const lanes: Lane[] = [
       { name: GLIMPSE_SSE, protocol: 'sse' },
       { name: GLIMPSE_WS, protocol: 'ws' },
     ]
     const clients = clientsOf(run.options)
-    const trials: Trial[] = await alternate(
-      lanes,
-      { scenario: STORM, level: clients, rounds: run.options.rounds },
-      (lane) => {
-        run.progress.step(`storm: ${clients} clients resume, ${lane.name}`)
-        return measure(run, lane, clients)
-      },
-    )
+    const plan = {
+      scenario: STORM,
+      level: clients,
+      rounds: run.options.rounds,
+      title: `storm: ${clients} clients resume`,
+      seconds: SECONDS,
+      progress: run.progress,
+    }
+    const trials: Trial[] = await alternate(lanes, plan, (lane) => measure(run, lane, clients))
     return { trials, absent: [] }
   },
 }

@@ -45,6 +45,9 @@ export const STORIES = AUTHORS * STORIES_PER_AUTHOR
 const HOT_STORIES = 50
 export const VIEWERS = 10_000
 const CONTENDERS = 4
+/** Planned, for one measurement and for starting all. */
+const SECONDS = 2.2
+const START_SECONDS = 8
 
 function scenarios({ quick }: Options): Scenario[] {
   const levels = quick ? [1, 64, 1000] : [1, 16, 64, 256, 1000]
@@ -57,8 +60,9 @@ function scenarios({ quick }: Options): Scenario[] {
 
 /** `POST /stories/{id}/view` under autocannon. */
 export const writes: PartRunner = {
-  steps: (options) => scenarios(options).length * options.rounds * CONTENDERS,
+  seconds: (options) => START_SECONDS + scenarios(options).length * options.rounds * CONTENDERS * SECONDS,
   measure: async (run) => {
+    run.progress.step('writes: starting', START_SECONDS)
     const { contenders, absent } = await startEach<Contender>({
       [GLIMPSE]: () => startGlimpse(run.cluster, run.options.profile),
       [INSERT]: () => startInsertPerRequest(run.cluster, INSERT, 'insert-per-request'),
@@ -70,13 +74,14 @@ export const writes: PartRunner = {
       const targets = await Promise.all(contenders.map(prepare))
       const trials: Trial[] = []
       for (const scenario of scenarios(run.options)) {
-        const plan = { ...scenario, rounds: run.options.rounds }
-        trials.push(
-          ...(await alternate(targets, plan, (target) => {
-            run.progress.step(`writes: ${scenario.scenario}, ${scenario.level} connections, ${target.name}`)
-            return measure(worker, target, scenario, run)
-          })),
-        )
+        const plan = {
+          ...scenario,
+          rounds: run.options.rounds,
+          title: `writes: ${scenario.scenario}, ${scenario.level} connections`,
+          seconds: SECONDS,
+          progress: run.progress,
+        }
+        trials.push(...(await alternate(targets, plan, (target) => measure(worker, target, scenario, run))))
       }
       return { trials, absent }
     } finally {

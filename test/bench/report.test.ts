@@ -2,10 +2,11 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { alternate } from '../../bench/harness/rounds.ts'
+import { alternate, type Plan } from '../../bench/harness/rounds.ts'
 import { parseOptions } from '../../bench/options.ts'
 import { replaceBetween } from '../../bench/report/markers.ts'
 import { page } from '../../bench/report/page.ts'
+import { Progress } from '../../bench/report/progress.ts'
 import { headline } from '../../bench/report/readme.ts'
 import { PARTS, type PartResults, ResultStore, type Trial, View } from '../../bench/report/results.ts'
 import { targetsOf } from '../../bench/report/targets.ts'
@@ -70,13 +71,56 @@ describe('replaceBetween', () => {
 })
 
 describe('alternate', () => {
+  const planned = (rounds: number, late = () => false): Plan => ({
+    scenario: 's',
+    level: 1,
+    rounds,
+    title: 't',
+    seconds: 1,
+    progress: {
+      step: () => {},
+      skip: () => {},
+      get late() {
+        return late()
+      },
+    },
+  })
+
+  it('leaves out rounds when the run is late, for all alike, but never the first', async () => {
+    let asked = 0
+    const contenders = [{ name: 'a' }, { name: 'b' }]
+    const measure = async () => {
+      asked += 1
+      return { asked }
+    }
+    expect(
+      (
+        await alternate(
+          contenders,
+          planned(3, () => true),
+          measure,
+        )
+      ).map(({ rounds }) => rounds.length),
+    ).toEqual([1, 1])
+    asked = 0
+    const trials = await alternate(
+      contenders,
+      planned(3, () => asked > 2),
+      measure,
+    )
+    expect(trials.map(({ rounds }) => rounds.length)).toEqual([2, 2])
+  })
+
   it('turns the order by one each round', async () => {
     const order: string[] = []
-    const plan = { scenario: 's', level: 1, rounds: 3 }
-    const trials = await alternate([{ name: 'a' }, { name: 'b' }, { name: 'c' }], plan, async ({ name }) => {
-      order.push(name)
-      return { order: order.length }
-    })
+    const trials = await alternate(
+      [{ name: 'a' }, { name: 'b' }, { name: 'c' }],
+      planned(3),
+      async ({ name }) => {
+        order.push(name)
+        return { order: order.length }
+      },
+    )
     expect(order.join('')).toBe('abcbcacab')
     expect(trials.map(({ rounds }) => rounds.map((round) => round?.order))).toEqual([
       [1, 6, 8],
@@ -89,7 +133,7 @@ describe('alternate', () => {
     let asked = 0
     const trials = await alternate(
       [{ name: 'good' }, { name: 'bad' }],
-      { scenario: 's', level: 1, rounds: 4 },
+      planned(4),
       async ({ name }, round) => {
         if (name === 'good') return { round }
         asked += 1
@@ -101,6 +145,21 @@ describe('alternate', () => {
     expect(trials[1]?.rounds).toEqual([null, { round: 1 }, null, null])
     expect(trials[1]?.faults).toEqual(['no answer', 'no answer'])
     expect(asked).toBe(3)
+  })
+})
+
+describe('Progress', () => {
+  it('knows when what was begun took longer than planned', () => {
+    let now = 0
+    const progress = new Progress(200, () => now)
+    progress.step('a', 100)
+    now = 100
+    progress.step('b', 100)
+    expect(progress.late).toBe(false)
+    now = 230
+    expect(progress.late).toBe(true)
+    progress.skip(50)
+    expect(progress.late).toBe(false)
   })
 })
 

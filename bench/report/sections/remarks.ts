@@ -7,7 +7,18 @@ export function remarksOf({ absent, trials }: PartResults): string[] {
     const failed = rounds.filter((round) => round === null).length
     return `**${contender}**, ${scenario} (${level}): ${failed} of ${rounds.length} rounds without a figure. ${[...new Set(own)].map(oneLine).join('; ')}`
   })
-  return [...absent.map((line) => `Not run: ${oneLine(line)}`), ...faults]
+  const most = Math.max(...trials.map(({ rounds }) => rounds.length))
+  const short = trials.filter(({ rounds }) => rounds.length < most)
+  const scenarios = new Set(
+    short.map(({ scenario, level, rounds }) => `${scenario} (${level}): ${rounds.length}`),
+  )
+  return [
+    ...absent.map((line) => `Not run: ${oneLine(line)}`),
+    ...faults,
+    ...(scenarios.size === 0
+      ? []
+      : [`Fewer than ${most} rounds, since the run was late: ${[...scenarios].join(', ')}`]),
+  ]
 }
 
 function oneLine(text: string): string {
