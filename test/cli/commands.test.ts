@@ -29,6 +29,9 @@ describe('glimpse', () => {
     expect(stdout).toMatch(new RegExp(`^Usage: glimpse ${name}`))
     expect(stdout).toMatch(/\nExit codes: 0 .*2 called wrongly/)
     expect(await glimpse(['help', name])).toMatchObject({ code: 0, stdout })
+    expect(await readFile('docs/command-line.md', 'utf8')).toContain(
+      `## ${name}\n\n\`\`\`\n${stdout}\`\`\`\n`,
+    )
   })
 
   it('tells its version', async () => {
