@@ -29,7 +29,8 @@ const PLANTED_SETTLE_MS = 5000
 
 /** What a scenario works with: a database, instances, clients and writers, all running by the time it begins. */
 export class Bench {
-  readonly quick: boolean
+  /** Few repetitions and short phases, as in the quick half; with a planted bug, which shows soon, too. */
+  readonly brief: boolean
   readonly setup: Setup
   readonly postgres: PostgresServer
   /** The build's `dist/main.js`, for instances beside those of the bench. */
@@ -55,7 +56,7 @@ export class Bench {
   readonly #times = new Map<string, number[]>()
 
   private constructor(options: BenchOptions, setup: Setup, stage: Stage) {
-    this.quick = options.quick
+    this.brief = options.quick || options.planted
     this.setup = setup
     this.postgres = options.postgres
     this.main = options.main
@@ -138,9 +139,9 @@ export class Bench {
     return [...this.#notes, ...times]
   }
 
-  /** Runs `step` so many times: the first number in a full run, the second in the quick half and with a planted bug. */
-  async repeat(full: number, quick: number, step: (nth: number) => Promise<void>): Promise<void> {
-    const times = this.quick || this.#planted ? quick : full
+  /** Runs `step` so many times: the first number in a full run, the second in a brief one. */
+  async repeat(full: number, brief: number, step: (nth: number) => Promise<void>): Promise<void> {
+    const times = this.brief ? brief : full
     for (let nth = 0; nth < times; nth++) {
       this.progress(`${nth + 1} of ${times}`)
       await step(nth)

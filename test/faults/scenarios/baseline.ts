@@ -8,7 +8,7 @@ export const scenario: Scenario = {
   quick: true,
   planted: { bug: losesOneIn(200), foundIn: 'lost' },
   async run(bench) {
-    await sleep(bench.quick ? 3000 : 15_000)
+    await sleep(bench.brief ? 3000 : 15_000)
     bench.must(bench.crowd.ends === 0, 'nobody loses a connection')
   },
 }

@@ -41,12 +41,12 @@ export const scenario: Scenario = {
     }
 
     bench.progress('warming up')
-    await visits(bench.quick ? 2000 : 10_000, 'early')
+    await visits(bench.brief ? 2000 : 20_000, 'early')
     const before = await quietCensus(bench)
 
     bench.progress('churn')
     bench.startWriting()
-    const times = bench.quick ? 5000 : 100_000
+    const times = bench.brief ? 5000 : 100_000
     const startedAt = performance.now()
     await visits(times, 'passer-by')
     const seconds = (performance.now() - startedAt) / 1000

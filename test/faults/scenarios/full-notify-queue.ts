@@ -23,7 +23,7 @@ export const scenario: Scenario = {
       await session`listen somewhere`
       await session`begin`
       await session`select 1`
-      if (!bench.quick) {
+      if (!bench.brief) {
         bench.progress('the queue is over half full')
         await fillQueue(bench.sql, 0.6)
         await sleep(PHASE_MS)

@@ -27,7 +27,7 @@ export const scenario: Scenario = {
     const sqlWriter = new SqlWriter(bench.database.url, stories, bench.ledger)
     const held = await insertStories(bench, locked)
     const session = postgres(bench.database.adminUrl, { max: 1, onnotice: () => {} })
-    const phaseMs = bench.quick ? 5000 : 20_000
+    const phaseMs = bench.brief ? 5000 : 20_000
     try {
       sqlWriter.start(50)
       bench.progress('baseline')

@@ -49,7 +49,7 @@ export const scenario: Scenario = {
     } finally {
       await pooler.close()
     }
-    await sleep(bench.quick ? 2000 : 10_000)
+    await sleep(bench.brief ? 2000 : 10_000)
     bench.must(bench.crowd.ends === 0, 'nobody loses a connection')
   },
 }

@@ -52,7 +52,7 @@ export const scenario: Scenario = {
     }
     try {
       bench.progress('alone')
-      const alone = await spanOf(() => sleep(bench.quick ? 3000 : 10_000))
+      const alone = await spanOf(() => sleep(bench.brief ? 3000 : 10_000))
 
       for (const network of networks) network.shape({ bytesPerSecond: 1024 }, 'toClient')
       slow = await addSlow(bench, urls)
@@ -63,7 +63,7 @@ export const scenario: Scenario = {
       flood.perSecond = TRICKLE
 
       bench.progress('1 KB/s')
-      const trickling = await spanOf(() => sleep(bench.quick ? 3000 : 8000))
+      const trickling = await spanOf(() => sleep(bench.brief ? 3000 : 8000))
       bench.must(
         slow.every(({ live }) => live),
         'who reads slowly keeps the connection',
@@ -79,7 +79,7 @@ export const scenario: Scenario = {
         `p99 of the ${healthy.length} healthy: alone ${Math.round(calm ?? 0)} ms, ${filling}, ` +
           `then 1 KB/s ${Math.round(under[0] ?? 0)} ms, nothing ${Math.round(under[1] ?? 0)} ms`,
       )
-      if (!bench.quick) {
+      if (!bench.brief) {
         for (const p99 of under)
           bench.must(within2x(p99, calm ?? 0), `the healthy's p99 went from ${calm} to ${p99} ms`)
       }

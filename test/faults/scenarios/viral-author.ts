@@ -31,7 +31,7 @@ export const scenario: Scenario = {
     await bench.crowd.add('sse', 10, [viral])
     await bench.crowd.add('ws', 10, [viral])
     bench.must(await bench.crowd.untilLive(5000), 'all 20 connections open')
-    const views = bench.quick ? VIEWS / 4 : VIEWS
+    const views = bench.brief ? VIEWS / 4 : VIEWS
     const stories = new Map([[viral, bench.stories.get(viral) ?? '']])
     const sqlWriter = new SqlWriter(bench.database.url, stories, bench.ledger)
     const outboxes = await OutboxWatch.start(bench.instances)
