@@ -1,9 +1,11 @@
+import { spawnSync } from 'node:child_process'
+import { type ClientHttp2Stream, connect } from 'node:http2'
 import postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { type Caller, newCallers } from '../support/api.ts'
 import { openEventSource } from '../support/clients/event-source.ts'
 import { closing, open, STREAMING } from '../support/clients/index.ts'
-import { openSse } from '../support/clients/sse.ts'
+import { openSse, SseReader } from '../support/clients/sse.ts'
 import { openWebSocket } from '../support/clients/websocket.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { type Instance, spawnInstance, startInstance } from '../support/instance.ts'
@@ -27,6 +29,29 @@ afterAll(async () => {
   await sql.end()
   await database.drop()
 })
+
+/** SSE as one of many streams of an HTTP/2 connection. */
+class Http2Stream extends SseReader {
+  readonly #stream: ClientHttp2Stream
+
+  constructor(stream: ClientHttp2Stream) {
+    super()
+    this.#stream = stream
+    stream
+      .setEncoding('utf8')
+      .on('data', (chunk: string) => this.feed(chunk))
+      .on('error', () => {}) // a cut connection; `close` follows
+      .on('close', () => this.ended())
+  }
+
+  override close(): void {
+    this.#stream.close()
+  }
+
+  override cut(): void {
+    this.#stream.destroy()
+  }
+}
 
 const urls = (): [string, string] => [instances[0].url, instances[1].url]
 
@@ -79,6 +104,25 @@ describe.each(['nginx', 'haproxy'] satisfies ProxyKind[])('through %s', (kind) =
     expect((await resumed.next('stream.open')).json.data.resumed).toBe(true)
     await resumed.take(2)
     expect(resumed.seqs).toEqual([2, 3])
+  })
+
+  it('over TLS and HTTP/2, many streams share one connection, each unbuffered', async ({ skip }) => {
+    skip(spawnSync('openssl', ['version']).status !== 0, 'openssl is not installed')
+    const { url, tlsUrl } = await proxied(kind, urls(), { tls: true })
+    const { caller, story } = await author(url)
+    const session = connect(tlsUrl, { rejectUnauthorized: false })
+    onTestFinished(() => session.destroy())
+    const streams = await Promise.all(
+      Array.from({ length: 8 }, () => {
+        const request = session.request({ ':path': '/events', authorization: `Bearer ${caller.token}` })
+        return closing(new Http2Stream(request).started())
+      }),
+    )
+    for (const viewer of ['one', 'two']) {
+      await insertViews(sql, story, [viewer])
+      await Promise.all(streams.map((stream) => stream.take(1)))
+    }
+    for (const { seqs } of streams) expect(seqs).toEqual([1, 2])
   })
 
   it('heartbeats keep a quiet stream for longer than the proxy waits for silence', async () => {
