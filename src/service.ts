@@ -166,7 +166,7 @@ async function start(
     log,
     metrics,
     tracing,
-    limits: new Limits(config, metrics),
+    limits: new Limits(config, metrics, log),
     waiting: new Gate(config.maxWaitingRequests, () => metrics.limited.inc({ limit: 'waiting_requests' })),
     sql: readPool,
     edits: editPool,

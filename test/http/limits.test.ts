@@ -1,11 +1,12 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { type Caller, call, newCallers, type Problem, type Reply } from '../support/api.ts'
 import { open, STREAMING } from '../support/clients/index.ts'
 import { Rejected } from '../support/clients/stream.ts'
-import { type Environment, type Instance, startInstance } from '../support/instance.ts'
+import { createDatabase } from '../support/database.ts'
+import { type Environment, type Instance, spawnInstance, startInstance } from '../support/instance.ts'
 
 let instance: Instance
-afterEach(() => instance.close())
+afterEach(() => instance?.close())
 
 async function scene(environment: Environment) {
   instance = await startInstance({ RATE_LIMIT: 'on', ...environment })
@@ -149,5 +150,20 @@ describe('RATE_LIMIT=off', () => {
     const { statuses } = await repeat(20, () => alice.call('GET', UNKNOWN))
     expect(statuses).toEqual(Array.from({ length: 20 }, () => 404))
     for (let i = 0; i < 4; i += 1) await open('ws', alice)
+  })
+})
+
+describe('a proxy in front that nobody told of', () => {
+  it('is warned of once', async () => {
+    const database = await createDatabase()
+    onTestFinished(() => database.drop())
+    const main = await spawnInstance({ DATABASE_URL: database.url, MIGRATE: 'off' })
+    onTestFinished(async () => void (await main.kill('SIGKILL')))
+    const through = { headers: { 'x-forwarded-for': '203.0.113.7' } }
+    for (let i = 0; i < 3; i += 1) await call(main.url, '/livez', through)
+    await main.kill('SIGTERM')
+    expect(
+      main.lines.filter(({ level, msg }) => level === 'warn' && msg?.includes('TRUST_PROXY')),
+    ).toHaveLength(1)
   })
 })

@@ -1,17 +1,31 @@
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
-import proxyAddr from 'proxy-addr'
 
 /**
  * Whom limits count a request against: the peer's network, or, behind `hops` proxies of ours, the network of whom the
  * farthest of them heard from (`X-Forwarded-For`, read from its end: what stands further in front anybody can write).
  */
 export function clientNetwork(request: IncomingMessage, hops: number): string {
-  const peer = request.socket.remoteAddress ?? 'gone'
-  if (hops === 0 || request.headers['x-forwarded-for'] === undefined) return networkOf(peer)
-  const way = proxyAddr.all(request, (_address, hop) => hop < hops).map(withoutPort)
-  // A proxy that was given no address may write "unknown": then the one before it answers for its clients.
-  return networkOf(way.findLast((address) => isIP(address) !== 0) ?? peer)
+  const forwarded = hops === 0 ? undefined : request.headers['x-forwarded-for']
+  const client = typeof forwarded === 'string' ? forwardedFor(forwarded, hops) : undefined
+  return networkOf(client ?? request.socket.remoteAddress ?? 'gone')
+}
+
+/** The farthest address that one of the last `hops` entries tells: a proxy that was given none may write "unknown". */
+function forwardedFor(header: string, hops: number): string | undefined {
+  let farthest: string | undefined
+  let end = header.length
+  for (let hop = 0; hop < hops && end >= 0; ) {
+    const comma = end === 0 ? -1 : header.lastIndexOf(',', end - 1)
+    const entry = header.slice(comma + 1, end).trim()
+    end = comma
+    // RFC 9110 §5.6.1.2: an empty element of a list is none.
+    if (entry === '') continue
+    hop++
+    const address = withoutPort(entry)
+    if (isIP(address) !== 0) farthest = address
+  }
+  return farthest
 }
 
 /**

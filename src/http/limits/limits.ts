@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Config } from '../../config.ts'
 import { GlimpseError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
 import type { Metrics } from '../../metrics.ts'
 import { clientNetwork } from './address.ts'
 import { RateLimit } from './rate-limit.ts'
@@ -18,17 +19,26 @@ const DETAILS: Readonly<Record<Limit, string>> = {
 export class Limits {
   readonly #trustProxy: number
   readonly #metrics: Metrics
+  readonly #log: Logger
+  #warned = false
   readonly #rates: ReadonlyMap<Limit, RateLimit>
 
-  constructor(config: Config, metrics: Metrics, now = () => performance.now()) {
+  constructor(config: Config, metrics: Metrics, log: Logger, now = () => performance.now()) {
     this.#trustProxy = config.trustProxy
     this.#metrics = metrics
+    this.#log = log
     const rates = Object.entries(config.rates ?? {}) as [Limit, number][]
     this.#rates = new Map(rates.map(([limit, perMinute]) => [limit, new RateLimit({ perMinute, now })]))
   }
 
   /** Whom the request comes from, as limits count: an address, or the network of an IPv6 one. */
   networkOf(request: IncomingMessage): string {
+    if (this.#trustProxy === 0 && !this.#warned && request.headers['x-forwarded-for'] !== undefined) {
+      this.#warned = true
+      this.#log.warn(
+        'a request came with X-Forwarded-For, but TRUST_PROXY is 0: whoever comes through a proxy counts as one address to the limits',
+      )
+    }
     return clientNetwork(request, this.#trustProxy)
   }
 

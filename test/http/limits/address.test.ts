@@ -40,6 +40,7 @@ describe('the client behind TRUST_PROXY proxies', () => {
     ['two proxies: the last but one', 2, ['192.0.2.66, 198.51.100.1, 203.0.113.7'], '198.51.100.1'],
     ['more proxies than entries: the first', 3, ['198.51.100.1'], '198.51.100.1'],
     ['several headers are one list', 2, ['198.51.100.1', '203.0.113.7'], '198.51.100.1'],
+    ['empty entries are none', 2, ['192.0.2.66, , 198.51.100.1,, 203.0.113.7,'], '198.51.100.1'],
     ['no header', 1, [], PEER],
     ['no address in it', 1, ['unknown'], PEER],
     ['a name in it, behind two', 2, ['<script>, 203.0.113.7'], '203.0.113.7'],

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { parseConfig } from '../../../src/config.ts'
 import { Limits } from '../../../src/http/limits/limits.ts'
+import { createLogger } from '../../../src/log.ts'
 import { createMetrics } from '../../../src/metrics.ts'
 
 /** The limits of a configuration that sets none of them, on a clock that is moved by hand. */
@@ -8,7 +9,11 @@ function defaults() {
   const parsed = parseConfig({})
   if (!parsed.ok) throw new Error(parsed.faults.join('; '))
   const clock = { now: 0 }
-  return { clock, limits: new Limits(parsed.config, createMetrics(), () => clock.now), config: parsed.config }
+  return {
+    clock,
+    limits: new Limits(parsed.config, createMetrics(), createLogger('silent'), () => clock.now),
+    config: parsed.config,
+  }
 }
 
 const OFFICE = '203.0.113.7'
