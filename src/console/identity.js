@@ -18,9 +18,12 @@ export class Identity {
   /**
    * @param {string} role names the entry in sessionStorage
    * @param {string} name
+   * @param {{ keep?: boolean }} [options] keep: whether a reload of the page finds the same person
    */
-  constructor(role, name) {
+  constructor(role, name, { keep = true } = {}) {
     this.#key = `glimpse.${role}`
+    this.#name = name
+    if (!keep) return
     const kept = parseKept(sessionStorage.getItem(this.#key))
     this.#pasted = kept.token
     this.#name = kept.name ?? name

@@ -1,19 +1,22 @@
+import { breakages } from './breakages.js'
 import { commandList } from './commands.js'
 import { byId, element } from './dom.js'
 import { Identity, NeedsToken } from './identity.js'
 import { Panel } from './panel.js'
 import { personFields } from './person.js'
-import { openEventSource } from './sse.js'
-import { openWebSocket } from './websocket.js'
+import { Pulse } from './pulse.js'
+import { Tally } from './tally.js'
+import { showUnread } from './unread.js'
 
 const EMOJI = new Map([
   ['❤️', 'love'],
   ['😂', 'laugh'],
   ['😮', 'wow'],
   ['😢', 'sad'],
-  ['👏', 'applause'],
-  ['🔥', 'fire'],
+  ['😍', 'delight'],
+  ['😎', 'cool'],
 ])
+const STRANGERS = ['ana', 'ben', 'eli', 'ivy', 'kai', 'leo', 'mia', 'noa', 'sam', 'tom', 'uma', 'zoe']
 const VIEWERS = ['bob', 'carol', 'dave', 'erin', 'frank', 'grace', 'heidi', 'ivan']
 
 const author = new Identity('author', 'alice')
@@ -47,14 +50,23 @@ const viewerFields = personFields(personIn('viewer'), {
   onError: showError,
 })
 
-const shared = { identity: author, sinceClick, onDisconnect, onResume }
+const pulse = new Pulse(byId('pulse', HTMLElement))
+const tally = new Tally(byId('tally', HTMLElement), async (id) => {
+  const read = await author.request({ method: 'GET', path: `/stories/${id}` })
+  if (id === story) paintTotals(read)
+  return read
+})
+/** Both panels bring every event: it is counted when it comes first. */
+let counted = 0
+
+const shared = { identity: author, sinceClick, onDisconnect, onResume, onEvent: count, onUnread: showUnread }
 const panels = [
   new Panel(byId('sse', HTMLElement), {
     ...shared,
     title: 'Server-Sent Events',
     address: 'GET /events',
     announce: 'polite',
-    transport: openEventSource,
+    transport: 'sse',
     onConnect: rememberStream,
   }),
   new Panel(byId('websocket', HTMLElement), {
@@ -62,11 +74,20 @@ const panels = [
     title: 'WebSocket',
     address: 'GET /ws',
     announce: 'off',
-    transport: openWebSocket,
+    transport: 'websocket',
     // curl speaks WebSocket only where it was built to.
     onConnect: () => {},
   }),
 ]
+
+const newest = () => panels.find((panel) => panel.live)
+
+byId('read', HTMLButtonElement).addEventListener(
+  'click',
+  () => void attempt(async () => newest()?.markRead()),
+)
+byId('tour', HTMLButtonElement).addEventListener('click', () => void attempt(tour))
+breakages({ panels, makeEvents, attempt })
 
 postForm.addEventListener('submit', (submitted) => {
   submitted.preventDefault()
@@ -95,7 +116,9 @@ async function start() {
   for (const panel of panels) panel.connect()
   rememberStream()
   await viewer.token()
-  say(`Post a story as ${author.name}, then view it as ${viewer.name}: the news arrives in both panels.`)
+  say(
+    `Post a story as ${author.name}, then view it as ${viewer.name}: the news arrives in both panels. Or let the page do it.`,
+  )
 }
 
 async function postStory() {
@@ -140,6 +163,48 @@ async function react(emoji) {
   else say(`${viewer.name}’s reaction was ${emoji} already: nothing changed, so no event.`)
 }
 
+/** From an empty page to the first event: what a newcomer would do, done at one press. */
+async function tour() {
+  if (story === undefined) await postStory()
+  // On a phone the news would arrive out of sight.
+  byId('hear', HTMLElement).scrollIntoView({ block: 'nearest' })
+  await viewStory()
+  await react('😍')
+  byId('tour', HTMLButtonElement).classList.remove('primary')
+  say(
+    `That was it: ${viewer.name} looked, and ${author.name} heard of it at once, on both transports. Now break something below.`,
+  )
+}
+
+/**
+ * Something new for the author to hear: so many strangers view the story.
+ * @param {number} many
+ */
+async function makeEvents(many) {
+  if (story === undefined) await postStory()
+  const path = `/stories/${story}/view`
+  await Promise.all(
+    Array.from({ length: many }, async () => {
+      // Nobody's choice, so not kept: only their views are.
+      const stranger = new Identity('', strangersName(), { keep: false })
+      await stranger.request({ method: 'POST', path })
+    }),
+  )
+}
+
+function strangersName() {
+  const name = STRANGERS[Math.floor(Math.random() * STRANGERS.length)]
+  return `${name}-${Math.floor(Math.random() * 9000) + 1000}`
+}
+
+/** @param {import('./subscription.js').GlimpseEvent} event */
+function count({ seq, data }) {
+  if (seq <= counted) return
+  counted = seq
+  pulse.beat()
+  tally.touch(data.story_id)
+}
+
 /**
  * One request by one of the two, shown as curl too.
  * @param {'AUTHOR' | 'VIEWER'} as
@@ -151,7 +216,11 @@ async function act(as, call) {
 }
 
 async function showTotals() {
-  const { views, reactions: counts } = await author.request({ method: 'GET', path: `/stories/${story}` })
+  paintTotals(await author.request({ method: 'GET', path: `/stories/${story}` }))
+}
+
+/** @param {{ views: number, reactions: Record<string, number> }} story */
+function paintTotals({ views, reactions: counts }) {
   const parts = [`${views} ${views === 1 ? 'view' : 'views'}`]
   for (const [emoji, count] of Object.entries(counts)) parts.push(`${emoji} ${count}`)
   byId('story-totals', HTMLElement).textContent = parts.join(' · ')
@@ -183,9 +252,10 @@ function clock(type) {
   asked = { event: `${type} ${story} ${viewer.name}`, at: performance.now() }
 }
 
-/** @param {import('./stream.js').StoryEvent} event */
-function sinceClick({ type, data }) {
-  if (asked.event !== `${type} ${data.story_id} ${data.viewer_id ?? data.user_id}`) return undefined
+/** @param {import('./subscription.js').GlimpseEvent} event */
+function sinceClick(event) {
+  const who = event.type === 'story.viewed' ? event.data.viewer_id : event.data.user_id
+  if (asked.event !== `${event.type} ${event.data.story_id} ${who}`) return undefined
   const ms = performance.now() - asked.at
   // Later than this it is history being replayed, not news that came round.
   return ms > 2000 ? undefined : Math.max(1, Math.round(ms))
@@ -199,6 +269,8 @@ function authorChanged() {
   viewButton.classList.remove('primary')
   postForm.querySelector('button')?.classList.add('primary')
   showNames()
+  tally.clear()
+  counted = 0
   for (const panel of panels) panel.changeUser()
   void attempt(async () => {
     await author.token()

@@ -1,6 +1,7 @@
 import { Continuity } from './continuity.js'
 import { clockTime, element } from './dom.js'
-import { Stream } from './stream.js'
+import { Numbers } from './numbers.js'
+import { Subscription } from './subscription.js'
 
 /** The log is for reading along, not for keeping: older rows leave the page, the counts stay. */
 const ROWS_KEPT = 200
@@ -11,6 +12,8 @@ const ROWS_KEPT = 200
 export class Panel {
   #stream
   #continuity = new Continuity()
+  #numbers
+  #resumed = false
   #parts
   #sinceClick
   /** Events stamped before this moment happened while the panel was away; 0 unless it resumed. */
@@ -24,24 +27,43 @@ export class Panel {
    * @param {string} options.title
    * @param {string} options.address what it connects to, as shown
    * @param {'polite' | 'off'} options.announce both panels bring the same events: only one may read them out
-   * @param {import('./stream.js').Transport} options.transport
+   * @param {'sse' | 'websocket'} options.transport
    * @param {import('./identity.js').Identity} options.identity
-   * @param {(event: import('./stream.js').StoryEvent) => number | undefined} options.sinceClick
+   * @param {(event: import('./subscription.js').GlimpseEvent) => number | undefined} options.sinceClick
    *   milliseconds since the click on this page that caused the event
    * @param {(cursor?: string) => void} options.onConnect
    * @param {() => void} options.onDisconnect
    * @param {() => void} options.onResume
+   * @param {(event: import('./subscription.js').GlimpseEvent) => void} options.onEvent
+   * @param {(unread: number) => void} options.onUnread
    */
   constructor(
     section,
-    { title, address, announce, transport, identity, sinceClick, onConnect, onDisconnect, onResume },
+    {
+      title,
+      address,
+      announce,
+      transport,
+      identity,
+      sinceClick,
+      onConnect,
+      onDisconnect,
+      onResume,
+      onEvent,
+      onUnread,
+    },
   ) {
     this.#sinceClick = sinceClick
     this.#parts = build(section, title, address, announce)
-    this.#stream = new Stream(transport, identity, {
-      onEvent: (event) => this.#show(event),
-      onControl: (control) => this.#heed(control),
+    this.#numbers = new Numbers(this.#parts.numbers)
+    this.#stream = new Subscription(transport, identity, {
+      onEvent: (event) => {
+        this.#show(event)
+        onEvent(event)
+      },
+      onReset: (reset) => this.#heedReset(reset),
       onState: (state) => this.#showState(state),
+      onUnread,
     })
     const { connect, disconnect, resume } = this.#parts
     connect.addEventListener('click', () => {
@@ -51,18 +73,51 @@ export class Panel {
       disconnect.focus()
     })
     disconnect.addEventListener('click', () => {
-      this.#stream.disconnect()
-      this.#note('Disconnected')
+      this.disconnect()
       onDisconnect()
       resume.focus()
     })
     resume.addEventListener('click', () => {
-      this.#awayUntil = Date.now()
       onConnect(this.#stream.cursor)
       onResume()
-      this.#stream.connect({ resume: true })
+      this.resume()
       disconnect.focus()
     })
+  }
+
+  /** What it has brought so far, and what of it came from while it was away since the last break. */
+  get tally() {
+    return { received: this.#received, missed: this.#missed, verdict: this.#continuity.verdict() }
+  }
+
+  get live() {
+    return this.#parts.section.dataset.state === 'live'
+  }
+
+  get last() {
+    return this.#continuity.last
+  }
+
+  /** Goes on after its cursor: what happened meanwhile comes first. */
+  resume() {
+    this.#away()
+    this.#resumed = true
+    this.#stream.connect({ resume: true })
+  }
+
+  disconnect() {
+    this.#stream.disconnect()
+    this.#note('Disconnected')
+  }
+
+  /** Cuts the connection as a lost network does; the client comes back by itself. */
+  cut() {
+    this.#note('The connection was cut')
+    this.#stream.cut()
+  }
+
+  markRead() {
+    return this.#stream.markRead()
   }
 
   /** Whether it is connected, or on its way to be. */
@@ -73,7 +128,9 @@ export class Panel {
   /** Listens from now on. */
   connect() {
     this.#continuity.restart()
+    this.#numbers.clear()
     this.#awayUntil = 0
+    this.#resumed = false
     this.#stream.connect({ resume: false })
   }
 
@@ -85,33 +142,43 @@ export class Panel {
     this.connect()
   }
 
-  /** @param {import('./stream.js').StoryEvent} event */
+  /** @param {import('./subscription.js').GlimpseEvent} event */
   #show(event) {
     const missed = Date.parse(event.timestamp) < this.#awayUntil
     if (missed) this.#missed += 1
     this.#received += 1
     this.#continuity.add(event.seq)
+    this.#numbers.add(event.seq, missed)
     this.#append(eventRow(event, missed, missed ? undefined : this.#sinceClick(event)))
+    // The stream's own cursor moves once this is done.
+    this.#showPlace(event.id)
+  }
+
+  /** @param {import('./client/index.js').Reset} reset */
+  #heedReset({ reason, oldest }) {
+    this.#continuity.restart()
+    this.#numbers.clear()
+    this.#note(`Reset (${reason}): events before seq ${oldest} may be lost to this page`)
     this.#showPlace()
   }
 
-  /** @param {import('./stream.js').Control} control */
-  #heed({ type, data }) {
-    if (type === 'stream.open') {
-      this.#missed = 0
-      this.#note(data.resumed ? `Resumed after ${data.cursor}` : 'Connected, listening from now on')
-    } else if (type === 'stream.reset') {
-      this.#continuity.restart()
-      this.#note(`Reset (${data.reason}): events before seq ${data.oldest} may be lost to this page`)
-    } else {
-      this.#note(`The server closes: ${data.reason}`)
-    }
-    this.#showPlace()
+  /** From here on, what is older than the moment of coming back happened while away. */
+  #away() {
+    this.#awayUntil = Date.now()
+    this.#missed = 0
   }
 
-  /** @param {import('./stream.js').State} state */
+  /** @param {import('./subscription.js').State} state */
   #showState({ name, words }) {
     const { section, state, connect, disconnect, resume } = this.#parts
+    if (name === 'live') {
+      this.#note(this.#resumed ? `Resumed after ${this.#stream.cursor}` : 'Connected, listening from now on')
+      this.#resumed = true
+      if (section.dataset.lost === 'true') this.#away()
+    }
+    section.dataset.lost = String(
+      name === 'waiting' || (section.dataset.lost === 'true' && name === 'connecting'),
+    )
     section.dataset.state = name
     state.textContent = words
     const active = name === 'live' || name === 'connecting' || name === 'waiting'
@@ -124,12 +191,12 @@ export class Panel {
     this.#showPlace()
   }
 
-  #showPlace() {
+  #showPlace(place = this.#stream.cursor) {
     const { section, cursor, continuity, received } = this.#parts
     const { sound, words } = this.#continuity.verdict()
     section.dataset.sound = sound === undefined ? 'unknown' : String(sound)
     continuity.textContent = words
-    cursor.textContent = this.#stream.cursor ?? '–'
+    cursor.textContent = place ?? '–'
     const missed = this.#missed > 0 ? `, ${this.#missed} from while away` : ''
     received.textContent = `${this.#received} ${this.#received === 1 ? 'event' : 'events'}${missed}`
   }
@@ -155,14 +222,14 @@ export class Panel {
 }
 
 /**
- * @param {import('./stream.js').StoryEvent} event
+ * @param {import('./subscription.js').GlimpseEvent} event
  * @param {boolean} missed
  * @param {number | undefined} sinceClick
  */
-function eventRow({ id, seq, type, data, timestamp }, missed, sinceClick) {
-  const viewed = type === 'story.viewed'
-  const who = String(viewed ? data.viewer_id : data.user_id)
-  const what = viewed ? 'viewed' : `reacted ${data.emoji}`
+function eventRow(event, missed, sinceClick) {
+  const { id, seq, data, timestamp } = event
+  const who = event.type === 'story.viewed' ? event.data.viewer_id : event.data.user_id
+  const what = event.type === 'story.viewed' ? 'viewed' : `reacted ${event.data.emoji}`
   const aside = element('span', { class: 'aside' })
   if (missed) aside.append(element('span', { class: 'badge' }, 'while away'), ' ')
   if (sinceClick !== undefined) aside.append(element('span', { class: 'fast' }, `${sinceClick} ms`), ' ')
@@ -190,17 +257,23 @@ function build(section, title, address, announce) {
   const connect = element('button', { type: 'button' }, 'Connect')
   const disconnect = element('button', { type: 'button', disabled: true }, 'Disconnect')
   const resume = element('button', { type: 'button', disabled: true }, 'Resume')
+  const numbers = element('ol', { class: 'numbers', 'aria-hidden': 'true' })
   const titleId = `${section.id}-title`
   const logId = `${section.id}-log`
-  const log = element('ol', {
-    class: 'log',
-    id: logId,
-    role: 'log',
-    'aria-live': announce,
-    'aria-label': `${title} events, newest first`,
-    // Scrolled by keyboard too.
-    tabindex: '0',
-  })
+  const log = element('ol')
+  const scroller = element(
+    'div',
+    {
+      class: 'log',
+      id: logId,
+      role: 'log',
+      'aria-live': announce,
+      'aria-label': `${title} events, newest first`,
+      // Scrolled by keyboard too.
+      tabindex: '0',
+    },
+    log,
+  )
   section.append(
     element(
       'div',
@@ -223,7 +296,8 @@ function build(section, title, address, announce) {
       element('div', {}, element('dt', {}, 'Cursor'), element('dd', {}, cursor)),
       element('div', {}, element('dt', {}, 'Received'), element('dd', {}, received)),
     ),
-    log,
+    numbers,
+    scroller,
   )
-  return { section, state, cursor, continuity, received, connect, disconnect, resume, log }
+  return { section, state, cursor, continuity, received, connect, disconnect, resume, numbers, log }
 }

@@ -1,10 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 import { GlimpseError } from '../errors.ts'
 import type { Answer } from './answer.ts'
 import type { Handler } from './context.ts'
-
-const FOLDER = new URL('../../src/console/', import.meta.url)
 
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
@@ -25,27 +23,42 @@ const SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** The page's files, read once: a request can name one of them and nothing else on the disk. */
-const files: ReadonlyMap<string, Answer> = new Map(
-  readdirSync(FOLDER)
-    .filter((name) => extname(name) in TYPES)
-    .map((name) => [
-      name,
-      {
-        status: 200,
-        headers: {
-          'Content-Type': TYPES[extname(name)],
-          'Cache-Control': 'no-cache',
-          'Content-Security-Policy': SECURITY_POLICY,
+/** A folder's files, read once: a request can name one of them and nothing else on the disk. */
+function filesOf(folder: URL): ReadonlyMap<string, Answer> {
+  return new Map(
+    readdirSync(folder)
+      .filter((name) => extname(name) in TYPES)
+      .map((name) => [
+        name,
+        {
+          status: 200,
+          headers: {
+            'Content-Type': TYPES[extname(name)],
+            'Cache-Control': 'no-cache',
+            'Content-Security-Policy': SECURITY_POLICY,
+          },
+          body: readFileSync(new URL(name, folder)),
         },
-        body: readFileSync(new URL(name, FOLDER)),
-      },
-    ]),
-)
+      ]),
+  )
+}
+
+const page = filesOf(new URL('../../src/console/', import.meta.url))
+
+/** The client as it was built, in modules; none where the service runs from its sources and nothing was built yet. */
+const CLIENT = new URL('../../dist/client/', import.meta.url)
+const client = existsSync(CLIENT) ? filesOf(CLIENT) : new Map<string, Answer>()
 
 /** `GET /` and `GET /console/{file}`: the page to try the service on. */
 export const getConsole: Handler = ({ params }) => {
-  const file = files.get(params.file ?? 'index.html')
+  const file = page.get(params.file ?? 'index.html')
+  if (file === undefined) throw new GlimpseError('not_found')
+  return file
+}
+
+/** `GET /console/client/{file}`: the client that the page is made with. */
+export const getConsoleClient: Handler = ({ params }) => {
+  const file = client.get(params.file ?? '')
   if (file === undefined) throw new GlimpseError('not_found')
   return file
 }

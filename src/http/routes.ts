@@ -2,7 +2,7 @@ import createRouter, { type HTTPMethod } from 'find-my-way'
 import type { Config } from '../config.ts'
 import { GlimpseError } from '../errors.ts'
 import { deleteConnection, getConnections } from './connections.ts'
-import { getConsole } from './console.ts'
+import { getConsole, getConsoleClient } from './console.ts'
 import type { Handler } from './context.ts'
 import { getAsyncApi, getDocs, getOpenApi } from './documents/handlers.ts'
 import { getLive, getMetrics, getReady } from './health.ts'
@@ -36,6 +36,7 @@ const ROUTES: readonly (readonly [Method, string, Handler])[] = [
   ['GET', '/docs', getDocs],
   ['GET', '/', getConsole],
   ['GET', '/console/:file', getConsole],
+  ['GET', '/console/client/:file', getConsoleClient],
 ]
 
 /** Routes that exist outside production only. */

@@ -62,7 +62,7 @@ describe('the console', () => {
     await visited.press('Disconnect', visited.panel(panel))
 
     const other = PANELS[1 - PANELS.indexOf(panel)] as PanelName
-    await visited.press('React with fire')
+    await visited.press('React with delight')
     await visited.hears(other, 2)
     await visited.press('Another viewer')
     await visited.press('View it as carol')
@@ -150,7 +150,7 @@ describe('the console', () => {
     await tabTo('View it as bob')
     await keyboard.press('Enter')
     await visited.hears('Server-Sent Events', 1)
-    await tabTo('React with fire')
+    await tabTo('React with delight')
     await keyboard.press('Space')
     await visited.hears('Server-Sent Events', 2)
     await tabTo('Disconnect Server-Sent Events')

@@ -182,6 +182,13 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
   ),
   'GET /docs': plain('getDocs', 'Both documents, to read.', ok('The page.', { 'text/html': TEXT })),
   'GET /': plain('getConsole', 'A page to try the service on.', ok('The page.', { 'text/html': TEXT })),
+  'GET /console/client/{file}': {
+    ...plain('getConsoleClientFile', 'A module of the client that the page is made with.', {}),
+    responses: {
+      ...ok('The module.', { 'text/javascript': TEXT }),
+      ...problemResponses(['not_found']),
+    },
+  },
   'GET /console/{file}': {
     ...plain('getConsoleFile', 'A file of that page.', {}),
     responses: {

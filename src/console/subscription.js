@@ -1,0 +1,126 @@
+import { connect } from './client/index.js'
+import { Network } from './network.js'
+
+/**
+ * A panel's stream, made of the same client that anybody would use: this only turns it on and off and puts its states
+ * into words.
+ *
+ * @typedef {import('./client/index.js').GlimpseEvent} GlimpseEvent
+ *
+ * @typedef {object} State
+ * @property {'idle' | 'connecting' | 'live' | 'waiting' | 'ended'} name
+ * @property {string} words
+ *
+ * @typedef {object} SubscriptionEvents
+ * @property {(event: GlimpseEvent) => void} onEvent
+ * @property {(reset: import('./client/index.js').Reset) => void} onReset
+ * @property {(state: State) => void} onState
+ * @property {(unread: number) => void} onUnread
+ */
+
+/** What the page says where the service's own words would not help. */
+const WORDS = new Map([
+  ['unauthorized', 'The token was not accepted. It may have expired, or belong to another service.'],
+  ['token_expired', 'The token has expired.'],
+  ['replaced', 'Replaced: this user opened too many connections.'],
+  ['ended', 'The user ended this connection from elsewhere.'],
+])
+
+export class Subscription {
+  #transport
+  #identity
+  #on
+  #network = new Network()
+  /** @type {import('./client/index.js').Stream | undefined} */
+  #stream
+  /** @type {string | undefined} */
+  #cursor
+
+  /**
+   * @param {'sse' | 'websocket'} transport
+   * @param {import('./identity.js').Identity} identity
+   * @param {SubscriptionEvents} on
+   */
+  constructor(transport, identity, on) {
+    this.#transport = transport
+    this.#identity = identity
+    this.#on = on
+  }
+
+  get cursor() {
+    return this.#stream?.cursor ?? this.#cursor
+  }
+
+  /**
+   * Connects, dropping any connection there is.
+   * @param {{ resume: boolean }} options resume: after the last cursor; else from now on
+   */
+  connect({ resume }) {
+    const after = resume ? this.cursor : undefined
+    this.#drop()
+    this.#cursor = after
+    const { fetch, WebSocket } = this.#network
+    const stream = connect({
+      url: location.origin,
+      transport: this.#transport,
+      getToken: () => this.#identity.token({ fresh: true }),
+      ...(after === undefined ? {} : { after }),
+      fetch,
+      WebSocket,
+      onEvent: (event) => (current() ? this.#on.onEvent(event) : undefined),
+      onReset: (reset) => (current() ? this.#on.onReset(reset) : undefined),
+      onUnread: (unread) => current() && this.#on.onUnread(unread),
+      onState: (state) => current() && this.#on.onState(inWords(state)),
+    })
+    // What an abandoned stream still says is not heard.
+    const current = () => this.#stream === stream
+    this.#stream = stream
+    this.#on.onState({ name: 'connecting', words: 'connecting …' })
+  }
+
+  disconnect() {
+    this.#drop()
+    this.#on.onState({ name: 'idle', words: 'disconnected' })
+  }
+
+  /** Cuts the connection; the client notices and comes back by itself. */
+  cut() {
+    this.#network.cut()
+  }
+
+  /** Everything so far is read, on all of the user's devices. */
+  async markRead() {
+    await this.#stream?.markRead()
+  }
+
+  /** Forgets the cursor too: it belongs to one user's stream. */
+  forget() {
+    this.disconnect()
+    this.#cursor = undefined
+  }
+
+  #drop() {
+    this.#cursor = this.cursor
+    this.#stream?.close()
+    this.#stream = undefined
+  }
+}
+
+/**
+ * @param {import('./client/index.js').State} state
+ * @returns {State}
+ */
+function inWords(state) {
+  switch (state.name) {
+    case 'connecting':
+      return { name: 'connecting', words: 'connecting …' }
+    case 'live':
+      return { name: 'live', words: 'live' }
+    case 'waiting': {
+      const wait = state.retryInMs < 1000 ? 'in a moment' : `in ${Math.round(state.retryInMs / 1000)} s`
+      return { name: 'waiting', words: `${state.reason}; again ${wait}` }
+    }
+    case 'closed':
+      return { name: 'ended', words: WORDS.get(state.reason) ?? state.error?.message ?? 'ended' }
+  }
+}
