@@ -35,9 +35,7 @@ export class Limits {
   networkOf(request: IncomingMessage): string {
     if (this.#trustProxy === 0 && !this.#warned && request.headers['x-forwarded-for'] !== undefined) {
       this.#warned = true
-      this.#log.warn(
-        'a request came with X-Forwarded-For, but TRUST_PROXY is 0: whoever comes through a proxy counts as one address to the limits',
-      )
+      this.#log.warn('X-Forwarded-For came, but TRUST_PROXY is 0')
     }
     return clientNetwork(request, this.#trustProxy)
   }
