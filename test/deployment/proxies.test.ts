@@ -122,6 +122,7 @@ describe.each(['nginx', 'haproxy'] satisfies ProxyKind[])('through %s', (kind) =
       await insertViews(sql, story, [viewer])
       await Promise.all(streams.map((stream) => stream.take(1)))
     }
+    expect(session.alpnProtocol).toBe('h2')
     for (const { seqs } of streams) expect(seqs).toEqual([1, 2])
   })
 
