@@ -1,6 +1,7 @@
 import type { JSONWebKeySet, JWK } from 'jose'
 import { Agent, request } from 'undici'
 import { z } from 'zod'
+import { isRocaModulus } from './roca.ts'
 
 export interface KeySetFetcher {
   /** The URL without what may be secret in it, for logs. */
@@ -17,11 +18,17 @@ const KeySet = z.object({ keys: z.array(z.looseObject({ kty: z.string() })).max(
 
 /**
  * RFC 7517 §5: keys of kinds we do not know are passed over, not an error. So are keys that protect nothing: symmetric
- * ones, which are no secret once published, and RSA with the exponent 1, for which anybody can write a signature.
+ * ones, which are no secret once published, RSA with the exponent 1, for which anybody can write a signature, and RSA of a
+ * generator whose keys can be factored.
  */
 function isUsable(key: JWK): boolean {
-  if (key.kty === 'RSA') return BigInt(`0x0${Buffer.from(key.e ?? '', 'base64url').toString('hex')}`) > 1n
+  if (key.kty === 'RSA') return integer(key.e) > 1n && !isRocaModulus(integer(key.n))
   return key.kty === 'EC' || key.kty === 'OKP'
+}
+
+/** RFC 7518 §2, Base64urlUInt. */
+function integer(text = ''): bigint {
+  return BigInt(`0x0${Buffer.from(text, 'base64url').toString('hex')}`)
 }
 
 /** Fetches one JWKS URL; `timeoutMs` bounds the whole exchange, from name lookup to the last byte. */
