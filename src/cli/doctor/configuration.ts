@@ -24,6 +24,8 @@ export interface ConfigurationReport {
   readonly findings: readonly Finding[]
   /** What the other checks go by: faulty variables are left out of it. */
   readonly config: Config
+  /** Whether the database is one that nobody can tell, rather than the embedded one. */
+  readonly databaseUnknown: boolean
 }
 
 /** Parses the variables as the service does; what is at fault does not keep the rest from being checked. */
@@ -33,6 +35,7 @@ export function checkConfiguration(environment: Environment): ConfigurationRepor
   const config = parsed.ok ? parsed.config : withoutFaulty(environment, faults)
   return {
     config,
+    databaseUnknown: namesOf(faults).includes('DATABASE_URL'),
     findings: [
       ...(parsed.ok
         ? [ok('configuration', `none of the variables is wrong; ${setHere(environment)} set`)]
@@ -47,12 +50,17 @@ export function checkConfiguration(environment: Environment): ConfigurationRepor
   }
 }
 
+/** The variables that faults name, each `NAME: what is wrong` or `NAME, NAME: …`. */
+function namesOf(faults: readonly string[]): string[] {
+  return faults.flatMap((text) => text.split(': ')[0]?.split(', ') ?? [])
+}
+
 function setHere(environment: Environment): number {
   return VARIABLES.filter((name) => (environment[name] ?? '') !== '').length
 }
 
 function withoutFaulty(environment: Environment, faults: readonly string[]): Config {
-  const named = new Set(faults.flatMap((text) => text.split(': ')[0]?.split(', ') ?? []))
+  const named = new Set(namesOf(faults))
   // What production demands was said; without it the rest of the configuration can be looked at.
   const rest = Object.entries(environment).filter(([name]) => !named.has(name) && name !== 'NODE_ENV')
   const parsed = parseConfig(Object.fromEntries(rest))

@@ -44,8 +44,10 @@ function openFilesLimit(): number | undefined {
 }
 
 /** DATA_DIR holds the embedded Postgres and the development secret; where neither is used nothing needs it. */
-export async function checkDataDir(config: Config): Promise<Finding[]> {
-  const embedded = config.databaseUrl === undefined
+export async function checkDataDir(
+  config: Config,
+  { embedded }: { readonly embedded: boolean },
+): Promise<Finding[]> {
   const needsSecret = config.auth.secret === undefined && config.auth.jwksUrl === undefined
   if (!embedded && !needsSecret) return [skipped('data folder', 'DATA_DIR is not used by this configuration')]
   const findings: Finding[] = []

