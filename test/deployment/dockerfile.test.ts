@@ -44,6 +44,21 @@ async function addressOf(child: ChildProcess): Promise<string> {
   throw new Error('it ended without listening')
 }
 
+/** The pages, with all they load: the scripts and what they import. Each must be there. */
+async function everythingServed(url: string): Promise<string[]> {
+  const paths = new Set(['/', '/docs', '/openapi.json'])
+  for (const path of paths) {
+    const { status, text } = await call(url, path)
+    expect(status, path).toBe(200)
+    if (path.endsWith('.json')) continue
+    const loaded = text.matchAll(
+      /(?:<script[^>]* src=|<link[^>]* href=|\bfrom |\bimport )["']([./][^"']*)["']/g,
+    )
+    for (const [, target = ''] of loaded) paths.add(new URL(target, new URL(path, url)).pathname)
+  }
+  return [...paths]
+}
+
 describe('the image', () => {
   let folder: string
   let image: Image
@@ -78,11 +93,9 @@ describe('the image', () => {
     onTestFinished(() => void container.kill('SIGKILL'))
     const url = await addressOf(container)
     expect((await call(url, '/readyz')).status).toBe(200)
-    const page = (await call(url, '/')).text
-    const files = [...page.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, path]) => path ?? '')
-    expect(files.length).toBeGreaterThan(1)
-    for (const path of [...files, '/docs', '/openapi.json'])
-      expect((await call(url, path)).status, path).toBe(200)
+    const served = await everythingServed(url)
+    for (const kind of [/\.css$/, /\.js$/, /\/client\//])
+      expect(served.some((path) => kind.test(path))).toBe(true)
     expect((await call(url, '/dev/tokens', { method: 'POST' })).status).toBe(404)
 
     const check = (port: string) => once(runIn(image, image.healthcheck, { PORT: port }), 'close')
