@@ -9,6 +9,9 @@
 -- rows whose story or whose author's stream is locked at that moment are passed over. The events name the trace in
 -- traceparent where one is given.
 --
+-- At the end the bound is lifted: what comes then is the commit, and one that notifies takes a lock that all of the
+-- cluster's notifying commits share. Whoever waits for a slow disk there must not be taken for somebody who holds a row.
+--
 -- recorded_at: the time of every row that was recorded. others: null where all were, else for each row that was not
 -- [nth, state, detail]: unknown; expired; repeated, detail: since when it stands there; held, detail: the author; again,
 -- where another writer came in between.
@@ -18,6 +21,7 @@ create function glimpse.record_views(
   out recorded_at text, out others json
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
+  patience constant text := current_setting('lock_timeout');
   held     uuid[] := '{}';
   recorded bigint;
 begin
@@ -38,6 +42,7 @@ begin
   on conflict do nothing;
 
   get diagnostics recorded = row_count;
+  perform set_config('lock_timeout', patience, true);
   recorded_at := glimpse.rfc3339(date_trunc('milliseconds', now()));
   if recorded = cardinality(story_ids) then
     return;
@@ -66,6 +71,7 @@ create function glimpse.record_reactions(
   out recorded_at text, out others json
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
+  patience constant text := current_setting('lock_timeout');
   held     uuid[] := '{}';
   recorded bigint;
 begin
@@ -90,6 +96,7 @@ begin
     where r.emoji <> excluded.emoji;
 
   get diagnostics recorded = row_count;
+  perform set_config('lock_timeout', patience, true);
   recorded_at := glimpse.rfc3339(date_trunc('milliseconds', now()));
   if recorded = cardinality(story_ids) then
     return;
