@@ -16,6 +16,8 @@ export interface Figures {
   readonly postgresStatementUs: number
   /** Postgres, for each statement and each further LISTENing instance. */
   readonly wakeUpUs: number
+  /** An instance, for each statement it hears of, whoever's events those are. */
+  readonly messageUs: number
   /** An instance, for an event that it delivers. */
   readonly ownEventUs: number
   /** An instance, for an event whose user is connected elsewhere. */
@@ -43,20 +45,24 @@ export function figuresOf(results: Results): Figures {
   const view = (part: keyof Results) => new View(results[part]?.trials ?? [])
   const [delivered, scaled, stormed, idled] = [view('delivery'), view('scale'), view('storm'), view('idle')]
   const [fewest = 1000] = delivered.levels(delivery.FASTEST)
-  const users = scaled.levels(SCALE).at(-1) ?? 0
-  const perInstances = (figure: string) =>
+  const levels = scaled.levels(SCALE)
+  const users = levels.includes(fewest) ? fewest : (levels.at(-1) ?? 0)
+  const perInstance = (figure: string) =>
     fitLine(
       INSTANCES.map(
         (instances) =>
           [instances, scaled.spread(SCALE, users, clusterName(instances), figure).median] as const,
       ),
-    )
-  const [node, postgres] = [perInstances('serverUs'), perInstances('postgresUs')]
+    ).slope
 
   // Two sizes of a statement, two unknowns: cost = event + statement ÷ rows.
-  const many = delivered.spread(delivery.FASTEST, fewest, delivery.GLIMPSE_SSE, 'postgresUs').median
-  const few = scaled.spread(SCALE, users, clusterName(1), 'postgresUs').median
-  const statement = (few - many) / (1 / ROWS_PER_STATEMENT - 1 / ROWS_PER_INSERT)
+  const parts = (figure: string) => {
+    const many = delivered.spread(delivery.FASTEST, fewest, delivery.GLIMPSE_SSE, figure).median
+    const few = scaled.spread(SCALE, users, clusterName(1), figure).median
+    const statement = Math.max(0, (few - many) / (1 / ROWS_PER_STATEMENT - 1 / ROWS_PER_INSERT))
+    return { statement, event: many - statement / ROWS_PER_INSERT }
+  }
+  const [node, postgres] = [parts('serverUs'), parts('postgresUs')]
 
   const resumed = (figure: string) => {
     const [clients = 0] = stormed.levels(storm.STORM)
@@ -71,11 +77,13 @@ export function figuresOf(results: Results): Figures {
   )
   const [rate = 100] = latency.RATES
   return {
-    postgresEventUs: many - statement / ROWS_PER_INSERT,
-    postgresStatementUs: statement,
-    wakeUpUs: Math.max(0, postgres.slope * ROWS_PER_STATEMENT),
-    ownEventUs: node.intercept + node.slope,
-    foreignEventUs: Math.max(0, node.slope),
+    postgresEventUs: postgres.event,
+    postgresStatementUs: postgres.statement,
+    wakeUpUs: Math.max(0, perInstance('postgresUs') * ROWS_PER_STATEMENT),
+    messageUs: node.statement,
+    ownEventUs: node.event,
+    // What one more instance costs per event is its share of the statement, and hearing the event.
+    foreignEventUs: Math.max(0, perInstance('serverUs') - node.statement / ROWS_PER_STATEMENT),
     idleCores: scaled.spread(SCALE, users, clusterName(1), 'idleCores').median,
     walBytes: delivered.spread(delivery.FASTEST, fewest, delivery.GLIMPSE_SSE, 'walBytes').median,
     logBytes: resumed('logBytes'),

@@ -53,7 +53,7 @@ export function strain(figures: Figures, instances: number, load: Load): Strain 
     statements,
     batch,
     postgresBusy: (rate * figures.postgresEventUs + statements * perStatement) / 1e6,
-    instanceBusy: (own + foreign) / 1e6 + figures.idleCores,
+    instanceBusy: (statements * figures.messageUs + own + foreign) / 1e6 + figures.idleCores,
     instanceMb: (users * connectionsPerUser * figures.connectionKb) / 1000 / instances,
     walMbPerSecond: (rate * figures.walBytes) / 1e6,
   }

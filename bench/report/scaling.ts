@@ -34,6 +34,7 @@ function figuresTable(figures: Figures): Table {
       row('e', 'Postgres, for each event', figures.postgresEventUs, 'µs', 1),
       row('s', 'Postgres, for each statement with its commit', figures.postgresStatementUs, 'µs', 0),
       row('w', 'Postgres, for each statement and further instance that listens', figures.wakeUpUs, 'µs', 1),
+      row('m', 'an instance, for each statement it hears of', figures.messageUs, 'µs', 0),
       row('d', 'an instance, for each event it delivers', figures.ownEventUs, 'µs', 1),
       row('h', 'an instance, for each event it only hears', figures.foreignEventUs, 'µs', 1),
       row('i', 'an instance, while nothing happens', figures.idleCores * 100, '% of a core', 1),
@@ -81,21 +82,21 @@ function wakeUpTable(figures: Figures): Table {
       'Postgres cores',
       'of them wake-ups',
       'core of each instance',
-      'of it for others’ events',
+      'of it to listen',
       'database connections',
     ],
     rows: [1, 4, 16, 64].map((instances) => {
       const load = { users: 0, connectionsPerUser: 1, eventsPerSecond: rate }
       const { statements, postgresBusy, instanceBusy } = strain(figures, instances, load)
       const wakeUps = (statements * (instances - 1) * figures.wakeUpUs) / 1e6
-      const foreign = (rate * (1 - 1 / instances) * figures.foreignEventUs) / 1e6
+      const listening = statements * figures.messageUs + rate * (1 - 1 / instances) * figures.foreignEventUs
       return [
         text(instances),
         text(statements),
         text(postgresBusy, 2),
         text(wakeUps, 2),
         text(instanceBusy, 2),
-        text(foreign, 2),
+        text(listening / 1e6, 2),
         text(instances * CONNECTIONS_PER_INSTANCE),
       ]
     }),

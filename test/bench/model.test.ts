@@ -8,6 +8,7 @@ const figures: Figures = {
   postgresEventUs: 25,
   postgresStatementUs: 500,
   wakeUpUs: 20,
+  messageUs: 100,
   ownEventUs: 20,
   foreignEventUs: 5,
   idleCores: 0.01,
@@ -36,9 +37,10 @@ describe('strain', () => {
     expect(strain(figures, 50, load(10_000)).statements).toBeLessThanOrEqual(1500.001)
   })
 
-  it('charges each instance for its own events and for hearing the others', () => {
-    expect(strain(figures, 1, load(10_000)).instanceBusy).toBeCloseTo(0.21)
-    expect(strain(figures, 4, load(10_000)).instanceBusy).toBeCloseTo(0.05 + 0.0375 + 0.01)
+  it('charges each instance for its own events, for hearing the others, and for every statement', () => {
+    const [one, four] = [strain(figures, 1, load(10_000)), strain(figures, 4, load(10_000))]
+    expect(one.instanceBusy).toBeCloseTo(0.2 + one.statements * 1e-4 + 0.01)
+    expect(four.instanceBusy).toBeCloseTo(0.05 + 0.0375 + four.statements * 1e-4 + 0.01)
   })
 
   it('charges Postgres for waking every further instance', () => {

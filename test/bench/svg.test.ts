@@ -17,6 +17,7 @@ describe('scales', () => {
     const scale = logScale(0.3, 70, pixels)
     expect(scale.ticks).toEqual([0.2, 0.5, 1, 2, 5, 10, 20, 50, 100])
     expect(scale.at(2) - scale.at(0.2)).toBeCloseTo(scale.at(20) - scale.at(2))
+    expect(logScale(0.06, 2300, pixels).ticks).toEqual([0.01, 0.1, 1, 10, 100, 1000, 10_000])
     expect(logScale(5, 5, pixels).ticks.length).toBeGreaterThan(1)
   })
 

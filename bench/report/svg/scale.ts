@@ -17,9 +17,10 @@ export function linearScale(largest: number, pixels: Span, wanted = 5): Scale {
   return { ticks, at: (value) => pixels.from + (value / top) * (pixels.to - pixels.from) }
 }
 
-/** Logarithmic between the smallest and the largest value, which must be above zero; ticks at 1, 2 and 5. */
+/** Logarithmic between the smallest and the largest value, which must be above zero; ticks at 1, 2 and 5, or at powers of ten where those would crowd. */
 export function logScale(smallest: number, largest: number, pixels: Span): Scale {
-  const stops = logStops(smallest, largest)
+  const fine = logStops(smallest, largest, [1, 2, 5])
+  const stops = fine.length > MOST_STOPS ? logStops(smallest, largest, [1]) : fine
   const [low, high] = [Math.log(stops[0] as number), Math.log(stops.at(-1) as number)]
   return {
     ticks: stops,
@@ -33,14 +34,16 @@ export function stepScale(values: readonly number[], pixels: Span): Scale {
   return { ticks: values, at: (value) => pixels.from + values.indexOf(value) * step }
 }
 
-function logStops(smallest: number, largest: number): number[] {
+const MOST_STOPS = 9
+
+function logStops(smallest: number, largest: number, digits: readonly number[]): number[] {
   const all: number[] = []
   for (
     let exponent = Math.floor(Math.log10(smallest)) - 1;
     exponent <= Math.ceil(Math.log10(largest));
     exponent += 1
   )
-    for (const digit of [1, 2, 5]) all.push(Number(`${digit}e${exponent}`))
+    for (const digit of digits) all.push(Number(`${digit}e${exponent}`))
   const first = all.findLastIndex((stop) => stop <= smallest)
   const last = all.findIndex((stop) => stop >= largest)
   const stops = all.slice(first, last + 1)
