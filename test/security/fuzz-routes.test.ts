@@ -142,6 +142,7 @@ async function makeWorld(): Promise<World> {
       live.toUpperCase(),
       'main.js',
       'index.html',
+      'index.js',
       ...mine.connections.map(({ id }) => id),
     ],
     cursors: [json.cursor, '0', `${epoch}.0`, `${epoch}.999999`, 'otherepoch.3', 'nonsense'],

@@ -129,6 +129,7 @@ const PUBLIC = [
   'GET /docs',
   'GET /',
   'GET /console/:file',
+  'GET /console/client/:file',
 ]
 /** There outside production only, for anybody to be anybody. */
 const OPEN_DOORS = ['POST /dev/tokens']
@@ -197,7 +198,10 @@ describe.each(Object.entries(PERSONAL))('%s', (_route, snoop) => {
 })
 
 it.each(PUBLIC)('%s is the same for everybody', async (route) => {
-  const path = route.slice('GET '.length).replace(':file', 'main.js')
+  const path = route
+    .slice('GET '.length)
+    .replace('client/:file', 'client/index.js')
+    .replace(':file', 'main.js')
   const { story } = await belongings(userAt(0))
   const replies = await Promise.all(
     [undefined, 'a.b.c', ...users.map(({ token }) => token)].map((token) =>
