@@ -103,6 +103,7 @@ async function start(
     pool: new TimedPool(() => createPool(databaseUrl, CONNECTIONS.presence, 'glimpse-presence')),
     instance,
     maxConnectionsPerUser: config.maxConnectionsPerUser,
+    databaseNow: () => bus.clock.now ?? Date.now(),
     onOrder: ({ user, id, reason }) => hub.end(user, id, reason),
     log,
     metrics,

@@ -44,8 +44,6 @@ export interface Beat {
   readonly known: boolean
   /** Whether another instance is dead. */
   readonly dead: boolean
-  /** The database's, milliseconds since 1970. */
-  readonly clock: number
 }
 
 /** Shows that the instance lives. */
@@ -55,8 +53,7 @@ export async function beat(sql: Pool, instance: string): Promise<Beat> {
       update glimpse.instances set seen_at = clock_timestamp() where instance = ${instance} returning 1
     )
     select exists (select from beat) as known,
-           exists (select from glimpse.instances where not (${alive(sql)}) and instance <> ${instance}) as dead,
-           extract(epoch from clock_timestamp())::float8 * 1000 as clock`
+           exists (select from glimpse.instances where not (${alive(sql)}) and instance <> ${instance}) as dead`
   if (row === undefined) throw new Error('a beat without an answer')
   return row
 }

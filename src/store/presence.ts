@@ -32,6 +32,8 @@ export interface PresenceOptions {
   readonly onOrder: (order: ClosingOrder) => boolean
   readonly log: Logger
   readonly metrics: Metrics
+  /** What the database's clock shows, milliseconds since 1970: those of the instances may differ. */
+  readonly databaseNow: () => number
   readonly now?: () => number
 }
 
@@ -43,9 +45,6 @@ const MAX_ROWS = 2000
 const RETRY_MS = 500
 const PATIENCE_MS = 4000
 const STOP_MS = 500
-/** For so long a beat's reading of the database's clock is preferred to those that took longer. */
-const CLOCK_MS = 60_000
-const CLOCK_SAMPLES = 3
 
 /**
  * Which connections are open here, kept in the database for the other instances to see. Nobody who connects waits for
@@ -63,8 +62,6 @@ export class Presence {
   #busy = false
   #stopping = false
   #beatAt = Number.NEGATIVE_INFINITY
-  /** From our monotonic clock to the database's, in ms, as the fastest beat of late told it. */
-  #clock = { offset: 0, trip: Infinity, askedAt: Number.NEGATIVE_INFINITY }
   #wake = () => {}
   #written: (() => void)[] = []
   #running: Promise<void> | undefined
@@ -153,7 +150,6 @@ export class Presence {
       // Registering writes all rows anew, without what was asked of them.
       await this.#obey()
       await this.#ask((sql) => registerInstance(sql, instance))
-      for (let sample = 0; sample < CLOCK_SAMPLES; sample++) await this.#beat()
       this.#added = new Map(this.#here)
       this.#removed.clear()
       this.#known = true
@@ -164,11 +160,12 @@ export class Presence {
       for (const { id } of added) this.#added.delete(id)
       for (const id of removed) this.#removed.delete(id)
       metrics.batchRows.observe({ kind: 'connection' }, added.length + removed.length)
+      const ahead = this.#options.databaseNow() - this.#now()
       const rows = added.map(({ id, user, transport = '', openedAt }) => ({
         id,
         user,
         transport,
-        openedAt: openedAt + this.#clock.offset,
+        openedAt: openedAt + ahead,
       }))
       this.#known = await this.#ask((sql) => writeConnections(sql, instance, rows, removed))
       if (!this.#known) return
@@ -183,21 +180,10 @@ export class Presence {
   }
 
   async #beat(): Promise<void> {
-    const askedAt = this.#now()
-    const { known, dead, clock } = await this.#ask((sql) => beat(sql, this.#options.instance))
-    this.#setClock(askedAt, clock)
+    const { known, dead } = await this.#ask((sql) => beat(sql, this.#options.instance))
     this.#beatAt = this.#now()
     if (!known) this.#known = false
     if (dead) await this.#ask(removeDead)
-  }
-
-  /** The database read its clock somewhere between the question and now: the sooner its answer came, the surer when. */
-  #setClock(askedAt: number, clock: number): void {
-    const now = this.#now()
-    const trip = now - askedAt
-    const old = now - this.#clock.askedAt > CLOCK_MS
-    if (trip > this.#clock.trip && !old) return
-    this.#clock = { offset: clock - (askedAt + now) / 2, trip, askedAt }
   }
 
   async #obey(): Promise<void> {

@@ -126,6 +126,30 @@ describe('DELETE /me/connections/{id}', () => {
   })
 })
 
+describe('an instance that is to end a connection', () => {
+  it('is called at once, by whoever asked for it', async () => {
+    const { alice, aliceThere } = await scene({ MAX_CONNECTIONS_PER_USER: '1' })
+    const calls: string[] = []
+    await sql.listen(
+      'glimpse_events',
+      (payload) => void (payload.startsWith('\tclose\t') && calls.push(payload)),
+    )
+    const called = (instance: string | undefined) =>
+      vi.waitFor(() => expect(calls).toContain(`\tclose\t${instance}`))
+
+    await open('sse', alice)
+    const [first] = await connected(aliceThere, 1)
+    await open('sse', aliceThere)
+    await called(first?.instance)
+    const [second] = await vi.waitUntil(async () => {
+      const connections = await connected(alice, 1)
+      return connections[0]?.instance !== first?.instance && connections
+    })
+    await alice.call('DELETE', `/me/connections/${second?.id}`)
+    await called(second?.instance)
+  })
+})
+
 describe('MAX_CONNECTIONS_PER_USER over all instances', () => {
   it.each(STREAMING)('ends the oldest, wherever it is, when a newer one opens over %s', async (transport) => {
     const { alice, aliceThere, bob } = await scene({ MAX_CONNECTIONS_PER_USER: '2' })
