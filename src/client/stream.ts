@@ -89,9 +89,13 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
     this.#position = new Position(after === 'now' ? undefined : after === 'oldest' ? '0' : after)
     this.#handle = onEvent ?? ((event) => this.#offer(event))
     const unwatch = watchSurroundings((what) => this.#lookAfter(what))
-    signal?.addEventListener('abort', () => this.close(), { once: true })
+    const close = () => this.close()
+    signal?.addEventListener('abort', close)
     if (signal?.aborted === true) this.#closed = true
-    this.done = this.#run().finally(unwatch)
+    this.done = this.#run().finally(() => {
+      unwatch()
+      signal?.removeEventListener('abort', close)
+    })
     // Who is told of the end by a callback need not listen to the promise as well.
     if (options.onState !== undefined) this.done.catch(() => {})
   }
@@ -122,7 +126,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
    * Says that the user has read everything up to a cursor, on all devices. It never moves back.
    *
    * @param cursor of an event, `id`; the last one handled where left out
-   * @throws Refused where the service does not take it; TypeError where it can't be reached
+   * @throws StreamError `refused` with the status where the service does not take it; TypeError where it can't be reached
    */
   async markRead(cursor = this.#position.cursor): Promise<void> {
     if (cursor === undefined || cursor === '0') return
@@ -134,7 +138,10 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
       headers: { ...init.headers, 'content-type': 'application/json' },
       body: JSON.stringify({ cursor }),
     })
-    if (!response.ok) throw await refusalOf(response)
+    if (!response.ok) {
+      const { message, status } = await refusalOf(response)
+      throw new StreamError('refused', message, { status })
+    }
     const { cursor: read, unread } = await response.json()
     this.#unread.marked(read, unread)
     this.#tellUnread()
@@ -242,7 +249,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
         return this.#opened(message.data, session)
       case 'stream.reset':
         await this.#callOut(() => this.#options.onReset?.(message.data))
-        this.#unread.forget()
+        this.#unread.kept(message.data.oldest)
         return this.#moveTo(message.data.cursor)
       case 'stream.close':
         session.farewell = message.data
@@ -266,7 +273,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
     // reset would never be heard of.
     const { cursor } = this.#position
     if (cursor === undefined || cursor === '0') await this.#moveTo(data.cursor)
-    this.#unread.opened(data.unread, data.read)
+    this.#unread.opened(data.read, data.unread, data.oldest)
     this.#tellUnread()
     this.#setState({ name: 'live', transport: session.transport })
     if (session.transport === 'poll' && this.#ladder.hasOthers)

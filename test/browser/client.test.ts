@@ -139,6 +139,28 @@ describe('the client in a browser', () => {
     await expect.poll(() => page.evaluate('seqs'), patiently).toEqual([3, 4])
   })
 
+  it.each([
+    'online',
+    'visibilitychange',
+  ])('tries again at once on %s, however long it meant to wait', async (event) => {
+    const { alice, make } = await scene()
+    const proxy = await proxied()
+    const url = new URL(proxy.urlFor(alice.url)).origin
+    const timing = { ...QUICK, openTimeoutMs: 500, backoffMs: 600_000, backoffMaxMs: 600_000 }
+    const { page, noted } = await follow(url, { token: alice.token, transport: 'sse', timing })
+    await expect.poll(async () => (await noted()).states, patiently).toContain('live sse')
+    proxy.blackhole()
+    proxy.resetAll()
+    await expect.poll(async () => (await noted()).states.at(-1), patiently).toBe('waiting')
+    proxy.heal()
+    await make(1)
+    await page.evaluate(
+      (name) => (name === 'online' ? globalThis : document).dispatchEvent(new Event(name)),
+      event,
+    )
+    await expect.poll(async () => (await noted()).seqs, patiently).toEqual([1])
+  })
+
   it('polls behind a proxy that lets no stream through', async () => {
     const { alice, make } = await scene()
     const proxy = await BufferingProxy.start(alice.url)

@@ -1,3 +1,4 @@
+import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import WebSocket from 'ws'
 import { type CursorStore, connect, StreamError, type Transport } from '../../src/client/index.ts'
@@ -5,6 +6,7 @@ import type { GlimpseEvent } from '../../src/event.ts'
 import { type Caller, newCallers } from '../support/api.ts'
 import { Follower, QUICK } from '../support/follower.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
+import { insertViews } from '../support/sql-writer.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
 const TRANSPORTS: readonly Transport[] = ['sse', 'websocket', 'poll']
@@ -191,6 +193,7 @@ describe.each(TRANSPORTS)('the client over %s', (transport) => {
     await follower.hears(1)
     expect(follower.resets).toEqual([{ reason: 'epoch', cursor: expect.stringMatching(/\.2$/), oldest: 1 }])
     expect(follower.seqs).toEqual([3])
+    expect(follower.stream.unread).toBe(3)
   })
 
   it('knows what is unread, here and after it was read elsewhere', async () => {
@@ -225,6 +228,66 @@ describe.each(TRANSPORTS)('the client over %s', (transport) => {
     expect(seen.map(({ seq }) => seq)).toEqual([1, 2, 3])
     expect(cursors.slice(1)).toEqual(seen.slice(0, 2).map(({ id }) => id))
     expect(stream.cursor).toBe(seen[1]?.id)
+  })
+})
+
+describe('a handler that is slow', () => {
+  it.each(TRANSPORTS)('gets every event all the same, and memory is bounded: over %s', async (transport) => {
+    const { alice, story } = await scene()
+    let release = () => {}
+    const busy = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const follower = Follower.open({
+      ...alice,
+      transport,
+      onEvent: ({ seq }) => (seq === 1 ? busy : undefined),
+    })
+    await follower.live()
+    const sql = postgres(instance.database.url, { max: 1 })
+    await insertViews(
+      sql,
+      story,
+      numbers(2500).map((nth) => `viewer-${nth}`),
+    )
+    await sql.end()
+    // Over WebSocket the socket is given up meanwhile; the events that had come are handled, the rest is resumed.
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    release()
+    await follower.hears(2500)
+    expect(follower.seqs).toEqual(numbers(2500))
+    expect(follower.transports.length).toBe(transport === 'websocket' ? 2 : 1)
+  })
+})
+
+describe('tickets', () => {
+  it('keep the token out of the URL, and are taken anew for each connection', async () => {
+    const strict = await startInstance({ TOKEN_IN_URL: 'off', RATE_LIMIT: 'off' }, instance)
+    onTestFinished(() => strict.close())
+    const { alice, make } = await scene()
+    const urls: string[] = []
+    class Watched extends WebSocket {
+      constructor(url: string) {
+        super(url)
+        urls.push(url)
+      }
+    }
+    const { hostname, port } = new URL(strict.url)
+    const proxy = await TcpProxy.start({ host: hostname, port: Number(port) })
+    onTestFinished(() => proxy.close())
+    const url = proxy.urlFor(strict.url)
+    const follower = Follower.open({ url, token: alice.token, transport: 'websocket', WebSocket: Watched })
+    await follower.live()
+    await make(1)
+    await follower.hears(1)
+    proxy.resetAll()
+    await make(1)
+    await follower.hears(2)
+    expect(follower.seqs).toEqual([1, 2])
+    expect(urls.length).toBeGreaterThanOrEqual(2)
+    const tickets = urls.map((each) => new URL(each).searchParams.get('ticket'))
+    expect(new Set(tickets).size).toBe(urls.length)
+    expect(urls.join()).not.toContain('token=')
   })
 })
 
