@@ -33,12 +33,14 @@ async function measureAll(options: Options): Promise<PartResults[]> {
   await build()
   const cluster = await startCluster()
   const progress = new Progress(options.parts.reduce((sum, part) => sum + RUNNERS[part].seconds(options), 0))
-  const interrupted = async () => {
+  let interrupted = false
+  const interrupt = async () => {
+    interrupted = true
     await cluster.stop()
     process.exit(130)
   }
-  process.once('SIGINT', interrupted)
-  process.once('SIGTERM', interrupted)
+  process.once('SIGINT', interrupt)
+  process.once('SIGTERM', interrupt)
   const measured: PartResults[] = []
   try {
     for (const part of options.parts) {
@@ -48,6 +50,8 @@ async function measureAll(options: Options): Promise<PartResults[]> {
         trials: [],
         absent: [`${part} was not measured: ${error.message}`],
       }))
+      // What a run measured while it was being torn down is no result.
+      if (interrupted) break
       const seconds = Math.round((performance.now() - startedAt) / 1000)
       const results: PartResults = {
         part,

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import postgres from 'postgres'
 import { JWT_SECRET } from '../load/tokens.ts'
-import { Absent } from './brokers.ts'
 import { compiledPath, servicePath } from './build.ts'
+import { Absent } from './installed.ts'
 import type { Cluster } from './postgres.ts'
 import { type Server, startServer } from './server.ts'
 

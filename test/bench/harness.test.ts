@@ -1,8 +1,8 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import { Absent } from '../../bench/harness/brokers.ts'
 import { startEach } from '../../bench/harness/contenders.ts'
+import { Absent } from '../../bench/harness/installed.ts'
 import { familyCpuMs, parentOf, usageOf } from '../../bench/harness/usage.ts'
 import { openPipelined } from '../../bench/load/pipelined.ts'
 
