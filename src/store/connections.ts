@@ -1,3 +1,4 @@
+import { boundedWait } from './held.ts'
 import type { Pool } from './pool.ts'
 
 /** Why an instance is asked to end a connection of its own: the user opened too many, or closed this one. */
@@ -129,8 +130,9 @@ export async function replaceOldest(sql: Pool, users: readonly string[], most: n
 /** @returns whether the user has such a connection */
 export async function closeConnection(sql: Pool, user: string, id: string): Promise<boolean> {
   const called = await sql`
-    with marked as (
-      update glimpse.connections c set closing = coalesce(closing, 'closed') from glimpse.instances i
+    with ${boundedWait(sql)},
+    marked as (
+      update glimpse.connections c set closing = coalesce(closing, 'closed') from bounded, glimpse.instances i
        where c.id = ${id} and c.user_id = ${user} and i.instance = c.instance and ${alive(sql)}
       returning c.instance
     )

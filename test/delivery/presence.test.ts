@@ -126,6 +126,25 @@ describe('DELETE /me/connections/{id}', () => {
   })
 })
 
+describe('a connection whose row somebody else holds', () => {
+  it('cannot be ended from another instance for now: 503, in bounded time', async () => {
+    const { alice, aliceThere } = await scene()
+    const stream = await open('sse', aliceThere)
+    const [connection] = await connected(alice, 1)
+    await sql.begin(async (held) => {
+      await held`SELECT FROM glimpse.connections WHERE user_id = ${alice.user} FOR UPDATE`
+      const { status, headers, json } = await alice.call<Problem>(
+        'DELETE',
+        `/me/connections/${connection?.id}`,
+      )
+      expect([status, json.type]).toEqual([503, 'urn:glimpse:problem:busy'])
+      expect(headers.get('retry-after')).toBe('1')
+    })
+    expect((await alice.call('DELETE', `/me/connections/${connection?.id}`)).status).toBe(204)
+    await expectEnded(stream, 'closed')
+  })
+})
+
 describe('an instance that is to end a connection', () => {
   it('is called at once, by whoever asked for it', async () => {
     const { alice, aliceThere } = await scene({ MAX_CONNECTIONS_PER_USER: '1' })
