@@ -19,6 +19,7 @@ import {
 import { INSERTS_IN_FLIGHT, INSERTS_PER_SECOND, ROWS_PER_INSERT } from '../../harness/feeds.ts'
 import { type PartResults, View } from '../results.ts'
 import type { Section } from '../section.ts'
+import type { Spread } from '../statistics.ts'
 import { barPlot } from '../svg/bar-plot.ts'
 import type { Tone } from '../svg/frame.ts'
 import { numberText, spreadText, type Table, timesText } from '../table.ts'
@@ -45,7 +46,7 @@ const NOTE = `Each event goes to one connected user, picked at random, and to ea
 - Nchan and Pushpin are fed by HTTP, pipelined one event a POST and 25 items a POST; they keep a few messages in memory or none.
 - The others make the event in the very process that delivers it: no bus, no database, no bound on what a slow reader may cost. \`${BARE_NET}\`, without HTTP, is the bound for Node.
 
-CPU is the robust figure on a shared machine: of the contender's processes and of Postgres, per delivery. Clients check at each socket that every \`seq\` follows the one before; for Glimpse and the in-process servers a missing, doubled or reordered event fails the round, for those that promise at most once the missing ones are counted. Client cores of 0.9 or more (marked *) mean that the clients were the limit; "${RAW_SOURCE}" is what the same clients take, with the same checks, from a source that sends ready-made runs of events.`
+CPU is the robust figure on a shared machine: of the contender's processes and of Postgres, per delivery. Clients check at each socket that every \`seq\` follows the one before; for Glimpse and the in-process servers a missing, doubled or reordered event fails the round, for those that promise at most once what is missing is counted, up to one in twenty, and so are the connections that they cut. Client cores of 0.9 or more (marked *) mean that the clients were the limit; "${RAW_SOURCE}" is what the same clients take, with the same checks, from a source that sends ready-made runs of events.`
 
 export function deliverySection(results: PartResults): Section {
   const view = new View(results.trials)
@@ -91,7 +92,7 @@ function fastestTable(view: View, scenario: string, level: number): Table {
         compared ? of(name, 'serverUs') : '',
         numberText(figure('postgresUs').median, 1),
         coresText(figure('clientCores').median),
-        numberText(figure('missing').max),
+        missingText(figure('missing'), figure('connectionsLost')),
       ]
     }),
   }
@@ -121,10 +122,16 @@ function pacedTable(view: View): Table {
         numberText(figure('maxMs').median, 1),
         spreadText(figure('serverUs'), 1),
         numberText(figure('postgresUs').median, 1),
-        numberText(figure('missing').max),
+        missingText(figure('missing'), figure('connectionsLost')),
       ]
     }),
   }
+}
+
+/** The worst round's: `17, 8 connections`. */
+function missingText(events: Spread, connections: Spread): string {
+  const lost = connections.max > 0 ? `, ${numberText(connections.max)} connections` : ''
+  return `${numberText(events.max)}${lost}`
 }
 
 function throughputPlot(view: View): string {
