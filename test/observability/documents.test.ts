@@ -128,6 +128,13 @@ describe('the alerts', () => {
   })
 })
 
+it('the scrape configuration on the page is what Prometheus takes', async ({ skip }) => {
+  skipWithoutPromtool(skip)
+  const [, sample = ''] = /^```yaml\n(scrape_configs:[\s\S]*?)^```$/m.exec(page) ?? []
+  expect(sample).toContain('targets')
+  await promtool(['check', 'config'], sample)
+})
+
 describe('our metrics', () => {
   it('are named as Prometheus wants them: unit and kind', () => {
     for (const { name, type, help } of metrics.values()) {
