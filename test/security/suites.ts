@@ -8,6 +8,7 @@ export interface Suite {
 export const SUITES: readonly Suite[] = [
   { name: 'WebSocket conformance', files: ['test/security/websocket-conformance.test.ts'] },
   { name: 'Malformed HTTP', files: ['test/security/malformed-http.test.ts'] },
+  { name: 'Raw bytes', files: ['test/security/raw-bytes.test.ts'] },
   { name: 'Slow and idle clients', files: ['test/security/slow-clients.test.ts'] },
   { name: 'Fuzzed routes', files: ['test/security/fuzz-routes.test.ts'] },
   { name: 'Codecs', files: ['test/security/codecs.test.ts'] },
