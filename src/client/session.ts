@@ -101,7 +101,7 @@ export class Session {
 
   /** The network or the page is back. What can't be asked whether it lives is replaced where the network was gone. */
   lookAfter(what: 'online' | 'visible'): void {
-    if (!this.isOpen || this.transport === 'poll') return
+    if (!this.isOpen) return
     if (this.attempt.probe !== undefined) this.#probe(PROBE_MS)
     else if (what === 'online') this.interrupt('online')
     this.#check()

@@ -94,13 +94,7 @@ postForm.addEventListener('submit', (submitted) => {
   void attempt(postStory)
 })
 viewButton.addEventListener('click', () => void attempt(viewStory))
-byId('another', HTMLButtonElement).addEventListener('click', () => {
-  const next = VIEWERS[VIEWERS.indexOf(viewer.name) + 1] ?? `viewer-${Math.random().toString(36).slice(2, 6)}`
-  viewer.useToken(undefined)
-  viewer.rename(next)
-  viewerFields.show()
-  viewerChanged()
-})
+byId('another', HTMLButtonElement).addEventListener('click', anotherViewer)
 for (const [emoji, name] of EMOJI) {
   const button = element('button', { type: 'button', 'aria-label': `React with ${name}`, title: name }, emoji)
   button.addEventListener('click', () => void attempt(() => react(emoji)))
@@ -163,9 +157,19 @@ async function react(emoji) {
   else say(`${viewer.name}’s reaction was ${emoji} already: nothing changed, so no event.`)
 }
 
+function anotherViewer() {
+  const next = VIEWERS[VIEWERS.indexOf(viewer.name) + 1] ?? `viewer-${Math.random().toString(36).slice(2, 6)}`
+  viewer.useToken(undefined)
+  viewer.rename(next)
+  viewerFields.show()
+  viewerChanged()
+}
+
 /** From an empty page to the first event: what a newcomer would do, done at one press. */
 async function tour() {
   if (story === undefined) await postStory()
+  // A second look is no new view: whoever presses again sees somebody else look.
+  else if (!viewer.hasOwnToken) anotherViewer()
   // On a phone the news would arrive out of sight.
   byId('hear', HTMLElement).scrollIntoView({ block: 'nearest' })
   await viewStory()
@@ -177,19 +181,28 @@ async function tour() {
 }
 
 /**
- * Something new for the author to hear: so many strangers view the story.
+ * Something new for the author to hear: so many strangers view the story. Where tokens are not given away, the viewer
+ * changes the reaction as often.
  * @param {number} many
  */
 async function makeEvents(many) {
   if (story === undefined) await postStory()
-  const path = `/stories/${story}/view`
-  await Promise.all(
-    Array.from({ length: many }, async () => {
-      // Nobody's choice, so not kept: only their views are.
-      const stranger = new Identity('', strangersName(), { keep: false })
-      await stranger.request({ method: 'POST', path })
-    }),
-  )
+  const path = `/stories/${story}`
+  if (!viewer.hasOwnToken) {
+    await Promise.all(
+      Array.from({ length: many }, () =>
+        // Nobody's choice, so not kept: only their views are.
+        new Identity('', strangersName(), { keep: false }).request({ method: 'POST', path: `${path}/view` }),
+      ),
+    )
+    return
+  }
+  const emoji = [...EMOJI.keys()]
+  for (let made = 0, i = 0; made < many; i += 1) {
+    const body = { emoji: emoji[i % emoji.length] }
+    const { recorded } = await viewer.request({ method: 'POST', path: `${path}/reactions`, body })
+    if (recorded) made += 1
+  }
 }
 
 function strangersName() {

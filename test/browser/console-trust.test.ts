@@ -95,6 +95,12 @@ describe('tokens on the console', () => {
     await visited.press('View it as own-viewer')
     await visited.hears('WebSocket', 1)
     expect(await visited.heard('WebSocket')).toEqual(['1 own-viewer viewed'])
+
+    // No strangers here: the viewer makes the events of a breakage.
+    await visited.press('Cut the connections')
+    await expect
+      .poll(() => visited.page.locator('#outcome').textContent(), { timeout: 15_000 })
+      .toContain('All events 2 to 5 arrived')
   })
 
   it('refuses what is no JWT, and reports one that the service refuses', async () => {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -28,6 +28,28 @@ async function bundle(platform: 'browser' | 'neutral') {
   return { bytes: outputFiles[0]?.contents ?? new Uint8Array(), inputs: Object.keys(metafile.inputs) }
 }
 
+describe('docs/client.md', () => {
+  it('names every option, every time and every reason, and the size', async () => {
+    const page = await readFile(join(ROOT, 'docs/client.md'), 'utf8')
+    const types = await readFile(join(ROOT, 'src/client/types.ts'), 'utf8')
+    const members = (name: string) => {
+      const [, body = ''] = new RegExp(`export interface ${name} \\{(.*?)\\n\\}`, 's').exec(types) ?? []
+      return [...body.matchAll(/^ {2}readonly (\w+)\??:/gm)].map(([, member = '']) => member)
+    }
+    const [, reasons = ''] = /export type ClosedReason =(.*?)\n\n/s.exec(types) ?? []
+    const named = [
+      ...members('ConnectOptions'),
+      ...members('Timing'),
+      ...[...reasons.matchAll(/'(\w+)'/g)]
+        .map(([, reason = '']) => reason)
+        .filter((reason) => reason !== 'by_caller'),
+    ]
+    expect(named.length).toBeGreaterThan(20)
+    expect(named.filter((name) => !page.includes(`\`${name}\``))).toEqual([])
+    expect(page).toContain(`${BUDGET.toLocaleString('en')} bytes`)
+  })
+})
+
 describe('the package’s client', () => {
   it(`is at most ${BUDGET} bytes, minified and gzipped, and depends on nothing`, async () => {
     const { bytes, inputs } = await bundle('neutral')
@@ -45,7 +67,7 @@ describe('the package’s client', () => {
     await writeFile(join(folder, 'package.json'), '{"type":"module"}')
     await writeFile(
       join(folder, 'user.ts'),
-      `import { connect, type State } from 'glimpse/client'
+      `import { connect, type GlimpseEvent, type State } from 'glimpse/client'
        const states: State[] = []
        const stream = connect({
          url: 'http://127.0.0.1:1',
@@ -57,6 +79,10 @@ describe('the package’s client', () => {
            console.log(event.color)
          },
        })
+       // An event of one's own, as docs/client.md shows it.
+       type Own = { id: string; seq: number; type: 'comment.added'; data: { text: string }; timestamp: string }
+       const show = (event: GlimpseEvent | Own) => event.type === 'comment.added' && event.data.text
+       connect({ url: 'http://127.0.0.1:1', onEvent: (event: GlimpseEvent | Own) => void show(event) }).close()
        stream.close()
        await stream.done
        console.log(states.at(-1)?.name)`,
