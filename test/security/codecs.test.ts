@@ -10,7 +10,7 @@ import { websocketCodec } from '../../src/transport/websocket.ts'
 import { countCases, times } from './support/full.ts'
 import { NAUGHTY } from './support/naughty.ts'
 
-const RUNS = times(1000, 10_000)
+const RUNS = times(300, 10_000)
 
 /** What ends a line somewhere, or a frame, or a string. */
 const TRICKY = [
