@@ -6,6 +6,7 @@ import { sendAnswer } from './answer.ts'
 import { type App, type Context, RequestUrl } from './context.ts'
 import { corsHeaders, optionsAnswer } from './cors.ts'
 import { refuseBadHead } from './head.ts'
+import { limitSockets } from './limits/sockets.ts'
 import { problemAnswer } from './problem.ts'
 import { Routes } from './routes.ts'
 
@@ -30,8 +31,7 @@ export function createHttpServer(app: App): Server {
   })
   // Who asks and then takes no byte of the answer is dropped. A stream switches it off for its socket: the hub sees to it.
   server.timeout = Math.max(config.requestTimeoutMs, config.stallTimeoutMs)
-  // Idle sockets are cheap but not free. Room is left above the streams, so that who comes too many is told with a 503.
-  server.maxConnections = Math.ceil(config.maxConnections * 1.1) + 1000
+  limitSockets(server, config, () => app.metrics.limited.inc({ limit: 'address_sockets' }))
   const receive = (request: IncomingMessage, response: ServerResponse) => {
     if (!lastAnswered.has(request.socket)) void answer(app, routes, request, response)
     else if (!request.socket.writableEnded) request.socket.destroySoon()

@@ -91,6 +91,32 @@ describe('a client that asks and takes no answer', () => {
   })
 })
 
+describe('sockets that ask for nothing', () => {
+  it('are bounded per address, and leave room again when they go', async () => {
+    await scene({ MAX_CONNECTIONS_PER_ADDRESS: '1' })
+    // One is kept by the call before, for the next.
+    expect((await call(instance.url, '/livez')).status).toBe(200)
+    let closed = 0
+    const sockets = Array.from({ length: 101 + 8 }, dial)
+    for (const socket of sockets) {
+      socket
+        .on('close', () => {
+          closed += 1
+        })
+        .on('error', () => {})
+        .resume()
+    }
+    await vi.waitFor(() => expect(closed).toBe(8), 5000)
+    expect(await metric('glimpse_limited_total{limit="address_sockets"}')).toBe(8)
+    for (const socket of sockets) socket.destroy()
+    await vi.waitFor(async () => {
+      const socket = dial()
+      socket.write('GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+      expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 /)
+    }, 5000)
+  })
+})
+
 describe('a stream', () => {
   it('outlives every timeout of requests', async () => {
     const { alice, bob } = await scene({

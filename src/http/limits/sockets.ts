@@ -1,0 +1,41 @@
+import type { Server, Socket } from 'node:net'
+import { networkOf } from './address.ts'
+
+export interface SocketLimits {
+  readonly maxConnections: number
+  readonly maxConnectionsPerAddress: number
+  readonly trustProxy: number
+}
+
+/**
+ * Bounds how many sockets stand open, asked anything or not, and how many of them are one address's, so that nobody
+ * alone can take all. Room is left above the streams, so that who opens one too many of those is told why; past it a
+ * socket is closed without a word. Behind a proxy all sockets are the proxy's, and counting them is its business.
+ */
+export function limitSockets(
+  server: Server,
+  { maxConnections, maxConnectionsPerAddress, trustProxy }: SocketLimits,
+  onRefused: () => void,
+): void {
+  server.maxConnections = Math.ceil(maxConnections * 1.1) + 1000
+  if (trustProxy > 0) return
+  const most = 2 * maxConnectionsPerAddress + 100
+  const held = new Map<string, number>()
+  server.on('connection', (socket: Socket) => {
+    // Gone again before anybody looked.
+    if (socket.remoteAddress === undefined) return
+    const network = networkOf(socket.remoteAddress)
+    const count = held.get(network) ?? 0
+    if (count >= most) {
+      onRefused()
+      socket.destroy()
+      return
+    }
+    held.set(network, count + 1)
+    socket.once('close', () => {
+      const left = (held.get(network) ?? 0) - 1
+      if (left > 0) held.set(network, left)
+      else held.delete(network)
+    })
+  })
+}
