@@ -43,7 +43,7 @@ const NOTE = `Each event goes to one connected user, picked at random, and to ea
 
 - Glimpse's events are views INSERTed by plain SQL (${ROWS_PER_INSERT} rows a statement, ${INSERTS_IN_FLIGHT} in flight; paced: ${INSERTS_PER_SECOND} statements a second), so its figure is commit, numbering, log, NOTIFY and delivery, all durable, with Postgres, the writer, the service and the clients on the same cores.
 - socket.io with its Postgres adapter is two processes, one that publishes and one that holds the connections; NOTIFY is between them, and nothing is kept.
-- Nchan and Pushpin are fed by HTTP, pipelined one event a POST and 25 items a POST; they keep a few messages in memory or none.
+- Nchan and Pushpin run where they are installed (Debian: nginx, libnginx-mod-nchan, pushpin), fed by HTTP, pipelined one event a POST and 25 items a POST; they keep a few messages in memory or none.
 - The others make the event in the very process that delivers it: no bus, no database, no bound on what a slow reader may cost. \`${BARE_NET}\`, without HTTP, is the bound for Node.
 
 CPU is the robust figure on a shared machine: of the contender's processes and of Postgres, per delivery. Clients check at each socket that every \`seq\` follows the one before; for Glimpse and the in-process servers a missing, doubled or reordered event fails the round, for those that promise at most once what is missing is counted, up to one in twenty, and so are the connections that they cut. Client cores of 0.9 or more (marked *) mean that the clients were the limit; "${RAW_SOURCE}" is what the same clients take, with the same checks, from a source that sends ready-made runs of events.`
