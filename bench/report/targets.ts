@@ -5,6 +5,7 @@ import * as scale from '../scale.ts'
 import * as storm from '../storm.ts'
 import * as writes from '../writes.ts'
 import { type Part, type Results, View } from './results.ts'
+import { bareKeepsUp } from './sections/latency.ts'
 import { ratios, type Spread, spread } from './statistics.ts'
 import { numberText, spreadText, type Table, timesText } from './table.ts'
 
@@ -116,10 +117,8 @@ function askDelivery(view: View, ask: Ask): void {
 
 function askLatency(view: View, ask: Ask): void {
   const { BASE, POST_TO_SSE, STEADY } = latency
-  // Where the bare way cannot keep the rate up, its latency is a queue's, and says nothing.
-  const keepsUp = view.spread(STEADY, 1000, BASE, 'perSecond').median > 950
   const against = (figure: string) =>
-    keepsUp ? view.ratio(STEADY, 1000, POST_TO_SSE, BASE, figure) : spread([])
+    bareKeepsUp(view, 1000) ? view.ratio(STEADY, 1000, POST_TO_SSE, BASE, figure) : spread([])
   ask('latency', 'POST → SSE at 1,000/s: p50 of a bare INSERT + NOTIFY', against('p50Ms'), { atMost: 1.5 })
   ask('latency', 'POST → SSE at 1,000/s: p99 of a bare INSERT + NOTIFY', against('p99Ms'), { atMost: 3 })
 }

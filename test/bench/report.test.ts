@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { alternate, type Plan } from '../../bench/harness/rounds.ts'
+import { BASE, POST_TO_SSE, STEADY } from '../../bench/latency.ts'
 import { parseOptions } from '../../bench/options.ts'
 import { replaceBetween } from '../../bench/report/markers.ts'
 import { page } from '../../bench/report/page.ts'
@@ -233,6 +234,23 @@ describe('targets', () => {
     })
     expect(found('views/s of a bare endpoint, 64 connections')).toMatchObject({ met: false, got: '0.40×' })
     expect(found('views/s of one INSERT a request, 1,000 connections')?.met).toBeUndefined()
+  })
+})
+
+describe('latency', () => {
+  const steady = (perSecond: number) =>
+    results('latency', [
+      { ...trial(POST_TO_SSE, 1000, [{ perSecond: 1000, p50Ms: 3, p99Ms: 9 }]), scenario: STEADY },
+      { ...trial(BASE, 1000, [{ perSecond, p50Ms: 2, p99Ms: 8 }]), scenario: STEADY },
+    ])
+
+  it('is compared with the bare way only where that keeps the rate up', () => {
+    const got = (perSecond: number) => targetsOf({ latency: steady(perSecond) }).map(({ met }) => met)
+    expect(got(1000)).toContain(true)
+    expect(got(800)).not.toContain(true)
+    expect(page({ latency: steady(800) })).toContain('bare fell behind')
+    expect(headline({ latency: steady(1000) })).toContain('1.50× a bare INSERT + NOTIFY')
+    expect(headline({ latency: steady(800) })).not.toContain('a bare INSERT')
   })
 })
 

@@ -17,6 +17,11 @@ const TONES = { [POST_TO_SSE]: 'own', [INSERT_TO_SSE]: 'own-2', [BASE]: 'bound' 
 
 const NOTE = `From just before the send to the event's arrival in the same process, single views sent at a steady rate whether or not answers come, to ${AUTHORS} connected authors. The bare way is an INSERT with a row trigger that calls \`pg_notify\`, heard on a LISTEN connection: no log, no numbers, no HTTP; the least that Postgres allows. Where "arrived/s" is below the rate, that way cannot keep it up and its latency is a queue's. Both SQL ways send over up to 20 connections, POST over up to 64.`
 
+/** Where the bare way cannot keep the rate up, its latency is a queue's, and a ratio to it says nothing. */
+export function bareKeepsUp(view: View, rate: number): boolean {
+  return view.spread(STEADY, rate, BASE, 'perSecond').median > rate * 0.95
+}
+
 export function latencySection(results: PartResults): Section {
   const view = new View(results.trials)
   return {
@@ -49,7 +54,11 @@ function table(view: View): Table {
       view.contenders(STEADY, rate).map((way) => {
         const figure = (one: string) => view.spread(STEADY, rate, way, one)
         const against = (one: string) =>
-          way === BASE ? '' : timesText(view.ratio(STEADY, rate, way, BASE, one))
+          way === BASE
+            ? ''
+            : bareKeepsUp(view, rate)
+              ? timesText(view.ratio(STEADY, rate, way, BASE, one))
+              : 'bare fell behind'
         return [
           way,
           `${numberText(rate)}/s`,
