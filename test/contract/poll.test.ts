@@ -22,7 +22,7 @@ async function author(count: number): Promise<Caller> {
 }
 
 describe('polling', () => {
-  it('answers with the events, the cursor after the last of them, has_more and reset, as exactly this text', async () => {
+  it('answers with the events, the cursor after the last of them, has_more, reset and what is unread, as exactly this text', async () => {
     const alice = await author(2)
     const page = await poll({ url: alice.url, token: alice.token, lastEventId: '0' })
     const cursor = page.json.events[1]?.id
@@ -30,7 +30,8 @@ describe('polling', () => {
     expect(page.headers.get('content-type')).toMatch(/^application\/json\b/)
     expect(eventTexts(page.text)).toHaveLength(2)
     expect(page.text).toBe(
-      `{"events":[${eventTexts(page.text).join(',')}],"cursor":"${cursor}","has_more":false,"reset":null}`,
+      `{"events":[${eventTexts(page.text).join(',')}],"cursor":"${cursor}","has_more":false,"reset":null,` +
+        `"read":"${cursor?.replace('.2', '.0')}","unread":2}`,
     )
   })
 
@@ -50,7 +51,8 @@ describe('polling', () => {
     const alice = await author(2)
     const first = await poll({ url: alice.url, token: alice.token, lastEventId: '0' })
     const second = await poll({ url: alice.url, token: alice.token, lastEventId: first.json.cursor })
-    expect(second.json).toEqual({ events: [], cursor: first.json.cursor, has_more: false, reset: null })
+    const { cursor, read } = first.json
+    expect(second.json).toEqual({ events: [], cursor, has_more: false, reset: null, read, unread: 2 })
   })
 
   it.each([

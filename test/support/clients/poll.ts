@@ -8,6 +8,8 @@ export interface Page {
   readonly cursor: string
   readonly has_more: boolean
   readonly reset: null | { readonly reason: ResetReason; readonly oldest: number }
+  readonly read: string
+  readonly unread: number
 }
 
 export interface PollOptions extends OpenOptions {
