@@ -24,7 +24,7 @@ export async function createStory(sql: Pool, story: NewStory): Promise<Story> {
   const [row] = await sql<Omit<Story, 'views' | 'reactions'>[]>`
     with ${boundedWait(sql)}
     insert into glimpse.stories (author_id, text, expires_at)
-    select ${story.authorId}, ${story.text},
+    select ${story.authorId}::text, ${story.text},
            date_trunc('milliseconds', now()) + make_interval(secs => ${story.expiresInSeconds})
       from bounded
     returning id, author_id, text, glimpse.rfc3339(created_at) as created_at, glimpse.rfc3339(expires_at) as expires_at`
