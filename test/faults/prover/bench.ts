@@ -164,6 +164,14 @@ export class Bench {
     return instance
   }
 
+  /**
+   * To be called after Postgres ended with an error of its own: the driver of `sql` keeps that of a connection that died
+   * without having got ready again, and rejects the first statement of the next one with it.
+   */
+  async clearErrors(): Promise<void> {
+    await Promise.all([1, 2].map(() => this.sql`select pg_sleep(0.1)`.catch(() => {})))
+  }
+
   /** Waits until `/readyz` of every instance says yes. Whether all did in time. */
   untilReady(timeoutMs: number): Promise<boolean> {
     return until(timeoutMs, async () => {

@@ -53,7 +53,10 @@ async function whileFull(bench: Bench, disk: SmallDisk, of: string, act: () => P
   }
   const spaceAt = performance.now()
   // What Postgres does not survive, whoever watches over it starts again.
-  if (!runs(bench.postgres.pid)) await bench.postgres.start()
+  if (!runs(bench.postgres.pid)) {
+    await bench.postgres.start()
+    await bench.clearErrors()
+  }
   const writes = await until(5000, () => ackedSince(bench, spaceAt))
   bench.must(writes, `within 5 s of space writes work again (${of})`)
   bench.must(await bench.untilReady(5000), `within 5 s of space every instance is ready (${of})`)

@@ -57,6 +57,8 @@ async function replace(bench: Bench, how: string, act: () => Promise<void>): Pro
   bench.must(await bench.untilCaughtUp(5000), `${how}: before, everybody has everything`)
   const { epoch, heads } = await bench.readHeads()
   const [author = ''] = bench.authors
+  // What a session has prepared by then must not stand in its way afterwards.
+  for (const wrong of await postStories(bench, author)) bench.must(false, `${how}, before: ${wrong}`)
   replaced.at = performance.now()
   await act()
 
@@ -72,13 +74,15 @@ async function replace(bench: Bench, how: string, act: () => Promise<void>): Pro
   const first = bench.instance(0)
   await first.end('SIGTERM')
   await first.start()
-  const stories = [...bench.stories].map(([author_id, id]) => ({ id, author_id }))
-  await bench.sql`insert into glimpse.stories ${bench.sql(stories)}`
+  await bench.sql`
+    insert into glimpse.stories (author_id, id)
+    select * from unnest(${[...bench.stories.keys()]}::text[], ${[...bench.stories.values()]}::uuid[])`
   // Writes go on before anybody is told: a stream that is a few events long has numbers that clients have seen.
   bench.startWriting()
   bench.must(await bench.untilReady(5000), `${how}: within 5 s of the schema every instance is ready`)
   bench.must(await bench.crowd.untilLive(5000), `${how}: within 5 s of the schema everybody is live`)
   bench.must(await untilToldOfHistory(bench, replaced.at, 5000), `${how}: everybody is told within 5 s`)
+  for (const wrong of await postStories(bench, author)) bench.must(false, `${how}, afterwards: ${wrong}`)
   const needless = needlessResets(bench, replaced.at)
   bench.must(
     needless === 0,
@@ -91,6 +95,16 @@ async function replace(bench: Bench, how: string, act: () => Promise<void>): Pro
 
 async function noneReady(bench: Bench): Promise<boolean> {
   return !(await Promise.all(bench.instances.map((instance) => instance.ready()))).includes(true)
+}
+
+/** Posts a story to each instance. What was not answered 201. */
+async function postStories({ instances }: Bench, author: string): Promise<string[]> {
+  const headers = { authorization: `Bearer ${await signToken(author)}`, 'content-type': 'application/json' }
+  const answers = await Promise.all(
+    instances.map(({ url }) => fetch(`${url}/stories`, { method: 'POST', headers, body: '{}' })),
+  )
+  await Promise.all(answers.map((answer) => answer.body?.cancel()))
+  return answers.filter(({ status }) => status !== 201).map(({ url, status }) => `POST ${url}: ${status}`)
 }
 
 /** What an instance answers that is no 503 with Retry-After. */
