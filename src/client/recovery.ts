@@ -28,6 +28,7 @@ export interface RecoveryOptions {
 export class Recovery {
   readonly #options: RecoveryOptions
   #failures = 0
+  #diagnosis: AbortController | undefined
   #tokenRefused = false
 
   constructor(options: RecoveryOptions) {
@@ -37,6 +38,11 @@ export class Recovery {
   /** The service has taken the token. */
   opened(): void {
     this.#tokenRefused = false
+  }
+
+  /** The stream is closed: nothing more is to be found out. */
+  stop(): void {
+    this.#diagnosis?.abort()
   }
 
   /**
@@ -93,6 +99,7 @@ export class Recovery {
    */
   async #diagnose(transport: Transport, cursor: string | undefined): Promise<Pause> {
     const controller = new AbortController()
+    this.#diagnosis = controller
     const timer = setTimeout(() => controller.abort(), this.#options.timing.openTimeoutMs)
     try {
       const { signal } = controller

@@ -52,6 +52,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
   #session: Session | undefined
   #closed = false
   #toldUnread = -1
+  #fault: StreamError | undefined
   /** Cuts the present pause short. */
   #wake = () => {}
   #offered:
@@ -119,6 +120,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
     this.#closed = true
     this.#offered?.settle(ABANDONED)
     this.#session?.interrupt('closed')
+    this.#recovery.stop()
     this.#wake()
   }
 
@@ -130,14 +132,11 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
    */
   async markRead(cursor = this.#position.cursor): Promise<void> {
     if (cursor === undefined || cursor === '0') return
-    const { signal } = new AbortController()
-    const init = requestInit({ token: await this.#tokens.current(), signal }, 'application/json')
-    const response = await this.#fetch(new URL('me/read', this.#base), {
-      ...init,
-      method: 'PUT',
-      headers: { ...init.headers, 'content-type': 'application/json' },
-      body: JSON.stringify({ cursor }),
-    })
+    let response = await this.#putRead(cursor)
+    if (response.status === 401 && this.#tokens.renewable) {
+      this.#tokens.refuse()
+      response = await this.#putRead(cursor)
+    }
     if (!response.ok) {
       const { message, status } = await refusalOf(response)
       throw new StreamError('refused', message, { status })
@@ -145,6 +144,17 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
     const { cursor: read, unread } = await response.json()
     this.#unread.marked(read, unread)
     this.#tellUnread()
+  }
+
+  async #putRead(cursor: string): Promise<Response> {
+    const { signal } = new AbortController()
+    const init = requestInit({ token: await this.#tokens.current(), signal }, 'application/json')
+    return this.#fetch(new URL('me/read', this.#base), {
+      ...init,
+      method: 'PUT',
+      headers: { ...init.headers, 'content-type': 'application/json' },
+      body: JSON.stringify({ cursor }),
+    })
   }
 
   /**
@@ -189,12 +199,10 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
           await this.#pause(ms, !asked)
         }
       }
+      if (this.#fault !== undefined) throw this.#fault
       this.#setState({ name: 'closed', reason: 'by_caller' })
     } catch (error) {
-      const failure =
-        error instanceof StreamError
-          ? error
-          : new StreamError('handler_failed', String(error), { cause: error })
+      const failure = error instanceof StreamError ? error : handlerFailed(error)
       this.#closed = true
       this.#setState({ name: 'closed', reason: failure.reason, error: failure })
       throw failure
@@ -232,6 +240,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
       return await this.#recovery.after(session, undefined, this.#position.cursor)
     } catch (error) {
       if (error instanceof StreamError) throw error
+      if (this.#closed) return { ms: 0, reason: '' }
       return await this.#recovery.after(
         session,
         session.signal.aborted ? session.signal.reason : error,
@@ -287,7 +296,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
     const verdict = this.#position.judge(event)
     if (verdict === 'seen') return
     if (verdict !== 'next') {
-      this.#options.onGap?.(verdict)
+      this.#tell(() => this.#options.onGap?.(verdict))
       if (!verdict.lost) return session.interrupt('gap')
     }
     this.#unread.saw(event.seq)
@@ -300,7 +309,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
     try {
       return await call()
     } catch (error) {
-      throw new StreamError('handler_failed', `a handler failed: ${wordsOf(error)}`, { cause: error })
+      throw handlerFailed(error)
     }
   }
 
@@ -356,16 +365,26 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
     this.#session?.lookAfter(what)
   }
 
+  /** Calls somebody who only looks on. One that fails ends the stream as a handler would: nothing fails unheard. */
+  #tell(call: () => void): void {
+    try {
+      call()
+    } catch (error) {
+      this.#fault ??= handlerFailed(error)
+      this.close()
+    }
+  }
+
   #setState(state: State): void {
     this.#state = state
-    this.#options.onState?.(state)
+    this.#tell(() => this.#options.onState?.(state))
   }
 
   #tellUnread(): void {
     const { count } = this.#unread
     if (count === this.#toldUnread) return
     this.#toldUnread = count
-    this.#options.onUnread?.(count)
+    this.#tell(() => this.#options.onUnread?.(count))
   }
 }
 
@@ -376,4 +395,8 @@ function transportsOf(
   if (wanted !== 'auto') return [wanted]
   // WebSocket first: over HTTP/1.1 a browser opens six connections to a host, and six tabs with SSE would take them all.
   return hasWebSocket ? ['websocket', 'sse', 'poll'] : ['sse', 'poll']
+}
+
+function handlerFailed(error: unknown): StreamError {
+  return new StreamError('handler_failed', `a handler failed: ${wordsOf(error)}`, { cause: error })
 }

@@ -13,6 +13,7 @@ export class Tokens {
   readonly #getToken: GetToken | undefined
   #token: string | undefined
   #refused = false
+  #asking: Promise<string> | undefined
 
   constructor(token: string | undefined, getToken: GetToken | undefined) {
     this.#token = token
@@ -26,10 +27,17 @@ export class Tokens {
 
   /** The token to send; undefined where a cookie is to speak. Rejects where `getToken` does. */
   async current(): Promise<string | undefined> {
-    if (this.#token === undefined && this.#getToken !== undefined) {
-      this.#token = await this.#getToken({ refused: this.#refused })
-      this.#refused = false
-    }
+    if (this.#token !== undefined || this.#getToken === undefined) return this.#token
+    // Who asks while the caller is being asked waits for the same answer.
+    this.#asking ??= this.#ask(this.#getToken).finally(() => {
+      this.#asking = undefined
+    })
+    return this.#asking
+  }
+
+  async #ask(getToken: GetToken): Promise<string> {
+    this.#token = await getToken({ refused: this.#refused })
+    this.#refused = false
     return this.#token
   }
 

@@ -16,7 +16,7 @@ export type ClosedReason =
   | 'ended'
   /** The service refuses for good, in its own words: see the error's message and `status`. */
   | 'refused'
-  /** `onEvent` or `onReset` threw: the cursor stands before the event it failed on. See the error's `cause`. */
+  /** A callback threw; the cursor stands before the event that `onEvent` failed on. See the error's `cause`. */
   | 'handler_failed'
 
 export type State =

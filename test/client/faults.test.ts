@@ -132,6 +132,20 @@ describe('tokens', () => {
     await expect(follower.stream.done).rejects.toMatchObject({ reason: 'token_expired' })
   })
 
+  it('that have ended are exchanged for markRead too', async () => {
+    const { alice, make } = await scene()
+    await make(1)
+    let given = 0
+    const getToken = () => (given++ === 0 ? 'stale' : alice.token)
+    const follower = Follower.open({ url: alice.url, transport: 'sse', after: 'oldest', getToken })
+    await follower.hears(1)
+    given = 0
+    const late = Follower.open({ url: alice.url, transport: 'sse', getToken, fetch: heldUp() })
+    await late.stream.markRead(follower.stream.cursor)
+    expect(given).toBe(2)
+    await follower.until(() => follower.stream.unread === 0)
+  })
+
   it('that can’t be had just now are asked for again', async () => {
     const { alice } = await scene()
     let asked = 0
@@ -182,6 +196,16 @@ describe('a way on which streams do not get through', () => {
   })
 })
 
+/** A network on which streams never open. */
+function heldUp(): typeof fetch {
+  return (input, init) => {
+    if (new Headers(init?.headers).get('accept') !== 'text/event-stream') return fetch(input, init)
+    return new Promise((_, reject) =>
+      init?.signal?.addEventListener('abort', () => reject(init.signal?.reason)),
+    )
+  }
+}
+
 /** A WebSocket that never gets anywhere. */
 class Unreachable {
   onopen = null
@@ -195,6 +219,50 @@ class Unreachable {
   send() {}
   close() {}
 }
+
+describe('a stream that is closed', () => {
+  it('asks for nothing more, and is done at once, whatever it was about', async () => {
+    const asked: string[] = []
+    const url = await serve(({ url: path = '' }) => void asked.push(path))
+    for (const transport of TRANSPORTS) {
+      const follower = Follower.open({
+        url,
+        token: 'any',
+        transport,
+        timing: { ...QUICK, openTimeoutMs: 60_000 },
+      })
+      const before = asked.length
+      await follower.until(() => asked.length > before)
+      follower.stream.close()
+      await follower.stream.done
+      expect(asked.length).toBe(before + 1)
+    }
+    const controller = new AbortController()
+    const waiting = Follower.open({
+      url,
+      getToken: () => Promise.reject(new Error('away')),
+      signal: controller.signal,
+    })
+    await waiting.until(() => waiting.stream.state.name === 'waiting')
+    controller.abort()
+    await waiting.stream.done
+    expect(waiting.states.at(-1)).toEqual({ name: 'closed', reason: 'by_caller' })
+  })
+})
+
+describe('a callback that throws', () => {
+  it.each(['onState', 'onUnread'])('ends the stream: %s', async (callback) => {
+    const { alice } = await scene()
+    const fail = () => {
+      throw new Error('out of ink')
+    }
+    const follower = Follower.open({ ...alice, transport: 'sse', [callback]: fail })
+    await expect(follower.stream.done).rejects.toMatchObject({
+      reason: 'handler_failed',
+      cause: { message: 'out of ink' },
+    })
+  })
+})
 
 describe('a service that', () => {
   it.each(STREAMS)('replaces the connection over %s is left alone', async (transport) => {
