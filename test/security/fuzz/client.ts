@@ -5,7 +5,7 @@ export interface FuzzRequest {
   readonly method: string
   /** The request-target, with its query. */
   readonly target: string
-  readonly headers: Readonly<Record<string, string | string[]>>
+  readonly headers: Readonly<Record<string, string>>
   readonly body: Buffer
 }
 

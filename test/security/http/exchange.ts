@@ -28,7 +28,7 @@ const QUIET_MS = 150
 export async function exchange(
   url: string,
   bytes: Buffer | string,
-  { answers: awaited = 1, patienceMs = PATIENCE_MS } = {},
+  { answers: awaited = 1 } = {},
 ): Promise<Exchange> {
   const { hostname, port } = new URL(url)
   const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true })
@@ -47,7 +47,7 @@ export async function exchange(
     .on('close', end)
     .on('error', end)
   socket.write(bytes)
-  const deadline = Date.now() + patienceMs
+  const deadline = Date.now() + PATIENCE_MS
   try {
     for (;;) {
       const { answers, rest } = takeAnswers(Buffer.concat(received))

@@ -11,6 +11,8 @@ export class Peer {
   readonly frames: ServerFrame[] = []
   readonly #socket: Socket
   #bytes: Buffer<ArrayBufferLike> = Buffer.alloc(0)
+  /** Whether the answer to the upgrade was read: frames follow. */
+  #open = false
   #ended = false
   #fault: Error | undefined
   #wake = () => {}
@@ -45,11 +47,6 @@ export class Peer {
     })
     // After an error of the protocol the server may reset what it does not want to read.
     socket.on('end', end).on('error', end).on('close', end)
-  }
-
-  /** Whether the server has ended the connection. */
-  get ended(): boolean {
-    return this.#ended
   }
 
   /** Sends bytes, all at once or in chops of so many, each in a turn of its own. */
@@ -87,8 +84,6 @@ export class Peer {
     this.#open = true
     return head
   }
-
-  #open = false
 
   #parse(): void {
     if (!this.#open) return
