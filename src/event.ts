@@ -63,7 +63,7 @@ export type ControlMessage =
       readonly data: { readonly cursor: string; readonly unread: number }
     }
   | {
-      /** The answer to a WebSocket client's `{"type":"ping"}`: a page can't see the pings of the protocol. */
+      /** The answer to the `{"type":"ping"}` of a client that opened with `?pings=on`: a page can't see the pings of the protocol. */
       readonly type: 'stream.pong'
       readonly data: Readonly<Record<string, never>>
     }

@@ -34,6 +34,7 @@ export function openWebSocket(
     const { after, signal } = attempt
     const url = new URL('ws', attempt.base)
     url.protocol = url.protocol.replace('http', 'ws')
+    url.searchParams.set('pings', 'on')
     if (after !== undefined) url.searchParams.set('last_event_id', after)
     for (const [name, value] of Object.entries(await credential(attempt))) url.searchParams.set(name, value)
     signal.throwIfAborted()

@@ -39,7 +39,8 @@ export const getWebSocket: Handler = async (context) => {
   const { socket } = request
   const place = await enter(context, parseResumePoint(url.searchParams.get('last_event_id')))
   context.response.detachSocket(socket)
-  app.websockets.begin(request, socket, upgradeHead, place)
+  const answersPings = url.searchParams.get('pings') === 'on'
+  app.websockets.begin(request, socket, upgradeHead, place, answersPings)
   return undefined
 }
 

@@ -88,7 +88,8 @@ export class WebSocketTransport {
     })
   }
 
-  begin(request: IncomingMessage, socket: Socket, head: Buffer, place: Place): void {
+  /** @param answersPings whether the client asked for answers to its `{"type":"ping"}` */
+  begin(request: IncomingMessage, socket: Socket, head: Buffer, place: Place, answersPings: boolean): void {
     // The handshake can still fail (a bad Sec-WebSocket-Key): then ws answers 400 and closes the socket.
     const { connection } = place
     onClose(socket, connection)
@@ -97,7 +98,7 @@ export class WebSocketTransport {
       return
     }
     this.#server.handleUpgrade(request, socket, head, (websocket) => {
-      const sink = new WebSocketSink(websocket, socket)
+      const sink = new WebSocketSink(websocket, socket, answersPings)
       this.#listen(websocket, socket, sink, place)
       place.begin(sink)
     })
@@ -141,8 +142,7 @@ export class WebSocketTransport {
     sink: WebSocketSink,
   ): Promise<void> {
     const message = parseMessage(text)
-    // Only while nothing waits to be read: answers to one who asks and never reads would pile up.
-    if (message?.type === 'ping' && sink.unsent === 0) sink.control({ type: 'stream.pong', data: {} })
+    if (message?.type === 'ping') sink.pong()
     if (message?.type !== 'auth' || typeof message.token !== 'string') return
     const { token } = message
     const identity = await this.#messages.verify(token)
@@ -178,12 +178,14 @@ class WebSocketSink implements Sink {
   readonly codec = websocketCodec
   readonly #websocket: WebSocket
   readonly #socket: Socket
+  readonly #answersPings: boolean
   #unansweredPings = 0
   #sentAtPong = 0
 
-  constructor(websocket: WebSocket, socket: Socket) {
+  constructor(websocket: WebSocket, socket: Socket, answersPings: boolean) {
     this.#websocket = websocket
     this.#socket = socket
+    this.#answersPings = answersPings
   }
 
   get unsent(): number {
@@ -201,6 +203,11 @@ class WebSocketSink implements Sink {
 
   control(message: ControlMessage): void {
     this.#websocket.send(JSON.stringify(message))
+  }
+
+  /** Only while nothing waits to be read: answers to one who asks and never reads would pile up. */
+  pong(): void {
+    if (this.#answersPings && this.unsent === 0) this.control({ type: 'stream.pong', data: {} })
   }
 
   /** A pong came. @returns whether a ping of ours was waiting for it */

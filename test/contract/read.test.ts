@@ -151,11 +151,21 @@ describe('what a user has read', () => {
 })
 
 describe('ping over WebSocket', () => {
-  it('is answered', async () => {
+  it('is answered to a client that asked for it', async () => {
     const { alice } = await scene()
-    const stream = await openWebSocket(alice)
+    const stream = await openWebSocket({ ...alice, pings: true })
     stream.send({ type: 'ping' })
     expect((await stream.next('stream.pong')).raw).toBe('{"type":"stream.pong","data":{}}')
+    stream.close()
+  })
+
+  it('is ignored, like any other message, where nobody did', async () => {
+    const { alice, mark } = await scene()
+    const stream = await openWebSocket(alice)
+    stream.send({ type: 'ping' })
+    await mark(1)
+    await stream.next('stream.read')
+    expect(stream.messages.map(({ json }) => json.type)).not.toContain('stream.pong')
     stream.close()
   })
 })

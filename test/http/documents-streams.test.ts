@@ -22,7 +22,10 @@ async function cast() {
 describe.each(STREAMING)('what the service sends is what /asyncapi.json says, over %s', (transport) => {
   it('for each message', async () => {
     const { alice, bob, story } = await cast()
-    const stream = await open(transport, { ...alice, lastEventId: 'nonsense' })
+    const options = { ...alice, lastEventId: 'nonsense' }
+    const stream = await (transport === 'ws'
+      ? closing(openWebSocket({ ...options, pings: true }))
+      : open(transport, options))
     await bob.view(story)
     await bob.react(story, '👍')
     const reacted = await stream.next('story.reacted')

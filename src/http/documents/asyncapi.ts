@@ -60,6 +60,7 @@ const RESUME = {
   type: 'string',
   description: 'Resume after this cursor; 0: from the oldest event kept. Not given: from now on.',
 }
+const PINGS = { type: 'string', enum: ['on'], description: 'The client’s `ping` messages are answered.' }
 const TICKET = { type: 'string', description: CARRIERS.ticket.description }
 const TOKEN = { type: 'string', description: CARRIERS.query.description }
 const SERVER = {
@@ -83,7 +84,9 @@ export function asyncApiDocument(): JsonObject {
   const sent = Object.keys(SENT)
   const sentOverWebSocket = [...sent, ...Object.keys(ANSWERED)]
   const received = Object.keys(RECEIVED)
-  const query = { type: 'object', properties: { last_event_id: RESUME, ticket: TICKET, token: TOKEN } }
+  const parameters = { last_event_id: RESUME, ticket: TICKET, token: TOKEN }
+  const query = { type: 'object', properties: parameters }
+  const webSocketQuery = { type: 'object', properties: { ...parameters, pings: PINGS } }
   return {
     asyncapi: '3.0.0',
     info: INFO,
@@ -104,7 +107,7 @@ export function asyncApiDocument(): JsonObject {
         description: WS_DESCRIPTION,
         servers: refsTo('servers', ['websocket']),
         messages: messagesOf([...sentOverWebSocket, ...received]),
-        bindings: { ws: { method: 'GET', query, bindingVersion: '0.1.0' } },
+        bindings: { ws: { method: 'GET', query: webSocketQuery, bindingVersion: '0.1.0' } },
         'x-close-codes': CLOSE_FRAMES,
       },
     },
@@ -124,7 +127,7 @@ export function asyncApiDocument(): JsonObject {
         action: 'receive',
         channel: { $ref: '#/channels/ws' },
         messages: refsTo('channels/ws/messages', received),
-        description: 'Anything else a client sends is ignored.',
+        description: 'Anything else a client sends is ignored; so is `ping` without `?pings=on`.',
       },
     },
     components: {

@@ -115,11 +115,11 @@ export const StreamClose: z.ZodType<Message<'stream.close'>> = z
 
 export const StreamPong: z.ZodType<Message<'stream.pong'>> = z
   .object({ type: z.literal('stream.pong'), data: z.object({}) })
-  .meta({ description: 'Over WebSocket: the answer to `ping`.' })
+  .meta({ description: 'Over WebSocket opened with `?pings=on`: the answer to `ping`.' })
 
 export const Ping = z.object({ type: z.literal('ping') }).meta({
   description:
-    'From the client, over WebSocket: asks for a sign of life, because a page does not see the protocol’s pings.',
+    'From the client, over WebSocket opened with `?pings=on`: asks for a sign of life, because a page does not see the protocol’s pings.',
 })
 
 export const Auth = z

@@ -44,6 +44,12 @@ const COMPONENTS = {
       schema: { type: 'string' },
       example: '7f3a9c.42',
     },
+    pings: {
+      name: 'pings',
+      in: 'query',
+      description: '`on`: the client’s `ping` messages are answered.',
+      schema: { type: 'string', enum: ['on'] },
+    },
     after: {
       name: 'after',
       in: 'query',

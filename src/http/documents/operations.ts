@@ -141,7 +141,7 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
     summary: 'The caller’s events over WebSocket (RFC 6455).',
     description: 'Messages and close codes are described in /asyncapi.json.',
     security: STREAM_SECURITY,
-    parameters: [parameter('last_event_id')],
+    parameters: ['last_event_id', 'pings'].map(parameter),
     responses: {
       101: { description: 'The WebSocket is open; refusals come before it, as plain HTTP.' },
       ...problemResponses([...STREAM, 'upgrade_required']),

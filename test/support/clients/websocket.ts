@@ -41,11 +41,12 @@ export class WsStream extends TestStream {
 }
 
 export async function openWebSocket(
-  options: OpenOptions & ClientOptions & { ticket?: string },
+  options: OpenOptions & ClientOptions & { ticket?: string; pings?: boolean },
 ): Promise<WsStream> {
-  const { url, token, ticket, lastEventId, headers, ...wsOptions } = options
+  const { url, token, ticket, pings, lastEventId, headers, ...wsOptions } = options
   const address = webSocketUrl(url, lastEventId)
   if (ticket !== undefined) address.searchParams.set('ticket', ticket)
+  if (pings === true) address.searchParams.set('pings', 'on')
   const socket = new WebSocket(address, {
     ...wsOptions,
     headers: { ...(token === undefined ? {} : { authorization: `Bearer ${token}` }), ...headers },
