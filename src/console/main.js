@@ -17,6 +17,8 @@ const EMOJI = new Map([
   ['😎', 'cool'],
 ])
 const STRANGERS = ['ana', 'ben', 'eli', 'ivy', 'kai', 'leo', 'mia', 'noa', 'sam', 'tom', 'uma', 'zoe']
+/** Where the numbers behind strangers' names stand; not from 0, as those of this page before a reload have looked. */
+let strangers = 1000 + Math.floor(Math.random() * 1_000_000)
 const VIEWERS = ['bob', 'carol', 'dave', 'erin', 'frank', 'grace', 'heidi', 'ivan']
 
 const author = new Identity('author', 'alice')
@@ -205,9 +207,10 @@ async function makeEvents(many) {
   }
 }
 
+/** Nobody twice: a second look by the same stranger would be no event, and one would be waited for in vain. */
 function strangersName() {
-  const name = STRANGERS[Math.floor(Math.random() * STRANGERS.length)]
-  return `${name}-${Math.floor(Math.random() * 9000) + 1000}`
+  strangers += 1
+  return `${STRANGERS[strangers % STRANGERS.length]}-${strangers}`
 }
 
 /** @param {import('./subscription.js').GlimpseEvent} event */
