@@ -2,6 +2,7 @@ import { GlimpseError } from '../errors.ts'
 import type { CloseReason, EventRun, ResumePoint, StreamHead } from '../event.ts'
 import type { Logger } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
+import { Shares } from '../shares.ts'
 import { CLOSES, type Clock, Connection, type ConnectionLimits } from './connection.ts'
 import { startFrom } from './resume.ts'
 import type { Sink } from './sink.ts'
@@ -48,7 +49,7 @@ export class Hub {
   readonly #options: HubOptions
   readonly #users = new Map<string, Subscriber>()
   readonly #wheel: TimerWheel
-  readonly #networks = new Map<string, number>()
+  readonly #networks: Shares
   /** Made once: thousands of users must not keep closures of their own. */
   readonly #surroundings: Surroundings
   readonly #onClosed = (connection: Connection, reason: CloseReason | 'gone') =>
@@ -61,6 +62,7 @@ export class Hub {
 
   constructor(options: HubOptions) {
     this.#options = options
+    this.#networks = new Shares(options.limits.maxConnectionsPerAddress)
     this.#surroundings = {
       log: options.eventLog,
       traffic: this.traffic,
@@ -272,21 +274,12 @@ export class Hub {
   }
 
   #takeShare(network: string): void {
-    const held = this.#networks.get(network) ?? 0
-    if (held >= this.#options.limits.maxConnectionsPerAddress) {
-      this.#options.metrics.limited.inc({ limit: 'address_connections' })
-      throw new GlimpseError('too_many_requests', {
-        detail: 'This address holds as many connections as it may.',
-        retryAfter: 5,
-      })
-    }
-    this.#networks.set(network, held + 1)
-  }
-
-  #giveShareBack(network: string): void {
-    const held = this.#networks.get(network) ?? 0
-    if (held > 1) this.#networks.set(network, held - 1)
-    else this.#networks.delete(network)
+    if (this.#networks.take(network)) return
+    this.#options.metrics.limited.inc({ limit: 'address_connections' })
+    throw new GlimpseError('too_many_requests', {
+      detail: 'This address holds as many connections as it may.',
+      retryAfter: 5,
+    })
   }
 
   #subscriberOf(user: string): Subscriber {
@@ -301,7 +294,7 @@ export class Hub {
   #remove(connection: Connection, reason: CloseReason | 'gone'): void {
     this.#wheel.delete(connection)
     this.#connections--
-    this.#giveShareBack(connection.network)
+    this.#networks.giveBack(connection.network)
     const subscriber = this.#users.get(connection.user)
     subscriber?.connections.delete(connection)
     if (subscriber?.connections.size === 0) this.#users.delete(connection.user)

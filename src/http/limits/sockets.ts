@@ -1,4 +1,5 @@
 import type { Server, Socket } from 'node:net'
+import { Shares } from '../../shares.ts'
 import { networkOf } from './address.ts'
 
 export interface SocketLimits {
@@ -19,23 +20,16 @@ export function limitSockets(
 ): void {
   server.maxConnections = Math.ceil(maxConnections * 1.1) + 1000
   if (trustProxy > 0) return
-  const most = 2 * maxConnectionsPerAddress + 100
-  const held = new Map<string, number>()
+  const shares = new Shares(2 * maxConnectionsPerAddress + 100)
   server.on('connection', (socket: Socket) => {
     // Gone again before anybody looked.
     if (socket.remoteAddress === undefined) return
     const network = networkOf(socket.remoteAddress)
-    const count = held.get(network) ?? 0
-    if (count >= most) {
+    if (!shares.take(network)) {
       onRefused()
       socket.destroy()
       return
     }
-    held.set(network, count + 1)
-    socket.once('close', () => {
-      const left = (held.get(network) ?? 0) - 1
-      if (left > 0) held.set(network, left)
-      else held.delete(network)
-    })
+    socket.once('close', () => shares.giveBack(network))
   })
 }
