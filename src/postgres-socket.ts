@@ -7,9 +7,6 @@ export interface Destination {
   readonly path: string | false
 }
 
-/** PostgreSQL manual, 54.7: no other first message is as short as this, except one that asks for TLS. */
-const CANCEL_REQUEST_BYTES = 16
-
 /**
  * Makes the driver's sockets, so that two things are ours: a socket can be destroyed whatever its peer does, and a
  * server that accepts and closes without a word is an error. The driver takes that for nothing at all, tries again at
@@ -26,12 +23,7 @@ export function socketFactory(onSocket: (socket: Socket) => void = () => {}) {
     const nth = attempt++ % host.length
     const address = { host: host[nth] ?? 'localhost', port: port[nth] ?? 5432 }
     const socket = path ? connect(path) : connect(address)
-    socket.once('end', () => {
-      // A request to cancel is answered by the end, and by nothing else; as an error it would be a rejection that nobody
-      // can handle, since the driver keeps its promise to itself.
-      const asked = socket.bytesWritten === CANCEL_REQUEST_BYTES
-      socket.destroy(asked ? undefined : new Error('the server closed the connection'))
-    })
+    socket.once('end', () => socket.destroy(new Error('the server closed the connection')))
     socket.setNoDelay(true)
     onSocket(socket)
     // The driver reads the name to verify a certificate against from its socket.
