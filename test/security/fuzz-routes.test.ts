@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import postgres from 'postgres'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { routeTable } from '../../src/http/routes.ts'
 import { type Caller, call, newCallers } from '../support/api.ts'
 import { open, STREAMING } from '../support/clients/index.ts'
@@ -116,7 +116,11 @@ async function makeWorld(): Promise<World> {
   await sql`UPDATE glimpse.stories SET expires_at = now() WHERE id = ${expired}`
   await sql.end()
   for (const transport of STREAMING) await open(transport, alice)
-  const { json: mine } = await alice.call<{ connections: { id: string }[] }>('GET', '/me/connections')
+  const connections = await vi.waitFor(async () => {
+    const { json } = await alice.call<{ connections: { id: string }[] }>('GET', '/me/connections')
+    expect(json.connections.length).toBeGreaterThanOrEqual(STREAMING.length)
+    return json.connections.map(({ id }) => id)
+  })
   const { json } = await call<{ cursor: string }>(instance.url, '/events?after=0', {
     token: alice.token,
     headers: { accept: 'application/json' },
@@ -131,20 +135,11 @@ async function makeWorld(): Promise<World> {
       'x',
       'a.b.c',
     ],
-    ids: [
-      live,
-      live,
-      bobs,
-      bobs,
-      expired,
-      deleted,
-      randomUUID(),
-      live.toUpperCase(),
-      'main.js',
-      'index.html',
-      'index.js',
-      ...mine.connections.map(({ id }) => id),
-    ],
+    parameters: {
+      id: [live, live, bobs, bobs, expired, deleted, randomUUID(), live.toUpperCase()],
+      connection: connections,
+      file: ['main.js', 'index.html', 'index.js'],
+    },
     cursors: [json.cursor, '0', `${epoch}.0`, `${epoch}.999999`, 'otherepoch.3', 'nonsense'],
   }
 }
