@@ -1,11 +1,8 @@
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { uniqueName } from '../support/api.ts'
 import { launchBrowser } from '../support/browser.ts'
-import { ConsolePage, type PanelName } from '../support/console-page.ts'
+import { ConsolePage, PANELS, type PanelName } from '../support/console-page.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
-
-const PANELS: readonly PanelName[] = ['Server-Sent Events', 'WebSocket']
 
 let browser: Browser
 let instance: Instance
@@ -25,9 +22,7 @@ afterEach(async () => {
 })
 
 async function openAs(author: string): Promise<void> {
-  visited = await ConsolePage.openLive(browser, instance.url)
-  await visited.rename('Author', uniqueName(author))
-  for (const panel of PANELS) await visited.isLive(panel)
+  visited = await ConsolePage.openAs(browser, instance.url, author)
 }
 
 const outcome = () => visited.page.locator('#outcome').textContent()

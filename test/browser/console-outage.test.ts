@@ -2,12 +2,10 @@ import type { Browser } from 'playwright-core'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { launchBrowser } from '../support/browser.ts'
-import { ConsolePage, type PanelName } from '../support/console-page.ts'
+import { ConsolePage, PANELS } from '../support/console-page.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { type MainProcess, spawnInstance } from '../support/instance.ts'
 import { insertViews } from '../support/sql-writer.ts'
-
-const PANELS: readonly PanelName[] = ['Server-Sent Events', 'WebSocket']
 
 let browser: Browser
 let database: TestDatabase

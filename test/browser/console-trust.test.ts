@@ -3,11 +3,10 @@ import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { uniqueName } from '../support/api.ts'
 import { launchBrowser } from '../support/browser.ts'
-import { ConsolePage, type PanelName } from '../support/console-page.ts'
+import { ConsolePage, PANELS } from '../support/console-page.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 import { signToken } from '../support/token.ts'
 
-const PANELS: readonly PanelName[] = ['Server-Sent Events', 'WebSocket']
 const HOSTILE = `<img src=x onerror="globalThis.pwned=1">`
 
 let browser: Browser

@@ -1,13 +1,10 @@
 import type { Browser } from 'playwright-core'
 import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { uniqueName } from '../support/api.ts'
 import { launchBrowser } from '../support/browser.ts'
-import { ConsolePage, type PanelName } from '../support/console-page.ts'
+import { ConsolePage, PANELS, type PanelName } from '../support/console-page.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 import { insertViews } from '../support/sql-writer.ts'
-
-const PANELS: readonly PanelName[] = ['Server-Sent Events', 'WebSocket']
 
 let browser: Browser
 let instance: Instance
@@ -28,9 +25,7 @@ afterEach(async () => {
 
 /** A page of its own, whose author no other test knows. */
 async function openAs(author: string, url = instance.url): Promise<ConsolePage> {
-  visited = await ConsolePage.openLive(browser, url)
-  await visited.rename('Author', uniqueName(author))
-  for (const panel of PANELS) await visited.isLive(panel)
+  visited = await ConsolePage.openAs(browser, url, author)
   return visited
 }
 

@@ -1,8 +1,10 @@
 import type { Browser, Locator, Page } from 'playwright-core'
+import { uniqueName } from './api.ts'
 import { complaintsOf } from './browser.ts'
 
 /** The two live panels, by the names they go by on the page. */
 export type PanelName = 'Server-Sent Events' | 'WebSocket'
+export const PANELS: readonly PanelName[] = ['Server-Sent Events', 'WebSocket']
 
 /** The console page as a person sees it: everything is found by role and name, as assistive technology finds it. */
 export class ConsolePage {
@@ -27,8 +29,15 @@ export class ConsolePage {
   /** As `open`, with both panels live. */
   static async openLive(browser: Browser, url: string): Promise<ConsolePage> {
     const visited = await ConsolePage.open(browser, url)
-    await visited.isLive('Server-Sent Events')
-    await visited.isLive('WebSocket')
+    for (const panel of PANELS) await visited.isLive(panel)
+    return visited
+  }
+
+  /** As `openLive`, for an author whom no other test knows. */
+  static async openAs(browser: Browser, url: string, author: string): Promise<ConsolePage> {
+    const visited = await ConsolePage.openLive(browser, url)
+    await visited.rename('Author', uniqueName(author))
+    for (const panel of PANELS) await visited.isLive(panel)
     return visited
   }
 
