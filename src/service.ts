@@ -27,6 +27,7 @@ import { Presence } from './store/presence.ts'
 import { checkDatabase } from './store/requirements.ts'
 import { Tickets } from './store/tickets.ts'
 import { TimedPool } from './store/timed-pool.ts'
+import { WritePools } from './store/write-pools.ts'
 import { createTracing } from './tracing.ts'
 import { WebSocketTransport } from './transport/websocket.ts'
 
@@ -83,10 +84,10 @@ async function start(
   const { databaseUrl, listenUrl } = await openDatabase(config, log, undo)
 
   const readPool = createPool(databaseUrl, CONNECTIONS.read, 'glimpse-read')
-  const writePool = createPool(databaseUrl, CONNECTIONS.write, 'glimpse-write')
+  const writePools = new WritePools(databaseUrl)
   const editPool = createPool(databaseUrl, CONNECTIONS.edit, 'glimpse-edit')
   undo.push((leftMs) =>
-    Promise.all([readPool, writePool, editPool].map((pool) => pool.end({ timeout: leftMs / 1000 }))),
+    Promise.all([readPool, writePools, editPool].map((pool) => pool.end({ timeout: leftMs / 1000 }))),
   )
   await checkDatabase(readPool)
 
@@ -171,7 +172,7 @@ async function start(
     waiting: new Gate(config.maxWaitingRequests, () => metrics.limited.inc({ limit: 'waiting_requests' })),
     sql: readPool,
     edits: editPool,
-    ...createBatchers(writePool, metrics, config.maxWaitingWrites, tracing),
+    ...createBatchers(writePools, metrics, config.maxWaitingWrites, tracing),
     eventLog,
     hub,
     presence,

@@ -1,7 +1,7 @@
 import { GlimpseError } from '../errors.ts'
 import { asGlimpseError } from './failure.ts'
 import type { LockPolicy } from './held.ts'
-import { type Entry, Lane, type Written } from './lane.ts'
+import { type Caller, type Entry, Lane, type Outcome, type Written } from './lane.ts'
 
 export interface BatchOptions<Row, Result> {
   /** Rows of one key never stand twice in one statement. */
@@ -11,14 +11,11 @@ export interface BatchOptions<Row, Result> {
   /** What a caller is told whose row was written for somebody else's identical request a moment ago. */
   readonly repeated: (result: Result) => Result
   /**
-   * Writes rows in one statement that is committed when this resolves; one outcome a row, in order. The signal says
-   * that nobody waits for it any more, so that its connection is worth having back.
+   * Writes rows in one statement that is committed when this resolves; one outcome a row, in order. It must end at some
+   * time: a lock on a whole table is waited for before any timeout that the statement sets, and a connection to a
+   * silent peer answers nothing at all. Statements that are not `aside` follow each other on one connection.
    */
-  readonly write: (
-    rows: readonly Row[],
-    locks: LockPolicy,
-    givenUp: AbortSignal,
-  ) => Promise<readonly Written<Result>[]>
+  readonly write: (rows: readonly Row[], locks: LockPolicy) => Promise<readonly Written<Result>[]>
   readonly maxRows?: number
   readonly maxWaiting?: number
   /** A row was refused because so many wait. */
@@ -31,8 +28,6 @@ export interface BatchOptions<Row, Result> {
   readonly maxBlockedScopes?: number
   /** The most rows that wait for one of them: a locked author's crowd must not use up everybody's places. */
   readonly maxBlockedRows?: number
-  /** After this a statement is given up: whoever still waits is told that the row may or may not be stored. */
-  readonly statementTimeoutMs?: number
 }
 
 const DEFAULTS = {
@@ -43,13 +38,10 @@ const DEFAULTS = {
   blockedTimeoutMs: 2000,
   maxBlockedScopes: 4,
   maxBlockedRows: 1000,
-  statementTimeoutMs: 10_000,
 }
 
 /** After meeting a lock, how long statements look for held ones before they write, instead of waiting for them. */
 const WARY_MS = 5000
-
-type Caller<Result> = (outcome: { readonly result: Result } | { readonly error: GlimpseError }) => void
 
 /**
  * Turns many small writes into few statements: what arrives while a statement is in flight goes together in the next
@@ -64,19 +56,18 @@ export class Batcher<Row, Result> {
   readonly #options: Required<BatchOptions<Row, Result>>
   readonly #main: Lane<Row, Result>
   readonly #blocked = new Map<string, Lane<Row, Result>>()
-  /** The newest entry of each key that is still unanswered, with its row: an identical request joins it. */
-  readonly #unsettled = new Map<
-    string,
-    { readonly row: Row; readonly join: (caller: Caller<Result>) => void }
-  >()
+  /** The newest entry of each key that is still unanswered: an identical request joins it. */
+  readonly #unsettled = new Map<string, Entry<Row, Result>>()
   #waiting = 0
   #waryUntil = 0
 
   constructor(options: BatchOptions<Row, Result>) {
     this.#options = { ...DEFAULTS, ...options }
-    const { maxRows, lockTimeoutMs, blockedTimeoutMs } = this.#options
+    const { write, maxRows, lockTimeoutMs, blockedTimeoutMs } = this.#options
     this.#main = new Lane({
-      write: (rows) => this.#write(rows, { timeoutMs: lockTimeoutMs, passHeld: this.#wary }),
+      write: (rows) => write(rows, { timeoutMs: lockTimeoutMs, passHeld: this.#wary, aside: false }),
+      settle: (entry, outcome) => this.#settle(entry, outcome),
+      pipelined: true,
       maxRows,
       maxAgeMs: 2 * blockedTimeoutMs,
       splitWhenBlocked: true,
@@ -92,7 +83,7 @@ export class Batcher<Row, Result> {
       // Not the author's stream but something of the row's own is held, such as the same view in an open transaction.
       onBlocked: (entries, error) => {
         for (const entry of entries) {
-          if (!this.#setAside(entry, entry.key)) entry.settle({ error: asGlimpseError(error) })
+          if (!this.#setAside(entry, entry.key)) this.#settle(entry, { error: asGlimpseError(error) })
         }
       },
     })
@@ -117,34 +108,28 @@ export class Batcher<Row, Result> {
     }
     this.#waiting++
     return new Promise((resolve, reject) => {
-      const caller: Caller<Result> = (outcome) => {
-        this.#waiting--
-        if ('result' in outcome) resolve(outcome.result)
-        else reject(outcome.error)
-      }
+      const caller: Caller<Result> = { resolve, reject }
       const key = this.#options.keyOf(row)
       const twin = this.#unsettled.get(key)
-      if (twin !== undefined && this.#options.same(twin.row, row)) twin.join(caller)
-      else this.#main.push(this.#entry(key, row, caller))
+      if (twin !== undefined && this.#options.same(twin.row, row)) {
+        twin.callers.push(caller)
+        return
+      }
+      const entry: Entry<Row, Result> = { row, key, queuedAt: performance.now(), callers: [caller] }
+      this.#unsettled.set(key, entry)
+      this.#main.push(entry)
     })
   }
 
-  #entry(key: string, row: Row, first: Caller<Result>): Entry<Row, Result> {
-    const joined: Caller<Result>[] = []
-    const unsettled = { row, join: (caller: Caller<Result>) => void joined.push(caller) }
-    this.#unsettled.set(key, unsettled)
-    return {
-      row,
-      key,
-      queuedAt: performance.now(),
-      settle: (outcome) => {
-        if (this.#unsettled.get(key) === unsettled) this.#unsettled.delete(key)
-        first(outcome)
-        if (joined.length === 0) return
-        const shared = 'result' in outcome ? { result: this.#options.repeated(outcome.result) } : outcome
-        for (const caller of joined) caller(shared)
-      },
-    }
+  /** The first caller's write it was; the others asked for the same meanwhile. */
+  #settle(entry: Entry<Row, Result>, outcome: Outcome<Result>): void {
+    const { key, callers } = entry
+    if (this.#unsettled.get(key) === entry) this.#unsettled.delete(key)
+    this.#waiting -= callers.length
+    callers.forEach((caller, i) => {
+      if ('error' in outcome) caller.reject(outcome.error)
+      else caller.resolve(i === 0 ? outcome.result : this.#options.repeated(outcome.result))
+    })
   }
 
   get #wary(): boolean {
@@ -153,24 +138,6 @@ export class Batcher<Row, Result> {
 
   #beWary(): void {
     this.#waryUntil = performance.now() + WARY_MS
-  }
-
-  /**
-   * The statement, or `unavailable` when it takes too long. A lock on a whole table is waited for while the statement is
-   * planned, before any timeout it sets, and a connection to a silent peer answers nothing at all.
-   */
-  #write(rows: readonly Row[], locks: LockPolicy): Promise<readonly Written<Result>[]> {
-    const { write, statementTimeoutMs } = this.#options
-    const givenUp = new AbortController()
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        givenUp.abort()
-        reject(new Error(`the statement was given up after ${statementTimeoutMs} ms`))
-      }, statementTimeoutMs)
-      write(rows, locks, givenUp.signal)
-        .then(resolve, reject)
-        .finally(() => clearTimeout(timer))
-    })
   }
 
   /** Moves an entry to its scope's lane. Where too many scopes wait, it stays with the others until its time is up. */
@@ -183,19 +150,21 @@ export class Batcher<Row, Result> {
       return true
     }
     if (lane === undefined && performance.now() - entry.queuedAt < blockedTimeoutMs) return false
-    entry.settle({ error: new GlimpseError('busy', { retryAfter: 1 }) })
+    this.#settle(entry, { error: new GlimpseError('busy', { retryAfter: 1 }) })
     return true
   }
 
   #openLane(scope: string): Lane<Row, Result> {
-    const { maxRows, blockedTimeoutMs } = this.#options
+    const { write, maxRows, blockedTimeoutMs } = this.#options
     const lane = new Lane<Row, Result>({
-      write: (rows) => this.#write(rows, { timeoutMs: blockedTimeoutMs, passHeld: false }),
+      write: (rows) => write(rows, { timeoutMs: blockedTimeoutMs, passHeld: false, aside: true }),
+      settle: (entry, outcome) => this.#settle(entry, outcome),
+      pipelined: false,
       maxRows,
       maxAgeMs: 2 * blockedTimeoutMs,
       splitWhenBlocked: false,
       onBlocked: (entries, error) => {
-        for (const entry of entries) entry.settle({ error: asGlimpseError(error) })
+        for (const entry of entries) this.#settle(entry, { error: asGlimpseError(error) })
       },
       onIdle: () => this.#blocked.delete(scope),
     })

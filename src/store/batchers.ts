@@ -2,11 +2,11 @@ import { Gauge } from 'prom-client'
 import type { Metrics } from '../metrics.ts'
 import type { Origin, Tracing } from '../tracing.ts'
 import { Batcher } from './batcher.ts'
-import type { Pool } from './pool.ts'
 import { type Reaction, recordReactions } from './reactions.ts'
 import { markRead, type ReadMark, type ReadOutcome } from './read.ts'
 import { type Recorded, repeatedOutcome } from './recorded.ts'
 import { recordViews, type View } from './views.ts'
+import type { WritePools } from './write-pools.ts'
 
 export interface Batchers {
   readonly views: Batcher<View, Recorded>
@@ -15,7 +15,12 @@ export interface Batchers {
 }
 
 /** The batchers of an instance. One user's rows on one story share a key; so do one user's marks. */
-export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number, tracing?: Tracing): Batchers {
+export function createBatchers(
+  pools: WritePools,
+  metrics: Metrics,
+  maxWaiting: number,
+  tracing?: Tracing,
+): Batchers {
   const measured = async <Result>(
     kind: string,
     rows: number,
@@ -43,9 +48,11 @@ export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number, 
     repeated: repeatedOutcome,
     maxWaiting,
     onOverload: () => metrics.limited.inc({ limit: 'waiting_writes' }),
-    write: (rows, locks, givenUp) =>
+    write: (rows, locks) =>
       measured('view', rows.length, () =>
-        traced('view', rows, (traceparent) => recordViews(sql, rows, locks, givenUp, traceparent)),
+        traced('view', rows, (traceparent) =>
+          pools.write('views', locks, (sql) => recordViews(sql, rows, locks, traceparent)),
+        ),
       ),
   })
   const reactions: Batcher<Reaction, Recorded> = new Batcher({
@@ -54,9 +61,11 @@ export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number, 
     repeated: repeatedOutcome,
     maxWaiting,
     onOverload: () => metrics.limited.inc({ limit: 'waiting_writes' }),
-    write: (rows, locks, givenUp) =>
+    write: (rows, locks) =>
       measured('reaction', rows.length, () =>
-        traced('reaction', rows, (traceparent) => recordReactions(sql, rows, locks, givenUp, traceparent)),
+        traced('reaction', rows, (traceparent) =>
+          pools.write('reactions', locks, (sql) => recordReactions(sql, rows, locks, traceparent)),
+        ),
       ),
   })
   const reads: Batcher<ReadMark, ReadOutcome> = new Batcher({
@@ -65,7 +74,8 @@ export function createBatchers(sql: Pool, metrics: Metrics, maxWaiting: number, 
     repeated: (outcome) => outcome,
     maxWaiting,
     onOverload: () => metrics.limited.inc({ limit: 'waiting_writes' }),
-    write: (rows, locks, givenUp) => measured('read', rows.length, () => markRead(sql, rows, locks, givenUp)),
+    write: (rows, locks) =>
+      measured('read', rows.length, () => pools.write('reads', locks, (sql) => markRead(sql, rows, locks))),
   })
   new Gauge({
     name: 'glimpse_writes_waiting',

@@ -6,6 +6,8 @@ export interface LockPolicy {
   readonly timeoutMs: number
   /** Whether it passes over the rows whose story, or whose author's stream, is locked at that moment. */
   readonly passHeld: boolean
+  /** Whether it waits apart from the others, for a lock that is known to be held. */
+  readonly aside: boolean
 }
 
 /**

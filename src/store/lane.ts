@@ -2,14 +2,21 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { GlimpseError } from '../errors.ts'
 import { asGlimpseError, failureKind } from './failure.ts'
 
-/** One row that waits to be written, and how everybody who waits for it is told. */
+/** One row that waits to be written, and everybody who waits for it. */
 export interface Entry<Row, Result> {
   readonly row: Row
   readonly key: string
   /** On the clock of performance.now(). */
   readonly queuedAt: number
-  readonly settle: (outcome: { readonly result: Result } | { readonly error: GlimpseError }) => void
+  readonly callers: Caller<Result>[]
 }
+
+export interface Caller<Result> {
+  readonly resolve: (result: Result) => void
+  readonly reject: (error: GlimpseError) => void
+}
+
+export type Outcome<Result> = { readonly result: Result } | { readonly error: GlimpseError }
 
 /**
  * What became of a row in a statement that was committed: its result; `again` where a concurrent writer came in
@@ -20,7 +27,11 @@ export type Written<Result> = { readonly result: Result } | 'again' | { readonly
 export interface LaneOptions<Row, Result> {
   /** Writes rows in one statement that is committed when this resolves; one outcome a row, in order. */
   readonly write: (rows: readonly Row[]) => Promise<readonly Written<Result>[]>
+  /** Tells an entry's callers. */
+  readonly settle: (entry: Entry<Row, Result>, outcome: Outcome<Result>) => void
   readonly maxRows: number
+  /** Whether a second statement may be sent behind the one in flight: on one connection, where they can't meet. */
+  readonly pipelined: boolean
   /** A statement met a lock. True: the same batch is worth another try at once. */
   readonly onContention?: () => boolean
   /** Takes over an entry whose scope's lock is held; false where it can't, and the entry waits here. */
@@ -37,11 +48,18 @@ export interface LaneOptions<Row, Result> {
 /** After a statement that settled nothing: what holds its rows up won't be gone within a loop's turn. */
 const PAUSE_MS = 10
 
-/** A queue with one statement in flight: what arrives meanwhile goes together in the next. */
+/** One that Postgres carries out and one that it finds waiting when that is done: a third would only be smaller. */
+const MAX_IN_FLIGHT = 2
+/** So few are not worth a statement beside another: they go into the next. */
+const FEW = 8
+
+/** A queue with a statement in flight, or two behind each other: what arrives meanwhile goes together in the next. */
 export class Lane<Row, Result> {
   readonly #options: LaneOptions<Row, Result>
   #queue: Entry<Row, Result>[] = []
-  #running = false
+  #inFlight = 0
+  /** What statements in flight write: rows of one key are written one after the other, in their order. */
+  readonly #keys = new Set<string>()
 
   constructor(options: LaneOptions<Row, Result>) {
     this.#options = options
@@ -54,36 +72,54 @@ export class Lane<Row, Result> {
 
   push(entry: Entry<Row, Result>): void {
     this.#queue.push(entry)
-    if (this.#running) return
-    this.#running = true
+    if (!this.#isWorthAnother(this.#inFlight)) return
+    this.#inFlight++
     // Requests that came in the same turn of the event loop are still being parsed: let them join.
     setImmediate(() => void this.#loop())
   }
 
+  /**
+   * Whether what waits should go out, beside so many statements in flight. Beside one only if it is half of that one's
+   * size: small statements cost more a row than Postgres' pause between two costs.
+   */
+  #isWorthAnother(inFlight: number): boolean {
+    if (inFlight === 0) return this.#queue.length > 0
+    if (!this.#options.pipelined || inFlight >= MAX_IN_FLIGHT) return false
+    return this.#queue.length >= Math.max(FEW, this.#keys.size / 2)
+  }
+
   async #loop(): Promise<void> {
-    while (this.#queue.length > 0) {
-      const progress = await this.#run(this.#take())
+    let batch = this.#take()
+    // None where all that wait have a key in flight: that statement's loop takes them up.
+    while (batch.length > 0) {
+      const progress = await this.#run(batch)
+      for (const { key } of batch) this.#keys.delete(key)
       if (!progress) await sleep(PAUSE_MS)
+      batch = this.#isWorthAnother(this.#inFlight - 1) ? this.#take() : []
     }
-    this.#running = false
-    this.#options.onIdle?.()
+    this.#inFlight--
+    if (this.#inFlight === 0) this.#options.onIdle?.()
   }
 
   /** At most `maxRows`, each key once (a key twice in one DO UPDATE is error 21000); the rest keeps its order. */
   #take(): Entry<Row, Result>[] {
-    const batch = new Map<string, Entry<Row, Result>>()
+    const batch: Entry<Row, Result>[] = []
     const later: Entry<Row, Result>[] = []
     for (const entry of this.#queue) {
-      if (batch.size >= this.#options.maxRows || batch.has(entry.key)) later.push(entry)
-      else batch.set(entry.key, entry)
+      if (batch.length >= this.#options.maxRows || this.#keys.has(entry.key)) {
+        later.push(entry)
+        continue
+      }
+      this.#keys.add(entry.key)
+      batch.push(entry)
     }
     this.#queue = later
-    return [...batch.values()]
+    return batch
   }
 
   /** @returns whether any entry left the lane */
   async #run(batch: readonly Entry<Row, Result>[]): Promise<boolean> {
-    const { write, splitWhenBlocked, onBlocked, onContention } = this.#options
+    const { write, settle, splitWhenBlocked, onBlocked, onContention } = this.#options
     try {
       const written = await write(batch.map((entry) => entry.row))
       const waiting = batch.filter((entry, i) => !this.#finish(entry, written[i] ?? 'again'))
@@ -98,7 +134,7 @@ export class Lane<Row, Result> {
         return true
       }
       if (kind === 'server' || alone) {
-        for (const entry of batch) entry.settle({ error: asGlimpseError(error) })
+        for (const entry of batch) settle(entry, { error: asGlimpseError(error) })
         return true
       }
       const middle = batch.length >> 1
@@ -113,7 +149,8 @@ export class Lane<Row, Result> {
     const oldest = performance.now() - this.#options.maxAgeMs
     const inTime = batch.filter((entry) => entry.queuedAt >= oldest)
     for (const entry of batch) {
-      if (entry.queuedAt < oldest) entry.settle({ error: new GlimpseError('busy', { retryAfter: 1 }) })
+      if (entry.queuedAt < oldest)
+        this.#options.settle(entry, { error: new GlimpseError('busy', { retryAfter: 1 }) })
     }
     const progress = inTime.length > 0 && (await this.#run(inTime))
     return progress || inTime.length < batch.length
@@ -122,7 +159,7 @@ export class Lane<Row, Result> {
   #finish(entry: Entry<Row, Result>, written: Written<Result>): boolean {
     if (written === 'again') return false
     if ('heldScope' in written) return this.#options.onHeld?.(entry, written.heldScope) ?? false
-    entry.settle(written)
+    this.#options.settle(entry, written)
     return true
   }
 }

@@ -11,8 +11,11 @@ type Statement = <Rows extends readonly (object | undefined)[] = postgres.Row[]>
   ...values: readonly postgres.ParameterOrFragment<never>[]
 ) => postgres.PendingQuery<Rows>
 
-/** The most connections that an instance opens, for each of its purposes; `listen` is the bus's. */
-export const CONNECTIONS = { read: 6, write: 10, edit: 3, presence: 1, listen: 1 } as const
+/**
+ * The most connections that an instance opens, for each of its purposes. `write` is one for each kind of batch, `aside`
+ * those that wait for a lock; `listen` is the bus's.
+ */
+export const CONNECTIONS = { read: 6, write: 3, aside: 7, edit: 3, presence: 1, listen: 1 } as const
 
 const CONNECT_TIMEOUT_SECONDS = 3
 /** How long statements in flight may still take in a pool that was replaced, in seconds; a poisoned one takes that long. */

@@ -1,5 +1,4 @@
 import type { Origin } from '../tracing.ts'
-import { cancel } from './cancel.ts'
 import { boundedWait, type LockPolicy } from './held.ts'
 import type { Written } from './lane.ts'
 import type { Pool } from './pool.ts'
@@ -24,17 +23,14 @@ export async function recordReactions(
   sql: Pool,
   reactions: readonly Reaction[],
   locks: LockPolicy,
-  givenUp?: AbortSignal,
   traceparent?: string,
 ): Promise<Written<Recorded>[]> {
-  const statement = sql<[Recording]>`
+  const [recording] = await sql<[Recording]>`
     select recorded_at, others from glimpse.record_reactions(
       ${reactions.map((reaction) => reaction.storyId)}::uuid[],
       ${reactions.map((reaction) => reaction.userId)}::text[],
       ${reactions.map((reaction) => reaction.emoji)}::text[],
       ${locks.timeoutMs}::int, ${locks.passHeld}::bool, ${traceparent ?? null}::text)`
-  givenUp?.addEventListener('abort', () => cancel(statement), { once: true })
-  const [recording] = await statement
   return outcomes(reactions.length, recording)
 }
 

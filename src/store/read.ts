@@ -1,4 +1,3 @@
-import { cancel } from './cancel.ts'
 import { boundedWait, type LockPolicy } from './held.ts'
 import type { Written } from './lane.ts'
 import type { Pool } from './pool.ts'
@@ -36,9 +35,8 @@ export async function markRead(
   sql: Pool,
   marks: readonly ReadMark[],
   locks: LockPolicy,
-  givenUp?: AbortSignal,
 ): Promise<Written<ReadOutcome>[]> {
-  const statement = sql<ReadRow[]>`
+  const rows = await sql<ReadRow[]>`
     with ${boundedWait(sql, locks.timeoutMs)},
     found as materialized (
       select i.*, h.epoch as current, coalesce(s.head, 0) as head, coalesce(s.oldest, 1) as oldest,
@@ -79,8 +77,7 @@ export async function markRead(
            coalesce(m.unread, f.head - greatest(f.read, f.seq, f.oldest - 1))::float8 as unread
       from found f left join moved m using (user_id), (select count(*) from announced) told
      order by f.nth`
-  givenUp?.addEventListener('abort', () => cancel(statement), { once: true })
-  return (await statement).map(({ outcome, epoch, read, unread }, i) => {
+  return rows.map(({ outcome, epoch, read, unread }, i) => {
     if (outcome === 'held') return { heldScope: marks[i]?.user ?? '' }
     return { result: outcome === 'marked' ? { outcome, epoch, read, unread } : { outcome } }
   })

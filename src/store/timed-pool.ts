@@ -2,7 +2,7 @@ import { cancel } from './cancel.ts'
 import type { Pool } from './pool.ts'
 
 /**
- * One connection for statements that must not hang: a lock on a whole table is waited for before any timeout that the
+ * Connections for statements that must not hang: a lock on a whole table is waited for before any timeout that the
  * statement sets, and a peer that fell silent answers nothing at all.
  */
 export class TimedPool {
@@ -14,7 +14,7 @@ export class TimedPool {
     this.#pool = open()
   }
 
-  /** Rejects as the work does, or after `milliseconds`: then its statements are cancelled and the connection replaced. */
+  /** Rejects as the work does, or after `milliseconds`: then its statements are cancelled and the pool replaced. */
   async within<Result>(milliseconds: number, work: (sql: Pool) => Promise<Result>): Promise<Result> {
     const pool = this.#pool
     const statements: PromiseLike<unknown>[] = []
@@ -40,7 +40,8 @@ export class TimedPool {
     }
   }
 
-  end(): Promise<void> {
-    return this.#pool.end({ timeout: 1 })
+  /** @param options `timeout`: how long statements in flight may still take, in seconds */
+  end({ timeout = 1 } = {}): Promise<void> {
+    return this.#pool.end({ timeout })
   }
 }

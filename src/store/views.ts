@@ -1,5 +1,4 @@
 import type { Origin } from '../tracing.ts'
-import { cancel } from './cancel.ts'
 import type { LockPolicy } from './held.ts'
 import type { Written } from './lane.ts'
 import type { Pool } from './pool.ts'
@@ -22,14 +21,11 @@ export async function recordViews(
   sql: Pool,
   views: readonly View[],
   locks: LockPolicy,
-  givenUp?: AbortSignal,
   traceparent?: string,
 ): Promise<Written<Recorded>[]> {
-  const statement = sql<[Recording]>`
+  const [recording] = await sql<[Recording]>`
     select recorded_at, others from glimpse.record_views(
       ${views.map((view) => view.storyId)}::uuid[], ${views.map((view) => view.viewerId)}::text[],
       ${locks.timeoutMs}::int, ${locks.passHeld}::bool, ${traceparent ?? null}::text)`
-  givenUp?.addEventListener('abort', () => cancel(statement), { once: true })
-  const [recording] = await statement
   return outcomes(views.length, recording)
 }

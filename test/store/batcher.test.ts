@@ -6,31 +6,49 @@ import { GlimpseError } from '../../src/errors.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { Batcher } from '../../src/store/batcher.ts'
 import { createBatchers } from '../../src/store/batchers.ts'
-import { createPool } from '../../src/store/pool.ts'
+import type { LockPolicy } from '../../src/store/held.ts'
 import type { Recorded } from '../../src/store/recorded.ts'
 import { recordViews, type View } from '../../src/store/views.ts'
+import { WritePools } from '../../src/store/write-pools.ts'
 import { createDatabase } from '../support/database.ts'
 import { insertStory, upTo } from '../support/sql-writer.ts'
 
 let database: Awaited<ReturnType<typeof createDatabase>>
 let sql: postgres.Sql
+const opened: WritePools[] = []
 beforeAll(async () => {
   database = await createDatabase()
-  sql = postgres(database.url, { max: 12 })
+  sql = postgres(database.url, { max: 6 })
 })
 afterAll(async () => {
-  await sql.end()
+  await Promise.all([sql.end(), ...opened.map((pools) => pools.end({ timeout: 0 }))])
   await database.drop()
 })
 
-const batchers = () => createBatchers(sql, createMetrics(), 20_000)
+function openPools(...options: ConstructorParameters<typeof WritePools>): WritePools {
+  const pools = new WritePools(...options)
+  opened.push(pools)
+  return pools
+}
 
-function viewBatcher(options: Partial<ConstructorParameters<typeof Batcher<View, Recorded>>[0]> = {}) {
+const batchers = () => createBatchers(openPools(database.url), createMetrics(), 20_000)
+
+function viewBatcher(
+  options: Partial<ConstructorParameters<typeof Batcher<View, Recorded>>[0]> & {
+    readonly pools?: WritePools
+    /** Hears of every statement. */
+    readonly onWrite?: (rows: readonly View[], locks: LockPolicy) => void
+  } = {},
+) {
+  const { pools = openPools(database.url), onWrite } = options
   return new Batcher<View, Recorded>({
     keyOf: (view) => `${view.storyId} ${view.viewerId}`,
     same: () => true,
     repeated: (recorded) => recorded,
-    write: (rows, locks) => recordViews(sql, rows, locks),
+    write: (rows, locks) => {
+      onWrite?.(rows, locks)
+      return pools.write('views', locks, (connection) => recordViews(connection, rows, locks))
+    },
     ...options,
   })
 }
@@ -46,10 +64,7 @@ describe('many rows at once', () => {
     const story = await insertStory(sql, 'crowd')
     const sizes: number[] = []
     const views = viewBatcher({
-      write: (rows, locks) => {
-        sizes.push(rows.length)
-        return recordViews(sql, rows, locks)
-      },
+      onWrite: (rows) => sizes.push(rows.length),
     })
     const results = await Promise.all(
       upTo(1200).map((n) => views.submit({ storyId: story, viewerId: `v${n}` })),
@@ -183,9 +198,8 @@ describe('a row whose lock is held elsewhere', () => {
     const waits: boolean[] = []
     const views = viewBatcher({
       blockedTimeoutMs: 500,
-      write: (rows, locks) => {
+      onWrite: (rows, locks) => {
         if (rows.some(({ storyId }) => storyId === free)) waits.push(!locks.passHeld)
-        return recordViews(sql, rows, locks)
       },
     })
     const blocked: Promise<unknown>[] = []
@@ -236,10 +250,7 @@ describe('a row whose lock is held elsewhere', () => {
     const session = await sql.reserve()
     await session`begin`
     await session`lock table glimpse.story_views in share mode`
-    const views = viewBatcher({
-      statementTimeoutMs: 300,
-      write: (rows, locks, givenUp) => recordViews(sql, rows, locks, givenUp),
-    })
+    const views = viewBatcher({ pools: openPools(database.url, { statementTimeoutMs: 300 }) })
     expect(await views.submit({ storyId: story, viewerId: 'v1' }).catch(({ code }) => code)).toBe(
       'unavailable',
     )
@@ -275,14 +286,13 @@ describe('a row whose lock is held elsewhere', () => {
 
 describe('a database that is not there', () => {
   it('is unavailable to everybody, with a time to try again', async () => {
-    const nowhere = createPool('postgres://nobody@127.0.0.1:9/none', 1, 'batcher-test')
+    const nowhere = openPools('postgres://nobody@127.0.0.1:9/none')
     const { views } = createBatchers(nowhere, createMetrics(), 20_000)
     const outcomes = await Promise.allSettled(
       upTo(3).map((n) => views.submit({ storyId: randomUUID(), viewerId: `v${n}` })),
     )
     for (const outcome of outcomes)
       expect(outcome).toMatchObject({ reason: { code: 'unavailable', details: { retryAfter: 1 } } })
-    await nowhere.end({ timeout: 0 })
   })
 })
 

@@ -1,0 +1,98 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { describe, expect, it } from 'vitest'
+import { type Entry, Lane, type Written } from '../../src/store/lane.ts'
+import { upTo } from '../support/sql-writer.ts'
+
+/** A lane whose statements end when the test says so. */
+class Scene {
+  readonly statements: { readonly rows: readonly string[]; readonly end: () => void }[] = []
+  readonly settled: string[] = []
+  readonly lane: Lane<string, string>
+
+  constructor({ pipelined }: { pipelined: boolean }) {
+    this.lane = new Lane<string, string>({
+      write: (rows) =>
+        new Promise((resolve) => {
+          const end = () => resolve(rows.map((row): Written<string> => ({ result: row })))
+          this.statements.push({ rows, end })
+        }),
+      settle: ({ row }: Entry<string, string>) => void this.settled.push(row),
+      maxRows: 500,
+      maxAgeMs: 1000,
+      splitWhenBlocked: false,
+      onBlocked: () => {},
+      pipelined,
+    })
+  }
+
+  /** Pushes rows, keyed by their first word, and lets the loop turn. */
+  async push(...rows: string[]): Promise<void> {
+    for (const row of rows)
+      this.lane.push({ row, key: row.split(' ')[0] ?? '', queuedAt: performance.now(), callers: [] })
+    await turn()
+    await turn()
+  }
+
+  async end(nth: number): Promise<void> {
+    this.statements[nth]?.end()
+    await turn()
+    await turn()
+  }
+
+  get sizes(): number[] {
+    return this.statements.map(({ rows }) => rows.length)
+  }
+}
+
+const rows = (letter: string, count: number) => upTo(count).map((n) => `${letter}${n}`)
+
+describe('while a statement is in flight', () => {
+  it('half as many rows go out behind it, fewer wait, and so does whatever comes then', async () => {
+    const scene = new Scene({ pipelined: true })
+    await scene.push(...rows('a', 40))
+    await scene.push(...rows('b', 19))
+    expect(scene.sizes).toEqual([40])
+    await scene.push('b20')
+    expect(scene.sizes).toEqual([40, 20])
+    await scene.push(...rows('c', 100))
+    expect(scene.sizes).toEqual([40, 20])
+    await scene.end(0)
+    expect(scene.sizes).toEqual([40, 20, 100])
+    await scene.end(1)
+    await scene.end(2)
+    expect(scene.settled).toEqual([...rows('a', 40), ...rows('b', 20), ...rows('c', 100)])
+  })
+
+  it('a handful of rows waits for it, however small it is', async () => {
+    const scene = new Scene({ pipelined: true })
+    await scene.push('a1')
+    await scene.push(...rows('b', 7))
+    expect(scene.sizes).toEqual([1])
+    await scene.end(0)
+    expect(scene.sizes).toEqual([1, 7])
+  })
+
+  it('a row of a key that it writes waits, and keeps its place', async () => {
+    const scene = new Scene({ pipelined: true })
+    await scene.push('a1 first')
+    await scene.push('a1 second', ...rows('b', 9), 'a1 third')
+    expect(scene.statements.map(({ rows: written }) => written)).toEqual([['a1 first'], rows('b', 9)])
+    await scene.end(1)
+    expect(scene.sizes).toEqual([1, 9])
+    await scene.end(0)
+    expect(scene.statements[2]?.rows).toEqual(['a1 second'])
+    await scene.end(2)
+    expect(scene.statements[3]?.rows).toEqual(['a1 third'])
+    await scene.end(3)
+    expect(scene.lane.waiting).toBe(0)
+  })
+
+  it('nothing goes out in a lane that waits for a lock', async () => {
+    const scene = new Scene({ pipelined: false })
+    await scene.push('a1')
+    await scene.push(...rows('b', 100))
+    expect(scene.sizes).toEqual([1])
+    await scene.end(0)
+    expect(scene.sizes).toEqual([1, 100])
+  })
+})

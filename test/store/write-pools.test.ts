@@ -1,0 +1,36 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { Pool } from '../../src/store/pool.ts'
+import { WritePools } from '../../src/store/write-pools.ts'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+
+let database: TestDatabase
+let pools: WritePools
+beforeAll(async () => {
+  database = await createDatabase()
+  pools = new WritePools(database.url)
+})
+afterAll(async () => {
+  await pools.end()
+  await database.drop()
+})
+
+const locks = { timeoutMs: 30, passHeld: false }
+
+async function backend(sql: Pool): Promise<number | undefined> {
+  const [row] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid from pg_sleep(0.05)`
+  return row?.pid
+}
+
+it('sends statements of one kind behind each other over one connection, and what waits aside over others', async () => {
+  const inLine = { ...locks, aside: false }
+  const aside = { ...locks, aside: true }
+  const [first, second, other, waiting, alsoWaiting] = await Promise.all([
+    pools.write('views', inLine, backend),
+    pools.write('views', inLine, backend),
+    pools.write('reactions', inLine, backend),
+    pools.write('views', aside, backend),
+    pools.write('views', aside, backend),
+  ])
+  expect(second).toBe(first)
+  expect(new Set([first, other, waiting, alsoWaiting]).size).toBe(4)
+})
