@@ -135,10 +135,7 @@ async function start(
     onReplaced: () => metrics.busReplaced.inc(),
     onAlive: (alive) => metrics.busAlive.set(alive ? 1 : 0),
     listener: {
-      wants: (user) => hub.has(user),
-      onEvents: (epoch, user, run) => hub.deliver(epoch, user, run),
-      onHint: (epoch, user, seq) => hub.announce(epoch, user, seq),
-      onRead: (epoch, user, read, unread) => hub.markRead(epoch, user, read, unread),
+      recipient: (user) => hub.subscriber(user),
       onHandedOn: (sentAt, traced) => {
         const { now } = bus.clock
         if (now === undefined) return

@@ -6,19 +6,20 @@ export interface Postmark {
   readonly traceparent: string
 }
 
+/** Who is to hear of one user's stream. Numbers count in the history of `epoch`, which need not be the one that others read by now. */
+export interface Recipient {
+  /** Events as they came, in commit order; possibly doubled, possibly with some missing before. */
+  push(epoch: string, run: EventRun): void
+  /** The stream has reached `seq`; the event itself was too large to send along. */
+  announce(epoch: string, seq: number): void
+  /** The user has read up to the seq `read`; `unread` events were kept after it when that was committed. */
+  markRead(epoch: string, read: number, unread: number): void
+}
+
 /** What a bus tells, in the instance that holds it. All are called from the event loop's turn that heard the news. */
 export interface BusListener {
-  /** Whether anybody here wants this user's events; asked before a line is looked at further. */
-  readonly wants: (user: string) => boolean
-  /**
-   * Events of one user as they came, in commit order; possibly doubled, possibly with some missing before. Their
-   * numbers count in the history of `epoch`, which need not be the one that others read by now.
-   */
-  readonly onEvents: (epoch: string, user: string, run: EventRun) => void
-  /** A user's stream has reached `seq`; the event itself was too large to send along. */
-  readonly onHint: (epoch: string, user: string, seq: number) => void
-  /** A user has read up to the seq `read`; `unread` events were kept after it when that was committed. */
-  readonly onRead: (epoch: string, user: string, read: number, unread: number) => void
+  /** Who is to hear of this user's stream, if anybody here; asked before a line is looked at further, and kept for that turn. */
+  readonly recipient: (user: string) => Recipient | undefined
   /**
    * What arrived together has been handed on. `sentAt` is when the oldest of it was about to be committed, by the
    * database's clock, in µs since 1970; `traced` are those parts of it whose writers named a trace.

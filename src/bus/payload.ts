@@ -1,7 +1,10 @@
 import type { EventRun } from '../event.ts'
-import type { BusListener, Postmark } from './bus.ts'
+import type { BusListener, Postmark, Recipient } from './bus.ts'
 
-type PayloadListener = Pick<BusListener, 'wants' | 'onEvents' | 'onHint' | 'onRead' | 'onHandedOn'>
+type PayloadListener = Pick<BusListener, 'recipient' | 'onHandedOn'>
+
+/** What arrived for each, as far as it can leave in one write. */
+type Runs = Map<Recipient, EventRun & { readonly bodies: string[] }>
 
 /**
  * Reads NOTIFY payloads, lines of `user <tab> seq <tab> body`, that arrived together. Consecutive events of a user
@@ -11,7 +14,7 @@ type PayloadListener = Pick<BusListener, 'wants' | 'onEvents' | 'onHint' | 'onRe
  * The last line of a payload is its postmark, `<tab> µs since 1970`, and perhaps `<tab> traceparent`.
  */
 export function readPayloads(epoch: string, payloads: readonly string[], listener: PayloadListener): void {
-  const runs = new Map<string, { first: number; bodies: string[] }>()
+  const runs: Runs = new Map()
   let sentAt = Number.NaN
   let traced: Postmark[] | undefined
   for (const payload of payloads) {
@@ -34,7 +37,7 @@ export function readPayloads(epoch: string, payloads: readonly string[], listene
     traced ??= []
     traced.push({ sentAt: at, traceparent: payload.slice(traceAt + 1) })
   }
-  for (const [user, run] of runs) listener.onEvents(epoch, user, run)
+  for (const [recipient, run] of runs) recipient.push(epoch, run)
   if (!Number.isNaN(sentAt)) listener.onHandedOn(sentAt, traced ?? [])
 }
 
@@ -48,35 +51,35 @@ function readLine(
   start: number,
   end: number,
   listener: PayloadListener,
-  runs: Map<string, EventRun & { bodies: string[] }>,
+  runs: Runs,
 ): boolean {
   const userEnd = payload.indexOf('\t', start)
   const seqEnd = payload.indexOf('\t', userEnd + 1)
   if (userEnd === -1 || seqEnd === -1 || seqEnd > end) return false
-  const user = payload.slice(start, userEnd)
-  if (!listener.wants(user)) return false
+  const recipient = listener.recipient(payload.slice(start, userEnd))
+  if (recipient === undefined) return false
   if (payload.charCodeAt(userEnd + 1) === READ_MARK) {
     // The events that came before it leave before it.
-    const before = runs.get(user)
-    if (before !== undefined) listener.onEvents(epoch, user, before)
-    runs.delete(user)
-    readMark(epoch, payload, userEnd + 2, seqEnd, end, user, listener)
+    const before = runs.get(recipient)
+    if (before !== undefined) recipient.push(epoch, before)
+    runs.delete(recipient)
+    readMark(epoch, payload, userEnd + 2, seqEnd, end, recipient)
     return false
   }
   const seq = Number(payload.slice(userEnd + 1, seqEnd))
   if (!Number.isSafeInteger(seq) || seq < 1) return false
   if (seqEnd + 1 === end) {
-    listener.onHint(epoch, user, seq)
+    recipient.announce(epoch, seq)
     return false
   }
   const body = payload.slice(seqEnd + 1, end)
-  const run = runs.get(user)
+  const run = runs.get(recipient)
   if (run !== undefined && seq === run.first + run.bodies.length) {
     run.bodies.push(body)
     return true
   }
-  if (run !== undefined) listener.onEvents(epoch, user, run)
-  runs.set(user, { first: seq, bodies: [body] })
+  if (run !== undefined) recipient.push(epoch, run)
+  runs.set(recipient, { first: seq, bodies: [body] })
   return true
 }
 
@@ -86,11 +89,10 @@ function readMark(
   start: number,
   seqEnd: number,
   end: number,
-  user: string,
-  listener: PayloadListener,
+  recipient: Recipient,
 ): void {
   const read = Number(payload.slice(start, seqEnd))
   const unread = Number(payload.slice(seqEnd + 1, end))
   if (Number.isSafeInteger(read) && read > 0 && Number.isSafeInteger(unread) && unread >= 0)
-    listener.onRead(epoch, user, read, unread)
+    recipient.markRead(epoch, read, unread)
 }

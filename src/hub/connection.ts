@@ -162,7 +162,7 @@ export class Connection implements Sleeper {
     if (run.epoch !== this.#epoch || run.last <= this.#cursor) return 0
     this.announce(run.epoch, run.last)
     if (run.first > this.#cursor + 1 || !this.writable) return 0
-    this.#sink.write(run.after(this.#cursor, this.#sink.codec))
+    this.#sink.write(run.after(this.#cursor, this.#sink))
     const written = run.last - this.#cursor
     this.#cursor = run.last
     return written

@@ -1,5 +1,5 @@
 import { GlimpseError } from '../errors.ts'
-import type { CloseReason, EventRun, ResumePoint, StreamHead } from '../event.ts'
+import type { CloseReason, ResumePoint, StreamHead } from '../event.ts'
 import type { Logger } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 import { Shares } from '../shares.ts'
@@ -101,9 +101,9 @@ export class Hub {
     return this.#draining
   }
 
-  /** Whether the user has a connection here. */
-  has(user: string): boolean {
-    return this.#users.has(user)
+  /** A user who has a connection here. */
+  subscriber(user: string): Subscriber | undefined {
+    return this.#users.get(user)
   }
 
   /**
@@ -161,21 +161,6 @@ export class Hub {
     const connection = [...(this.#users.get(user)?.connections ?? [])].find((each) => each.id === id)
     connection?.close(reason)
     return connection !== undefined
-  }
-
-  /** The bus brought events of a user who is connected here; connections in another history don't take them. */
-  deliver(epoch: string, user: string, run: EventRun): void {
-    this.#users.get(user)?.push(epoch, run)
-  }
-
-  /** The bus told of an event without bringing it. */
-  announce(epoch: string, user: string, seq: number): void {
-    this.#users.get(user)?.announce(epoch, seq)
-  }
-
-  /** The bus told that the user has read up to the seq `read`, here or elsewhere. */
-  markRead(epoch: string, user: string, read: number, unread: number): void {
-    this.#users.get(user)?.markRead(epoch, read, unread)
   }
 
   /** The bus is in force again, in this history; what was sent before may have been missed. */

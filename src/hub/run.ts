@@ -1,17 +1,20 @@
 import type { EventRun } from '../event.ts'
-import type { Codec } from './sink.ts'
+import type { Sink } from './sink.ts'
 
 /** Events are handed on in pieces, so that a slow reader's outbox grows by no more than one of them past its bound. */
 const PIECE = 32
 const PIECE_CHARACTERS = 16_384
 
 /** The events of a run in pieces, each of which becomes one write per connection. */
-export function* pieces(epoch: string, { first, bodies }: EventRun): Generator<Run> {
+export function pieces(epoch: string, { first, bodies }: EventRun): Run[] {
+  const runs: Run[] = []
   for (let from = 0, to = 0; from < bodies.length; from = to) {
     for (let length = 0; to < bodies.length && to - from < PIECE && length < PIECE_CHARACTERS; to++)
       length += bodies[to]?.length ?? 0
-    yield new Run(epoch, { first: first + from, bodies: bodies.slice(from, to) })
+    const isAll = to - from === bodies.length
+    runs.push(new Run(epoch, { first: first + from, bodies: isAll ? bodies : bodies.slice(from, to) }))
   }
+  return runs
 }
 
 /** Consecutive events of one user's stream, encoded at most once per transport. */
@@ -20,7 +23,7 @@ export class Run {
   readonly first: number
   readonly last: number
   readonly #bodies: readonly string[]
-  readonly #encoded = new Map<Codec, Buffer>()
+  readonly #encoded: Partial<Record<Sink['transport'], Buffer>> = {}
 
   constructor(epoch: string, { first, bodies }: EventRun) {
     this.epoch = epoch
@@ -30,14 +33,10 @@ export class Run {
   }
 
   /** The frames of the events after `cursor`, which lies in or just before the run. */
-  after(cursor: number, codec: Codec): Buffer {
+  after(cursor: number, { codec, transport }: Pick<Sink, 'codec' | 'transport'>): Buffer {
     const skip = cursor + 1 - this.first
     if (skip > 0) return codec.encode(this.epoch, cursor + 1, this.#bodies.slice(skip))
-    let frames = this.#encoded.get(codec)
-    if (frames === undefined) {
-      frames = codec.encode(this.epoch, this.first, this.#bodies)
-      this.#encoded.set(codec, frames)
-    }
-    return frames
+    this.#encoded[transport] ??= codec.encode(this.epoch, this.first, this.#bodies)
+    return this.#encoded[transport]
   }
 }

@@ -40,7 +40,10 @@ export class Subscriber {
     this.#around = around
   }
 
-  /** Events came over the bus: those whose turn it is go out at once, whoever is behind then reads the log. */
+  /**
+   * Events came over the bus: those whose turn it is go out at once, whoever is behind then reads the log. Connections in
+   * another history don't take them.
+   */
   push(epoch: string, run: EventRun): void {
     this.#around.traffic.pushed += this.#offer(epoch, run)
     this.catchUp()
@@ -79,18 +82,20 @@ export class Subscriber {
    * the least cursor on. It stops where a read brings nothing forward, and the next sweep starts it again.
    */
   catchUp(): void {
-    if (!this.#reading) this.#read().catch(this.#around.onFailure)
+    if (this.#reading) return
+    const after = this.#leastCursorBehind()
+    // Asked after each event, and hardly ever is anybody behind: no promise for that.
+    if (after !== undefined) this.#readAfter(after).catch(this.#around.onFailure)
   }
 
-  async #read(): Promise<void> {
+  async #readAfter(from: number): Promise<void> {
     this.#reading = true
     try {
-      let after = this.#leastCursorBehind()
-      while (after !== undefined) {
-        const before = after
-        this.#deliver(await this.#around.log.page(this.user, before), before)
-        after = this.#leastCursorBehind()
-        if (after === before) return
+      for (let after = from; ; ) {
+        this.#deliver(await this.#around.log.page(this.user, after), after)
+        const next = this.#leastCursorBehind()
+        if (next === undefined || next === after) return
+        after = next
       }
     } finally {
       // In the same turn as the last look at the connections: who falls behind after it finds no reader, and starts one.

@@ -18,11 +18,8 @@ it('a call reaches the instance that it names, and no other', async () => {
     instance: 'here',
     notify: (payload) => sendCanary(pool, payload),
     listener: {
-      wants: () => false,
-      onEvents: () => {},
-      onHint: () => {},
+      recipient: () => undefined,
       onHandedOn: () => {},
-      onRead: () => {},
       onCall: () => {
         calls += 1
         called()

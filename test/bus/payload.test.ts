@@ -1,15 +1,21 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { BusListener } from '../../src/bus/bus.ts'
+import type { BusListener, Recipient } from '../../src/bus/bus.ts'
 import { readPayloads } from '../../src/bus/payload.ts'
 import type { EventRun } from '../../src/event.ts'
 
 function read(payloads: string[], wanted: (user: string) => boolean = () => true) {
   const heard: [string, EventRun | number | string][] = []
+  const recipients = new Map<string, Recipient>()
+  const recipientOf = (user: string): Recipient => ({
+    push: (_epoch, run) => heard.push([user, run]),
+    announce: (_epoch, seq) => heard.push([user, seq]),
+    markRead: (_epoch, seq, unread) => heard.push([user, `read ${seq}, unread ${unread}`]),
+  })
   readPayloads('e1', payloads, {
-    wants: wanted,
-    onEvents: (_epoch, user, run) => heard.push([user, run]),
-    onHint: (_epoch, user, seq) => heard.push([user, seq]),
-    onRead: (_epoch, user, seq, unread) => heard.push([user, `read ${seq}, unread ${unread}`]),
+    recipient: (user) => {
+      if (wanted(user) && !recipients.has(user)) recipients.set(user, recipientOf(user))
+      return recipients.get(user)
+    },
     onHandedOn: (...postmark) => postmarks.push(postmark),
   })
   return heard

@@ -1,8 +1,11 @@
 import { expect, it } from 'vitest'
 import { pieces } from '../../src/hub/run.ts'
-import type { Codec } from '../../src/hub/sink.ts'
+import type { Sink } from '../../src/hub/sink.ts'
 
-const codec: Codec = { encode: (_epoch, first, bodies) => Buffer.from(`${first}+${bodies.length}`) }
+const sink: Pick<Sink, 'codec' | 'transport'> = {
+  transport: 'sse',
+  codec: { encode: (_epoch, first, bodies) => Buffer.from(`${first}+${bodies.length}`) },
+}
 
 it.each([
   ['a few small events', [10, 10, 10], ['1+3']],
@@ -12,6 +15,14 @@ it.each([
   ['nothing', [], []],
 ])('cuts %s so that no write is long', (_what, lengths: number[], cut) => {
   const bodies = lengths.map((length) => 'x'.repeat(length))
-  const runs = [...pieces('e', { first: 1, bodies })]
-  expect(runs.map((run) => String(run.after(run.first - 1, codec)))).toEqual(cut)
+  const runs = pieces('e', { first: 1, bodies })
+  expect(runs.map((run) => String(run.after(run.first - 1, sink)))).toEqual(cut)
+})
+
+it('encodes a run once for all connections of a transport', () => {
+  const [run] = pieces('e', { first: 1, bodies: ['x'] })
+  const other = { ...sink, transport: 'websocket' } as const
+  expect(run?.after(0, sink)).toBe(run?.after(0, { ...sink }))
+  expect(run?.after(0, other)).toBe(run?.after(0, other))
+  expect(run?.after(0, other)).not.toBe(run?.after(0, sink))
 })
