@@ -6,6 +6,7 @@ import { startPushpin } from './harness/pushpin.ts'
 import { alternate } from './harness/rounds.ts'
 import { Subscribers } from './harness/subscribers.ts'
 import { familyCpuMs } from './harness/usage.ts'
+import { inMilliseconds } from './load/percentiles.ts'
 import type { Protocol } from './load/protocols.ts'
 import type { Options } from './options.ts'
 import type { Figures, Trial } from './report/results.ts'
@@ -248,15 +249,5 @@ async function measure(
     connectionsLost: received.lost,
   }
   if (feeding.rate === undefined) return figures
-  const { p50, p75, p90, p95, p99, p999, max } = await subscribers.latencies()
-  return {
-    ...figures,
-    p50Ms: p50,
-    p75Ms: p75,
-    p90Ms: p90,
-    p95Ms: p95,
-    p99Ms: p99,
-    p999Ms: p999,
-    maxMs: max,
-  }
+  return { ...figures, ...inMilliseconds(await subscribers.latencies()) }
 }

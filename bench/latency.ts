@@ -2,6 +2,7 @@ import postgres from 'postgres'
 import { createPeerDatabase, startGlimpse } from './harness/contenders.ts'
 import { alternate } from './harness/rounds.ts'
 import { Worker } from './harness/worker.ts'
+import { inMilliseconds } from './load/percentiles.ts'
 import type { RoundTripJob, RoundTrips, Route } from './load/round-trips.ts'
 import type { Options } from './options.ts'
 import type { Figures, Trial } from './report/results.ts'
@@ -97,16 +98,5 @@ async function measure(
   const trips = await worker.run<RoundTrips>({ ...lane, authors, rate, events, from }, 60_000)
   if (trips.arrived !== events || trips.failed > 0)
     throw new Error(`${trips.arrived} of ${events} events came, ${trips.failed} sends failed`)
-  const { p50, p75, p90, p95, p99, p999, max } = trips.latency
-  return {
-    perSecond: trips.perSecond,
-    p50Ms: p50,
-    p75Ms: p75,
-    p90Ms: p90,
-    p95Ms: p95,
-    p99Ms: p99,
-    p999Ms: p999,
-    maxMs: max,
-    clientCores: trips.cores,
-  }
+  return { perSecond: trips.perSecond, ...inMilliseconds(trips.latency), clientCores: trips.cores }
 }

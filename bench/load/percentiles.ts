@@ -27,3 +27,8 @@ export function percentilesOf(values: number[] | Float64Array): Percentiles {
     max: at(1),
   }
 }
+
+/** As figures of a round, from latencies in milliseconds. */
+export function inMilliseconds({ p50, p75, p90, p95, p99, p999, max }: Percentiles) {
+  return { p50Ms: p50, p75Ms: p75, p90Ms: p90, p95Ms: p95, p99Ms: p99, p999Ms: p999, maxMs: max }
+}

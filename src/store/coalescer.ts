@@ -9,7 +9,8 @@ const FEW = 32
 
 /**
  * Answers many small reads with few statements: what is asked while a statement is in flight goes together into the
- * next, and only a crowd is given up to `concurrency` statements at a time. Ten thousand clients that connect at once thereby ask Postgres a few dozen times.
+ * next, and only a crowd is given up to `concurrency` statements at a time. Ten thousand clients that connect at once
+ * thereby ask Postgres a few dozen times.
  */
 export class Coalescer<Request, Response> {
   readonly #read: (requests: readonly Request[]) => Promise<readonly Response[]>

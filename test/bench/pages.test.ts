@@ -11,6 +11,7 @@ import { writePages } from '../../bench/report/write.ts'
 import * as scale from '../../bench/scale.ts'
 import * as storm from '../../bench/storm.ts'
 import * as writes from '../../bench/writes.ts'
+import { partResults } from '../support/bench-results.ts'
 
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -97,25 +98,7 @@ const TRIALS: Readonly<Record<Part, readonly Trial[]>> = {
   ),
 }
 
-const RESULTS: Results = Object.fromEntries(
-  PARTS.map((part) => [
-    part,
-    {
-      part,
-      trials: TRIALS[part],
-      absent: [],
-      at: '2026-01-02T03:04:05.000Z',
-      commit: 'abc1234',
-      command: 'npm run bench',
-      seconds: 60,
-      machine: '2 × some CPU, 4 GiB, linux',
-      node: '20.0.0',
-      loadBefore: 0.1,
-      postgres: { server_version: '18.4', fsync: 'on' },
-      quick: false,
-    },
-  ]),
-)
+const RESULTS: Results = Object.fromEntries(PARTS.map((part) => [part, partResults(part, TRIALS[part])]))
 
 describe('the pages of a whole run', () => {
   let root: string

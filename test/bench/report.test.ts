@@ -9,23 +9,9 @@ import { replaceBetween } from '../../bench/report/markers.ts'
 import { page } from '../../bench/report/page.ts'
 import { Progress } from '../../bench/report/progress.ts'
 import { headline } from '../../bench/report/readme.ts'
-import { PARTS, type PartResults, ResultStore, type Trial, View } from '../../bench/report/results.ts'
+import { PARTS, ResultStore, type Trial, View } from '../../bench/report/results.ts'
 import { targetsOf } from '../../bench/report/targets.ts'
-
-const results = (part: PartResults['part'], trials: readonly Trial[]): PartResults => ({
-  part,
-  trials,
-  absent: [],
-  at: '2026-01-02T03:04:05.000Z',
-  commit: 'abc1234',
-  command: 'npm run bench',
-  seconds: 60,
-  machine: '2 × some CPU, 4 GiB, linux',
-  node: '20.0.0',
-  loadBefore: 0.1,
-  postgres: { server_version: '18.4', fsync: 'on' },
-  quick: false,
-})
+import { partResults } from '../support/bench-results.ts'
 
 const trial = (contender: string, level: number, rounds: Trial['rounds'], faults: string[] = []): Trial => ({
   scenario: 'distinct users',
@@ -35,7 +21,7 @@ const trial = (contender: string, level: number, rounds: Trial['rounds'], faults
   faults,
 })
 
-const writes = results('writes', [
+const writes = partResults('writes', [
   trial('Glimpse', 64, [
     { perSecond: 8000, p50Ms: 2 },
     { perSecond: 9000, p50Ms: 2 },
@@ -175,7 +161,7 @@ describe('ResultStore', () => {
     const store = new ResultStore((part) => join(folder, 'results', `${part}.json`))
     const idle = { ...trial('Glimpse SSE', 10, [{ kbPerConnection: 9 }]), scenario: 'idle' }
     await store.save(writes)
-    await store.save(results('idle', [idle]))
+    await store.save(partResults('idle', [idle]))
     await store.save({ ...writes, commit: 'def5678' })
     const loaded = await store.load()
     const view = new View(loaded.idle?.trials ?? [])
@@ -186,13 +172,15 @@ describe('ResultStore', () => {
   it('does not put a part without a single figure over what an earlier run measured', async () => {
     const store = new ResultStore((part) => join(folder, `${part}.json`))
     await store.save(writes)
-    expect(await store.save(results('writes', [trial('Glimpse', 64, [null], ['nothing came'])]))).toBe(false)
+    expect(await store.save(partResults('writes', [trial('Glimpse', 64, [null], ['nothing came'])]))).toBe(
+      false,
+    )
     expect((await store.load()).writes?.trials).toHaveLength(3)
   })
 
   it('reads a figure that could not be taken as none', async () => {
     const store = new ResultStore((part) => join(folder, `${part}.json`))
-    await store.save(results('writes', [trial('Glimpse', 64, [{ perSecond: 5, serverUs: Number.NaN }])]))
+    await store.save(partResults('writes', [trial('Glimpse', 64, [{ perSecond: 5, serverUs: Number.NaN }])]))
     const view = new View((await store.load()).writes?.trials ?? [])
     expect(view.spread('distinct users', 64, 'Glimpse', 'serverUs').median).toBeNaN()
     expect(view.spread('distinct users', 64, 'Glimpse', 'perSecond').median).toBe(5)
@@ -239,7 +227,7 @@ describe('targets', () => {
 
 describe('latency', () => {
   const steady = (perSecond: number) =>
-    results('latency', [
+    partResults('latency', [
       { ...trial(POST_TO_SSE, 1000, [{ perSecond: 1000, p50Ms: 3, p99Ms: 9 }]), scenario: STEADY },
       { ...trial(BASE, 1000, [{ perSecond, p50Ms: 2, p99Ms: 8 }]), scenario: STEADY },
     ])

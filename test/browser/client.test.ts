@@ -2,14 +2,13 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { type Caller, newCallers } from '../support/api.ts'
 import { launchBrowser } from '../support/browser.ts'
 import { BufferingProxy } from '../support/buffering-proxy.ts'
 import { QUICK } from '../support/follower.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
+import { openScene } from '../support/scene.ts'
+import { upTo } from '../support/sql-writer.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
-
-const EMOJI = ['❤️', '🔥', '👍', '😂', '😮', '🎉']
 
 let browser: Browser
 let instance: Instance
@@ -35,21 +34,10 @@ afterAll(async () => {
   await instance?.close()
 })
 
-async function scene() {
-  const [alice, bob] = (await newCallers(instance.url, 'alice', 'bob')) as [Caller, Caller]
-  const story = await alice.post()
-  let made = 0
-  return {
-    alice,
-    make: async (count: number) => {
-      for (let i = 0; i < count; i++) await bob.react(story, EMOJI[made++ % EMOJI.length] ?? '')
-    },
-  }
-}
+const scene = () => openScene(instance.url)
 
 async function proxied() {
-  const { hostname, port } = new URL(instance.url)
-  const proxy = await TcpProxy.start({ host: hostname, port: Number(port) })
+  const proxy = await TcpProxy.before(instance.url)
   onTestFinished(() => proxy.close())
   return proxy
 }
@@ -81,7 +69,6 @@ interface Noted {
   readonly gaps: number
 }
 
-const numbers = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
 const patiently = { timeout: 20_000 }
 
 describe.each(['sse', 'websocket', 'auto'])('the client in a browser, transport %s', (transport) => {
@@ -99,20 +86,20 @@ describe.each(['sse', 'websocket', 'auto'])('the client in a browser, transport 
       await make(2)
       proxy.resetAll()
     }
-    await expect.poll(async () => (await noted()).seqs, patiently).toEqual(numbers(8))
+    await expect.poll(async () => (await noted()).seqs, patiently).toEqual(upTo(8))
 
     proxy.blackhole()
     await make(2)
     await expect.poll(async () => (await noted()).states.at(-1), patiently).not.toContain('live')
     proxy.heal()
-    await expect.poll(async () => (await noted()).seqs, patiently).toEqual(numbers(10))
+    await expect.poll(async () => (await noted()).seqs, patiently).toEqual(upTo(10))
 
     await page.context().setOffline(true)
     proxy.resetAll()
     await make(2)
     await expect.poll(async () => (await noted()).states.at(-1), patiently).not.toContain('live')
     await page.context().setOffline(false)
-    await expect.poll(async () => (await noted()).seqs, patiently).toEqual(numbers(12))
+    await expect.poll(async () => (await noted()).seqs, patiently).toEqual(upTo(12))
     expect(await noted()).toMatchObject({ resets: 0, gaps: 0 })
   })
 })

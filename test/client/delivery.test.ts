@@ -3,44 +3,26 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import WebSocket from 'ws'
 import { type CursorStore, connect, StreamError, type Transport } from '../../src/client/index.ts'
 import type { GlimpseEvent } from '../../src/event.ts'
-import { type Caller, newCallers } from '../support/api.ts'
 import { Follower, QUICK } from '../support/follower.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
-import { insertViews } from '../support/sql-writer.ts'
+import { EMOJI, openScene } from '../support/scene.ts'
+import { insertViews, upTo } from '../support/sql-writer.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
 const TRANSPORTS: readonly Transport[] = ['sse', 'websocket', 'poll']
-const EMOJI = ['❤️', '🔥', '👍', '😂', '😮', '🎉']
-
 let instance: Instance
 beforeAll(async () => {
   instance = await startInstance({ HEARTBEAT_INTERVAL_MS: '400', RATE_LIMIT: 'off' })
 })
 afterAll(() => instance.close())
 
-async function scene() {
-  const [alice, bob] = (await newCallers(instance.url, 'alice', 'bob')) as [Caller, Caller]
-  const story = await alice.post()
-  let made = 0
-  return {
-    alice,
-    bob,
-    story,
-    /** Makes so many more events. */
-    make: async (count: number) => {
-      for (let i = 0; i < count; i++) await bob.react(story, EMOJI[made++ % EMOJI.length] ?? '')
-    },
-  }
-}
+const scene = () => openScene(instance.url)
 
 async function proxied() {
-  const { hostname, port } = new URL(instance.url)
-  const proxy = await TcpProxy.start({ host: hostname, port: Number(port) })
+  const proxy = await TcpProxy.before(instance.url)
   onTestFinished(() => proxy.close())
   return proxy
 }
-
-const numbers = (count: number, from = 1) => Array.from({ length: count }, (_, i) => from + i)
 
 function memoryStore(cursor?: string): CursorStore & { saved: string[] } {
   const saved: string[] = []
@@ -64,7 +46,7 @@ describe.each(TRANSPORTS)('the client over %s', (transport) => {
     await follower.live()
     await make(5)
     await follower.hears(5)
-    expect(follower.seqs).toEqual(numbers(5, 3))
+    expect(follower.seqs).toEqual([3, 4, 5, 6, 7])
     expect(follower.stream.cursor).toBe(follower.events.at(-1)?.id)
     expect(follower.stream.state).toEqual({ name: 'live', transport })
     expect(follower.transports).toEqual([transport])
@@ -97,7 +79,7 @@ describe.each(TRANSPORTS)('the client over %s', (transport) => {
       proxy.resetAll()
     }
     await follower.hears(48)
-    expect(follower.seqs).toEqual(numbers(48))
+    expect(follower.seqs).toEqual(upTo(48))
     expect(follower.gaps).toEqual([])
     expect(follower.resets).toEqual([])
   })
@@ -248,14 +230,14 @@ describe('a handler that is slow', () => {
     await insertViews(
       sql,
       story,
-      numbers(2500).map((nth) => `viewer-${nth}`),
+      upTo(2500).map((nth) => `viewer-${nth}`),
     )
     await sql.end()
     // Over WebSocket the socket is given up meanwhile; the events that had come are handled, the rest is resumed.
     await new Promise((resolve) => setTimeout(resolve, 500))
     release()
     await follower.hears(2500)
-    expect(follower.seqs).toEqual(numbers(2500))
+    expect(follower.seqs).toEqual(upTo(2500))
     expect(follower.transports.length).toBe(transport === 'websocket' ? 2 : 1)
   })
 })
@@ -272,8 +254,7 @@ describe('tickets', () => {
         urls.push(url)
       }
     }
-    const { hostname, port } = new URL(strict.url)
-    const proxy = await TcpProxy.start({ host: hostname, port: Number(port) })
+    const proxy = await TcpProxy.before(strict.url)
     onTestFinished(() => proxy.close())
     const url = proxy.urlFor(strict.url)
     const follower = Follower.open({ url, token: alice.token, transport: 'websocket', WebSocket: Watched })
@@ -304,6 +285,6 @@ describe('the client over two transports in turn', () => {
       await follower.stream.done
       all.push(...follower.seqs)
     }
-    expect(all).toEqual(numbers(18))
+    expect(all).toEqual(upTo(18))
   })
 })

@@ -3,36 +3,23 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { Transport } from '../../src/client/index.ts'
-import { type Caller, newCallers } from '../support/api.ts'
 import { BufferingProxy } from '../support/buffering-proxy.ts'
 import { Follower, QUICK } from '../support/follower.ts'
 import { type Environment, type Instance, spawnInstance, startInstance } from '../support/instance.ts'
+import { openScene } from '../support/scene.ts'
+import { upTo } from '../support/sql-writer.ts'
 import { signToken } from '../support/token.ts'
 
 const TRANSPORTS: readonly Transport[] = ['sse', 'websocket', 'poll']
 const STREAMS: readonly Transport[] = ['sse', 'websocket']
 const ENVIRONMENT: Environment = { HEARTBEAT_INTERVAL_MS: '400', DRAIN_TIMEOUT_MS: '500', RATE_LIMIT: 'off' }
-const EMOJI = ['❤️', '🔥', '👍', '😂', '😮', '🎉']
-
 let instance: Instance
 beforeAll(async () => {
   instance = await startInstance(ENVIRONMENT)
 })
 afterAll(() => instance.close())
 
-async function scene() {
-  const [alice, bob] = (await newCallers(instance.url, 'alice', 'bob')) as [Caller, Caller]
-  const story = await alice.post()
-  let made = 0
-  return {
-    alice,
-    make: async (count: number) => {
-      for (let i = 0; i < count; i++) await bob.react(story, EMOJI[made++ % EMOJI.length] ?? '')
-    },
-  }
-}
-
-const numbers = (count: number) => Array.from({ length: count }, (_, i) => 1 + i)
+const scene = () => openScene(instance.url)
 
 /** A stand-in that behaves as no service should. */
 async function serve(answer: RequestListener): Promise<string> {
@@ -66,7 +53,7 @@ describe.each(TRANSPORTS)('over %s, while the instance', (transport) => {
     main = await spawnInstance({ ...environment, PORT: new URL(main.url).port })
     await make(2)
     await follower.hears(9)
-    expect(follower.seqs).toEqual(numbers(9))
+    expect(follower.seqs).toEqual(upTo(9))
     expect(follower.resets).toEqual([])
     const waits = follower.states.flatMap((state) => (state.name === 'waiting' ? [state] : []))
     expect(waits.length).toBeGreaterThan(0)
@@ -169,7 +156,7 @@ describe('a way on which streams do not get through', () => {
     await follower.live()
     await make(3)
     await follower.hears(5)
-    expect(follower.seqs).toEqual(numbers(5))
+    expect(follower.seqs).toEqual(upTo(5))
     expect(follower.transports).toEqual(['poll'])
     const tried = follower.states.flatMap((state) => (state.name === 'connecting' ? [state.transport] : []))
     expect(tried).toEqual(['websocket', 'sse', 'poll'])

@@ -3,8 +3,7 @@ import { type Caller, newCallers } from '../support/api.ts'
 import { closing, open, STREAMING, TRANSPORTS } from '../support/clients/index.ts'
 import { openSse } from '../support/clients/sse.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
-
-const EMOJI = ['❤️', '🔥', '👍', '😂', '😮', '🎉']
+import { EMOJI } from '../support/scene.ts'
 
 let instance: Instance
 beforeAll(async () => {

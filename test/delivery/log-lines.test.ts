@@ -16,8 +16,7 @@ afterAll(() => database.drop())
 
 /** An instance whose way to Postgres can be made to fail; it logs everything, so that a test can await attempts. */
 async function spawned(environment: (through: string) => Environment) {
-  const { hostname, port } = new URL(database.url)
-  const proxy = await TcpProxy.start({ host: hostname, port: Number(port) })
+  const proxy = await TcpProxy.before(database.url)
   const main = await spawnInstance({
     DATABASE_URL: proxy.urlFor(database.url),
     MIGRATE: 'off',

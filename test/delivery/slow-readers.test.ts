@@ -96,7 +96,7 @@ describe.each(STREAMING)('a reader that pauses, over %s', (transport) => {
 
 it('a WebSocket that reads, but has not come to our pings yet, is not taken for gone', async () => {
   instance = await startInstance({ OUTBOX_MAX_BYTES: '1000000', HEARTBEAT_INTERVAL_MS: '100' }, { database })
-  const network = await TcpProxy.start({ host: '127.0.0.1', port: Number(new URL(instance.url).port) })
+  const network = await TcpProxy.before(instance.url)
   onTestFinished(() => network.close())
   const author = uniqueName('author')
   const token = await instance.token(author)

@@ -41,8 +41,7 @@ async function relaying(look: (bytes: Buffer, client: Socket, connectedAt: numbe
 
 describe('a pool', () => {
   it('goes on at once after its connections were cut while statements waited for their turn', async () => {
-    const { hostname, port } = new URL(database.url)
-    const proxy = await TcpProxy.start({ host: hostname, port: Number(port) })
+    const proxy = await TcpProxy.before(database.url)
     onTestFinished(() => proxy.close())
     const sql = createPool(proxy.urlFor(database.url), 3, 'pool-test')
     onTestFinished(() => sql.end({ timeout: 0 }))

@@ -43,8 +43,7 @@ it('passes on what a statement fails with', async () => {
 })
 
 it('gives up a server that says nothing, a statement made of fragments included', async () => {
-  const { hostname, port } = new URL(database.url)
-  const silent = await TcpProxy.start({ host: hostname, port: Number(port) })
+  const silent = await TcpProxy.before(database.url)
   onTestFinished(() => silent.close())
   silent.blackhole()
   const behind = new TimedPool(() => createPool(silent.urlFor(database.url), 1, 'timed'))

@@ -47,6 +47,12 @@ export class TcpProxy {
     return new TcpProxy(server, target)
   }
 
+  /** In front of the server of a URL. */
+  static before(url: string): Promise<TcpProxy> {
+    const { hostname, port } = new URL(url)
+    return TcpProxy.start({ host: hostname, port: Number(port) })
+  }
+
   /** The same URL by way of this proxy. */
   urlFor(url: string): string {
     return Object.assign(new URL(url), { host: `127.0.0.1:${this.port}` }).href

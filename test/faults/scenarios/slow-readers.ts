@@ -39,7 +39,7 @@ export const scenario: Scenario = {
   planted: { bug: holdsAll, foundIn: 'unkept' },
   async run(bench) {
     const healthy = [...bench.crowd.clients]
-    const networks = await Promise.all(bench.instances.map(networkBefore))
+    const networks = await Promise.all(bench.instances.map(({ url }) => TcpProxy.before(url)))
     const flood = new Flood(bench.sql, USERS, TRICKLE)
     const outboxes = await OutboxWatch.start(bench.instances)
     let direct = false
@@ -98,10 +98,6 @@ export const scenario: Scenario = {
       await bench.crowd.untilLive(5000)
     }
   },
-}
-
-function networkBefore({ url }: Instance): Promise<TcpProxy> {
-  return TcpProxy.start({ host: '127.0.0.1', port: Number(new URL(url).port) })
 }
 
 /** As many as there are healthy streams. A client that gives up on a silent network would end before it is ended. */

@@ -32,8 +32,7 @@ export const scenario: Scenario = {
   async run(bench) {
     trimmed.clear()
     const [author = ''] = bench.authors
-    const { port } = new URL(bench.instance(0).url)
-    const network = await TcpProxy.start({ host: '127.0.0.1', port: Number(port) })
+    const network = await TcpProxy.before(bench.instance(0).url)
     let asleep = false
     let direct = false
     const sleeping = { urls: () => (asleep ? [NOWHERE] : bench.instances.map(({ url }) => url)) }
