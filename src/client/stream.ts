@@ -1,6 +1,8 @@
 import type { ControlMessage, GlimpseEvent } from '../event.ts'
 import { type Open, refusalOf, requestInit } from './attempt.ts'
+import { ABANDONED, Handoff } from './handoff.ts'
 import { Ladder } from './ladder.ts'
+import { Pauses } from './pauses.ts'
 import { openPoll } from './poll.ts'
 import { Position } from './position.ts'
 import { type Pause, Recovery, wordsOf } from './recovery.ts'
@@ -30,9 +32,6 @@ const TIMING: Timing = {
 /** A page nobody looks at polls so many times more seldom. */
 const HIDDEN_FACTOR = 10
 
-/** The handler was left alone with an event that it will not finish. */
-const ABANDONED = Symbol('abandoned')
-
 /** One user's events, kept coming whatever happens to the connections that bring them. */
 export class Stream implements AsyncIterable<GlimpseEvent> {
   /** Settles when the stream has ended: rejects with a StreamError unless the caller ended it. */
@@ -46,6 +45,8 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
   readonly #recovery: Recovery
   readonly #transports: Readonly<Record<Transport, Open>>
   readonly #unread = new Unread()
+  readonly #handoff = new Handoff()
+  readonly #pauses = new Pauses()
   readonly #handle: (event: GlimpseEvent) => unknown
   #position: Position
   #state: State = { name: 'waiting', reason: 'starting', retryInMs: 0 }
@@ -53,12 +54,6 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
   #closed = false
   #toldUnread = -1
   #fault: StreamError | undefined
-  /** Cuts the present pause short. */
-  #wake = () => {}
-  #offered:
-    | { readonly event: GlimpseEvent; readonly settle: (outcome?: typeof ABANDONED) => void }
-    | undefined
-  #wakeIterator = () => {}
 
   constructor(options: ConnectOptions) {
     const { url, after = 'now', onEvent, signal } = options
@@ -88,7 +83,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
       websocket: openWebSocket(WebSocket, (attempt) => tickets.take(attempt)),
     }
     this.#position = new Position(after === 'now' ? undefined : after === 'oldest' ? '0' : after)
-    this.#handle = onEvent ?? ((event) => this.#offer(event))
+    this.#handle = onEvent ?? ((event) => this.#handoff.offer(event))
     const unwatch = watchSurroundings((what) => this.#lookAfter(what))
     const close = () => this.close()
     signal?.addEventListener('abort', close)
@@ -118,10 +113,10 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
   /** Ends the stream. An event that is being handled is finished first; `done` tells when. */
   close(): void {
     this.#closed = true
-    this.#offered?.settle(ABANDONED)
+    this.#handoff.close()
     this.#session?.interrupt('closed')
     this.#recovery.stop()
-    this.#wake()
+    this.#pauses.end()
   }
 
   /**
@@ -164,24 +159,8 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
   async *[Symbol.asyncIterator](): AsyncGenerator<GlimpseEvent, void, void> {
     if (this.#options.onEvent !== undefined)
       throw new TypeError('connect: either onEvent or iterating, not both')
-    let ended = false
-    const end = () => {
-      ended = true
-      this.#wakeIterator()
-    }
-    this.done.then(end, end)
     try {
-      for (;;) {
-        const offered = this.#offered
-        if (offered !== undefined) {
-          yield offered.event
-          offered.settle()
-        } else if (ended) return await this.done
-        else
-          await new Promise<void>((resolve) => {
-            this.#wakeIterator = resolve
-          })
-      }
+      yield* this.#handoff.events(this.done)
     } finally {
       this.close()
     }
@@ -196,7 +175,8 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
         if (this.#closed) break
         if (ms > 0) {
           this.#setState({ name: 'waiting', reason, retryInMs: ms })
-          await this.#pause(ms, !asked)
+          // A pause that the service asked for is kept.
+          await this.#pauses.pause(ms, !asked)
         }
       }
       if (this.#fault !== undefined) throw this.#fault
@@ -322,46 +302,16 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
     }
   }
 
-  #offer(event: GlimpseEvent): Promise<typeof ABANDONED | undefined> {
-    if (this.#closed) return Promise.resolve(ABANDONED)
-    return new Promise((resolve) => {
-      const settle = (outcome?: typeof ABANDONED) => {
-        this.#offered = undefined
-        resolve(outcome)
-      }
-      this.#offered = { event, settle }
-      this.#wakeIterator()
-    })
-  }
-
-  /** Waits; `wakeable`: until the network or the page comes back, if that is sooner. */
-  #pause(ms: number, wakeable: boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const end = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-      const timer = setTimeout(end, ms)
-      this.#wake = () => {
-        if (wakeable || this.#closed) end()
-      }
-    })
-  }
-
   async #pollPause(signal: AbortSignal): Promise<void> {
     const interval = this.#timing.pollIntervalMs * (isHidden() ? HIDDEN_FACTOR : 1)
-    const interrupted = () => this.#wake()
-    signal.addEventListener('abort', interrupted)
     // A crowd that came together must not ask together.
-    await this.#pause(interval * (0.75 + Math.random() / 2), true)
-    signal.removeEventListener('abort', interrupted)
-    signal.throwIfAborted()
+    await this.#pauses.pauseUnless(signal, interval * (0.75 + Math.random() / 2))
   }
 
   /** The network or the page is back: what was put off is done now, and what seems to live is asked whether it does. */
   #lookAfter(what: 'online' | 'visible'): void {
     if (what === 'online') this.#ladder.forgive()
-    this.#wake()
+    this.#pauses.wake()
     this.#session?.lookAfter(what)
   }
 

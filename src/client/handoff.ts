@@ -1,0 +1,53 @@
+import type { GlimpseEvent } from '../event.ts'
+
+/** Whoever iterated was left alone with an event that it will not finish. */
+export const ABANDONED = Symbol('abandoned')
+
+/** Hands events to a loop, one at a time: an event is handled when the loop asks for the next. */
+export class Handoff {
+  #offered:
+    | { readonly event: GlimpseEvent; readonly settle: (outcome?: typeof ABANDONED) => void }
+    | undefined
+  #closed = false
+  #wake = () => {}
+
+  /** Resolves when the loop has handled the event, or will not. */
+  offer(event: GlimpseEvent): Promise<typeof ABANDONED | undefined> {
+    if (this.#closed) return Promise.resolve(ABANDONED)
+    return new Promise((resolve) => {
+      const settle = (outcome?: typeof ABANDONED) => {
+        this.#offered = undefined
+        resolve(outcome)
+      }
+      this.#offered = { event, settle }
+      this.#wake()
+    })
+  }
+
+  /** The event that is handled at this moment is abandoned, and so is every one to come. */
+  close(): void {
+    this.#closed = true
+    this.#offered?.settle(ABANDONED)
+  }
+
+  /** The events for one loop, until `done` settles; it ends, or fails, as `done` does. */
+  async *events(done: Promise<void>): AsyncGenerator<GlimpseEvent, void, void> {
+    let ended = false
+    const end = () => {
+      ended = true
+      this.#wake()
+    }
+    done.then(end, end)
+    for (;;) {
+      const offered = this.#offered
+      if (offered !== undefined) {
+        yield offered.event
+        offered.settle()
+      } else if (ended) return await done
+      else
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve
+        })
+    }
+  }
+}
