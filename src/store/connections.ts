@@ -111,9 +111,11 @@ export async function writeConnections(
 export async function replaceOldest(sql: Pool, users: readonly string[], most: number): Promise<void> {
   await sql`
     with ranked as (
+      -- Joined: the plan for "= any (…)" that was kept from a small table compares each row with each of the users.
       select id, row_number() over (partition by user_id order by opened_at desc, id desc) as nth
-        from glimpse.connections join glimpse.instances using (instance)
-       where user_id = any (${users as string[]}::text[]) and closing is null and ${alive(sql)}
+        from unnest(${users as string[]}::text[]) as i (user_id)
+        join glimpse.connections using (user_id) join glimpse.instances using (instance)
+       where closing is null and ${alive(sql)}
     ),
     excess as (
       select id from glimpse.connections
