@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 interface Waiting<Request, Response> {
   readonly request: Request
   readonly resolve: (response: Response) => void
@@ -8,25 +10,30 @@ interface Waiting<Request, Response> {
 const FEW = 32
 
 /**
- * Answers many small reads with few statements: what is asked while a statement is in flight goes together into the
- * next, and only a crowd is given up to `concurrency` statements at a time. Ten thousand clients that connect at once
- * thereby ask Postgres a few dozen times.
+ * Answers many small reads with few statements: what is asked while a statement is in flight, or in the pause after it,
+ * goes together into the next, and only a crowd is given up to `concurrency` statements at a time. Ten thousand clients
+ * that connect at once thereby ask Postgres a few dozen times.
  */
 export class Coalescer<Request, Response> {
   readonly #read: (requests: readonly Request[]) => Promise<readonly Response[]>
   readonly #maxRequests: number
   readonly #concurrency: number
+  readonly #pauseMs: number
   #waiting: Waiting<Request, Response>[] = []
   #inFlight = 0
 
-  /** @param read one response a request, in order */
+  /**
+   * @param read one response a request, in order
+   * @param options.pauseMs after a statement, how long what is asked next waits for company; what is asked alone never waits
+   */
   constructor(
     read: (requests: readonly Request[]) => Promise<readonly Response[]>,
-    { maxRequests, concurrency }: { maxRequests: number; concurrency: number },
+    { maxRequests, concurrency, pauseMs = 0 }: { maxRequests: number; concurrency: number; pauseMs?: number },
   ) {
     this.#read = read
     this.#maxRequests = maxRequests
     this.#concurrency = concurrency
+    this.#pauseMs = pauseMs
   }
 
   /** Requests that no statement has taken up yet. */
@@ -57,6 +64,7 @@ export class Coalescer<Request, Response> {
       } catch (error) {
         for (const { reject } of batch) reject(error)
       }
+      if (this.#pauseMs > 0) await sleep(this.#pauseMs)
     }
     this.#inFlight--
   }

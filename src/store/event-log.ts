@@ -7,6 +7,12 @@ import { readHeads, readPages, type StreamPage } from './streams.ts'
 export const PAGE_EVENTS = 200
 
 /**
+ * Where some thousand connections open a second, four of them fell into a statement; the driver and Postgres pay for a
+ * statement what ten rows cost them.
+ */
+const HEADS_PAUSE_MS = 2
+
+/**
  * Reads streams, for all who ask at once. Every read rejects with a GlimpseError. How many statements run at a time
  * is bounded, so that ten thousand clients that resume at once don't take the database from the writers.
  */
@@ -17,7 +23,11 @@ export class EventLog {
 
   constructor(sql: Pool) {
     this.#sql = sql
-    this.#heads = new Coalescer((users) => readHeads(sql, users), { maxRequests: 1000, concurrency: 2 })
+    this.#heads = new Coalescer((users) => readHeads(sql, users).catch(rejectAsGlimpseError), {
+      maxRequests: 1000,
+      concurrency: 2,
+      pauseMs: HEADS_PAUSE_MS,
+    })
     this.#pages = new Coalescer((requests) => readPages(sql, requests), { maxRequests: 50, concurrency: 2 })
   }
 
@@ -27,7 +37,7 @@ export class EventLog {
   }
 
   head(user: string): Promise<StreamHead> {
-    return this.#heads.ask(user).catch(rejectAsGlimpseError)
+    return this.#heads.ask(user)
   }
 
   heads(users: readonly string[]): Promise<StreamHead[]> {
