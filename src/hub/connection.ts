@@ -43,6 +43,7 @@ export class Connection implements Sleeper {
   readonly user: string
   /** Where it comes from, as limits count. */
   readonly network: string
+  dueAt: number | undefined
   readonly #clock: Clock
   readonly #limits: ConnectionLimits
   readonly #onClosed: (connection: Connection, reason: CloseReason | 'gone') => void
@@ -195,8 +196,7 @@ export class Connection implements Sleeper {
   wake(now: number): number | undefined {
     const sink = this.#sink
     if (this.#closed !== undefined) return undefined
-    const expiresInMs = this.#expiresAt - this.#clock.wall()
-    if (expiresInMs <= 0) {
+    if (this.#expiresAt <= this.#clock.wall()) {
       this.close('token_expired')
       return undefined
     }
@@ -212,10 +212,15 @@ export class Connection implements Sleeper {
       this.close('stalled')
       return undefined
     }
+    return this.alarm(now)
+  }
+
+  /** When to look at it next, ms on the monotonic clock: it must not outlive its token, nor fall silent, nor stall for long. */
+  alarm(now: number): number {
     return Math.min(
-      now + expiresInMs,
+      now + this.#expiresAt - this.#clock.wall(),
       now + this.#limits.stallTimeoutMs / 2,
-      sink === undefined ? Number.POSITIVE_INFINITY : this.#heartbeatAt,
+      this.#sink === undefined ? Number.POSITIVE_INFINITY : this.#heartbeatAt,
     )
   }
 

@@ -142,8 +142,7 @@ export class Hub {
     const subscriber = this.#subscriberOf(user)
     subscriber.connections.add(connection)
     this.#connections++
-    // It says itself, at the next tick, when it wants to be woken again.
-    this.#wheel.set(connection, clock.monotonic())
+    this.#setAlarm(connection)
     try {
       const stream = await this.#options.eventLog.head(user)
       return {
@@ -222,7 +221,7 @@ export class Hub {
       connection,
       renew: (until) => {
         connection.renew(until)
-        if (connection.isOpen) this.#wheel.set(connection, this.#options.clock.monotonic())
+        if (connection.isOpen) this.#setAlarm(connection)
       },
       drained: () => subscriber.catchUp(),
     }
@@ -239,14 +238,18 @@ export class Hub {
     const start = startFrom(resume, stream)
     connection.open(sink, start, stream)
     if (!connection.isOpen) return
-    // Opening may have taken longer than a tick; what woke it then knew of no heartbeat yet.
-    this.#wheel.set(connection, this.#options.clock.monotonic())
+    // The one set on entering knew of no heartbeat yet.
+    this.#setAlarm(connection)
     if (start.reset !== undefined) this.#options.metrics.resets.inc({ reason: start.reset })
     this.#options.metrics.connectionsOpened.inc({ transport: sink.transport })
     this.#options.metrics.connections.inc({ transport: sink.transport })
     this.#options.presence?.opened(connection)
     this.#replaceOldest(subscriber)
     subscriber.catchUp()
+  }
+
+  #setAlarm(connection: Connection): void {
+    this.#wheel.set(connection, connection.alarm(this.#options.clock.monotonic()))
   }
 
   /** Past the bound the oldest connection makes room: a user who opens a new tab means the new one. */

@@ -1,5 +1,7 @@
 /** Something that wants to be woken at a time; it says itself when next. */
 export interface Sleeper {
+  /** When it is to be woken, in ms on the wheel's clock, while it has a place; only the wheel sets it. */
+  dueAt: number | undefined
   /** @returns when to be woken again, in ms on the wheel's clock; undefined: never */
   wake(now: number): number | undefined
 }
@@ -12,8 +14,8 @@ export class TimerWheel {
   readonly #slots: Set<Sleeper>[]
   readonly #tickMs: number
   readonly #now: () => number
-  readonly #dueAt = new Map<Sleeper, number>()
   #tick: number
+  #size = 0
   #timer: NodeJS.Timeout | undefined
 
   constructor({ tickMs, slots, now }: { tickMs: number; slots: number; now: () => number }) {
@@ -24,7 +26,7 @@ export class TimerWheel {
   }
 
   get size(): number {
-    return this.#dueAt.size
+    return this.#size
   }
 
   start(): void {
@@ -39,15 +41,17 @@ export class TimerWheel {
   /** Sets the sleeper's one alarm; an earlier setting is replaced. */
   set(sleeper: Sleeper, dueAt: number): void {
     this.delete(sleeper)
-    this.#dueAt.set(sleeper, dueAt)
+    sleeper.dueAt = dueAt
     this.#slotOf(dueAt).add(sleeper)
+    this.#size++
   }
 
   delete(sleeper: Sleeper): void {
-    const dueAt = this.#dueAt.get(sleeper)
+    const { dueAt } = sleeper
     if (dueAt === undefined) return
-    this.#dueAt.delete(sleeper)
+    sleeper.dueAt = undefined
     this.#slotOf(dueAt).delete(sleeper)
+    this.#size--
   }
 
   /** Wakes all that are due. After a long pause (a suspended laptop) each slot is looked at once, not once per tick. */
@@ -57,7 +61,7 @@ export class TimerWheel {
     const from = Math.max(this.#tick, current - this.#slots.length + 1)
     for (let tick = from; tick <= current; tick++) {
       for (const sleeper of [...(this.#slots[tick % this.#slots.length] ?? [])]) {
-        if ((this.#dueAt.get(sleeper) ?? Infinity) > now) continue
+        if ((sleeper.dueAt ?? Infinity) > now) continue
         this.delete(sleeper)
         const next = sleeper.wake(now)
         if (next !== undefined) this.set(sleeper, next)

@@ -18,6 +18,7 @@ function sleeper(next: (now: number) => number | undefined = () => undefined) {
   const woken: number[] = []
   return {
     woken,
+    dueAt: undefined as number | undefined,
     wake(now: number) {
       woken.push(now)
       return next(now)
