@@ -24,13 +24,15 @@ export class IdentityCache {
     return this.#young.size + this.#old.size
   }
 
-  /** What is known of a token, unless the keys changed since (`generation`) or it has expired (`now`, milliseconds). */
-  get(token: string, generation: number, now: number): Identity | undefined {
+  /**
+   * What is known of a token, by its `tokenKey`, unless the keys changed since (`generation`) or it has expired (`now`,
+   * milliseconds).
+   */
+  get(key: string, generation: number, now: number): Identity | undefined {
     if (generation !== this.#generation) {
       this.#restart(generation)
       return undefined
     }
-    const key = digest(token)
     let identity = this.#young.get(key)
     if (identity === undefined) {
       identity = this.#old.get(key)
@@ -44,10 +46,10 @@ export class IdentityCache {
   }
 
   /** `generation` is the one the token was verified under; an identity from an older one is not kept. */
-  set(token: string, generation: number, identity: Identity): void {
+  set(key: string, generation: number, identity: Identity): void {
     if (generation < this.#generation) return
     if (generation > this.#generation) this.#restart(generation)
-    this.#keep(digest(token), identity)
+    this.#keep(key, identity)
   }
 
   #keep(key: string, identity: Identity): void {
@@ -65,7 +67,8 @@ export class IdentityCache {
   }
 }
 
-function digest(token: string): string {
+/** What a token is remembered by; looking it up and remembering it need but one hash. */
+export function tokenKey(token: string): string {
   // 'binary' keeps the 32 bytes as 32 characters, the shortest string V8 can hold them in.
   return hash('sha256', token, 'binary')
 }

@@ -3,8 +3,9 @@ import { GlimpseError, StartError } from '../../errors.ts'
 import { isUserId } from '../../event.ts'
 import type { Logger } from '../../log.ts'
 import { isCompactJws } from './compact.ts'
-import { IdentityCache } from './identity-cache.ts'
+import { IdentityCache, tokenKey } from './identity-cache.ts'
 import { type KeySource, secretKey } from './key-source.ts'
+import type { ExpectedClaims } from './plain-token.ts'
 import { RemoteKeys } from './remote-keys.ts'
 
 /** Who a verified token speaks for, and until when (milliseconds since 1970). */
@@ -86,19 +87,25 @@ class Verifier implements TokenVerifier {
   }
 
   cached(token: string): Identity | undefined {
-    if (token.length > TOKEN_MAX_CHARACTERS || !this.#keys.usable()) return undefined
-    return this.#known.get(token, this.#keys.generation, this.#now())
+    return token.length > TOKEN_MAX_CHARACTERS ? undefined : this.#remembered(tokenKey(token))
   }
 
   async verify(token: string): Promise<Identity> {
     if (token.length > TOKEN_MAX_CHARACTERS) throw badToken(new Error('longer than 8,192 characters'))
-    const known = this.cached(token)
+    const key = tokenKey(token)
+    const known = this.#remembered(key)
     if (known !== undefined) return known
     if (!isCompactJws(token)) throw badToken(new Error('not three parts in base64url'))
     const generation = this.#keys.generation
+    try {
+      const plain = this.#keys.plain?.(token, this.#expected())
+      if (plain !== undefined) return this.#accept(plain, key, generation)
+    } catch (error) {
+      throw badToken(error)
+    }
     await this.#keys.ready()
     try {
-      return await this.#verifyNow(token)
+      return await this.#verifyNow(token, key)
     } catch (error) {
       // The issuer may have signed it with a key made after our last look.
       if (!speaksOfUnknownKey(error)) throw badToken(error)
@@ -106,7 +113,7 @@ class Verifier implements TokenVerifier {
       if (!changed) throw badToken(error)
     }
     try {
-      return await this.#verifyNow(token)
+      return await this.#verifyNow(token, key)
     } catch (error) {
       throw badToken(error)
     }
@@ -120,29 +127,37 @@ class Verifier implements TokenVerifier {
     return this.#keys.close()
   }
 
-  async #verifyNow(token: string): Promise<Identity> {
+  #remembered(key: string): Identity | undefined {
+    return this.#keys.usable() ? this.#known.get(key, this.#keys.generation, this.#now()) : undefined
+  }
+
+  #expected(): ExpectedClaims {
+    return { issuer: this.#issuer, audience: this.#audience, now: this.#now() }
+  }
+
+  async #verifyNow(token: string, key: string): Promise<Identity> {
     // Taken before the key is chosen: a token verified by a key that is removed meanwhile must not be remembered.
     const generation = this.#keys.generation
-    const expected = { issuer: this.#issuer, audience: this.#audience, now: this.#now() }
-    const { sub, exp } = this.#keys.plain?.(token, expected) ?? (await this.#claims(token))
+    const { issuer, audience, now } = this.#expected()
+    const { payload } = await jwtVerify(token, this.#keys.choose, {
+      algorithms: [...this.#keys.algorithms],
+      currentDate: new Date(now),
+      ...(issuer === undefined ? {} : { issuer }),
+      ...(audience === undefined ? {} : { audience }),
+    })
+    return this.#accept(payload, key, generation)
+  }
+
+  /** Whom a token speaks for whose signature is right; remembered from now on. */
+  #accept({ sub, exp }: Pick<JWTPayload, 'sub' | 'exp'>, key: string, generation: number): Identity {
     if (!isUserId(sub)) throw new Error('"sub" is not a user')
     // JSON.parse reads 1e999 as Infinity: a token that never ends.
     if (exp === undefined || !Number.isFinite(exp)) throw new Error('"exp" is not a finite number')
     const identity: Identity = { user: sub, expiresAt: Math.min(exp * 1000, END_OF_TIME) }
     // jose compares whole seconds; `exp` may have a fraction (RFC 7519 §2).
     if (identity.expiresAt <= this.#now()) throw new Error('"exp" has passed')
-    this.#known.set(token, generation, identity)
+    this.#known.set(key, generation, identity)
     return identity
-  }
-
-  async #claims(token: string): Promise<JWTPayload> {
-    const { payload } = await jwtVerify(token, this.#keys.choose, {
-      algorithms: [...this.#keys.algorithms],
-      currentDate: new Date(this.#now()),
-      ...(this.#issuer === undefined ? {} : { issuer: this.#issuer }),
-      ...(this.#audience === undefined ? {} : { audience: this.#audience }),
-    })
-    return payload
   }
 }
 
