@@ -63,16 +63,19 @@ export class ListenSession {
     const sql = postgres(options.url, sessionOptions)
     const end = () => {
       ended = true
-      void sql.end({ timeout: 0 }).catch(() => {})
-      socket?.destroy()
+      // In this order: the driver says goodbye through its TLS, whose failure on a socket that is gone nobody hears of.
+      void sql
+        .end({ timeout: 0 })
+        .catch(() => {})
+        .finally(() => socket?.destroy())
     }
     // Reading a reply has no time limit of its own in the driver; a server that accepts and is silent must not hold us.
-    const timer = setTimeout(() => socket?.destroy(new Error('no answer in time')), options.connectTimeoutMs)
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error('no answer in time')), options.connectTimeoutMs)
+    })
     try {
-      await sql`listen glimpse_events`
-      const [row] = await sql<{ epoch: string }[]>`select glimpse.epoch() as epoch`
-      if (row === undefined) throw new Error('no epoch')
-      return new ListenSession(row.epoch, end)
+      return new ListenSession(await Promise.race([listen(sql), late]), end)
     } catch (error) {
       end()
       throw error
@@ -85,4 +88,12 @@ export class ListenSession {
   end(): void {
     this.#end()
   }
+}
+
+/** @returns the epoch that is listened to */
+async function listen(sql: postgres.Sql): Promise<string> {
+  await sql`listen glimpse_events`
+  const [row] = await sql<{ epoch: string }[]>`select glimpse.epoch() as epoch`
+  if (row === undefined) throw new Error('no epoch')
+  return row.epoch
 }

@@ -1,0 +1,110 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import postgres from 'postgres'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { ListenSession } from '../../src/bus/listen-session.ts'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { hasOpenssl, TlsFront } from '../support/tls-front.ts'
+
+let database: TestDatabase
+let sql: postgres.Sql
+beforeAll(async () => {
+  database = await createDatabase()
+  sql = postgres(database.url, { max: 1 })
+})
+afterAll(async () => {
+  await sql.end()
+  await database.drop()
+})
+
+/** What a session hears of payloads that are sent in one transaction. */
+async function heard(url: string, payloads: readonly string[]): Promise<string[]> {
+  const received: string[] = []
+  let complete = () => {}
+  const all = new Promise<void>((resolve) => {
+    complete = resolve
+  })
+  const session = await ListenSession.open({
+    url,
+    connectTimeoutMs: 5000,
+    onPayload: (payload) => {
+      if (received.push(payload) === payloads.length) complete()
+    },
+    onClosed: () => {},
+  })
+  onTestFinished(() => session.end())
+  await sql`select pg_notify('glimpse_events', payload) from unnest(${[...payloads]}::text[]) as payload`
+  await all
+  return received
+}
+
+/** Together more than comes in one chunk. */
+const PAYLOADS = Array.from({ length: 60 }, (_, n) => `${n} ❤️ ${'x'.repeat(n * 130)}`)
+
+describe('a LISTEN session hears each payload, whole and in order', () => {
+  it('without TLS', async () => {
+    expect(await heard(database.url, PAYLOADS)).toEqual(PAYLOADS)
+  })
+
+  it('with TLS', async ({ skip }) => {
+    skip(!hasOpenssl, 'openssl is not installed')
+    const { hostname, port } = new URL(database.url)
+    const front = await TlsFront.start({ host: hostname, port: Number(port) })
+    onTestFinished(() => front.close())
+    expect(await heard(front.urlFor(database.url), PAYLOADS)).toEqual(PAYLOADS)
+  })
+})
+
+it('tells that it was closed by the server', async () => {
+  let closed = () => {}
+  const told = new Promise<void>((resolve) => {
+    closed = resolve
+  })
+  const session = await ListenSession.open({
+    url: database.url,
+    connectTimeoutMs: 5000,
+    onPayload: () => {},
+    onClosed: closed,
+  })
+  onTestFinished(() => session.end())
+  await sql`select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and application_name = 'glimpse-listen'`
+  await told
+})
+
+describe('a server that is silent once it is connected to', () => {
+  it.for([
+    ['without TLS', false],
+    ['with TLS', true],
+  ] as const)('is given up in time %s', async ([, secured], { skip }) => {
+    skip(secured && !hasOpenssl, 'openssl is not installed')
+    const silent = createServer((socket) => socket.resume()).listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    onTestFinished(() => void silent.close())
+    let url = Object.assign(new URL(database.url), { host: `127.0.0.1:${port}` }).href
+    if (secured) {
+      const front = await TlsFront.start({ host: '127.0.0.1', port })
+      onTestFinished(() => front.close())
+      url = front.urlFor(database.url)
+    }
+    const opening = ListenSession.open({
+      url,
+      connectTimeoutMs: 200,
+      onPayload: () => {},
+      onClosed: () => {},
+    })
+    await expect(opening).rejects.toThrow()
+  })
+})
+
+it('rejects with what the server said', async () => {
+  const missing = Object.assign(new URL(database.url), { pathname: '/there_is_no_such_database' }).href
+  const opening = ListenSession.open({
+    url: missing,
+    connectTimeoutMs: 5000,
+    onPayload: () => {},
+    onClosed: () => {},
+  })
+  await expect(opening).rejects.toThrow('there_is_no_such_database')
+})
