@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import { type Destination, socketFactory } from '../postgres-socket.ts'
+import { NotificationReader } from './notification-reader.ts'
 
 export const CHANNEL = 'glimpse_events'
 
@@ -34,6 +35,10 @@ export class ListenSession {
   /** Resolves once LISTEN is in force: what commits from then on is heard. Rejects with the driver's error. */
   static async open(options: ListenOptions): Promise<ListenSession> {
     let socket: Socket | undefined
+    let reader: NotificationReader
+    const onPayload = (payload: string) => {
+      if (!ended) options.onPayload(payload)
+    }
     let ended = false
     const sessionOptions: SessionOptions = {
       max: 1,
@@ -47,18 +52,20 @@ export class ListenSession {
         idle_in_transaction_session_timeout: 10_000,
       },
       onnotice: () => {},
-      onnotify: (_, payload) => {
-        if (!ended) options.onPayload(payload)
-      },
+      onnotify: (_, payload) => onPayload(payload),
       onclose: () => {
         if (ended) return
         ended = true
         options.onClosed()
       },
       // Made here, because only who holds the socket can end it when the peer has fallen silent.
-      socket: socketFactory((opened) => {
-        socket = opened
-      }),
+      socket: socketFactory(
+        (opened) => {
+          socket = opened
+          reader = new NotificationReader(onPayload, (message) => opened.push(message))
+        },
+        (chunk) => reader.read(chunk),
+      ),
     }
     const sql = postgres(options.url, sessionOptions)
     const end = () => {
