@@ -17,7 +17,10 @@ create function glimpse.is_rfc3339(at timestamptz) returns boolean
 
 -- As types, because a CHECK of a table is planned anew for every statement that writes there (a third of what a lone
 -- view cost), and that of a type once a session.
-create domain glimpse.user_id as text check (glimpse.is_user_id(value));
+--
+-- Keys are compared as bytes, whatever the database's collation: an upgrade of libc or ICU may change the order of a
+-- language's, and leaves indexes by it broken, so that a user's stream would not be found.
+create domain glimpse.user_id as text collate "C" check (glimpse.is_user_id(value));
 create domain glimpse.event_time as timestamptz check (glimpse.is_rfc3339(value));
 
 create table glimpse.stories (

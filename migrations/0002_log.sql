@@ -15,7 +15,7 @@ create index streams_oldest_at on glimpse.streams (oldest_at) where oldest_at is
 -- time inside, is the database's own clock under the stream's lock: a view back-dated by its writer is not trimmed at
 -- once, and what is older in a stream has the lower numbers.
 create table glimpse.events (
-  user_id   text        not null,
+  user_id   text        collate "C" not null,
   seq       bigint      not null,
   body      text        not null,
   logged_at timestamptz not null default clock_timestamp(),
@@ -36,8 +36,8 @@ create function glimpse.epoch() returns text language sql stable
 $$;
 
 create type glimpse.new_event as (
-  user_id text,        -- whose stream it goes into
-  type    text,        -- lower-case words joined by dots, such as story.viewed
+  user_id text collate "C",  -- whose stream it goes into
+  type    text,              -- lower-case words joined by dots, such as story.viewed
   data    json,
   at      timestamptz
 );

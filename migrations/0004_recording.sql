@@ -38,7 +38,7 @@ begin
     from unnest(story_ids, viewer_ids) as i (story_id, viewer_id)
    where i.story_id <> all (held)
      and (select expires_at > now() from glimpse.stories where id = i.story_id)
-   order by i.story_id, i.viewer_id
+   order by i.story_id, i.viewer_id collate "C"
   on conflict do nothing;
 
   get diagnostics recorded = row_count;
@@ -91,7 +91,7 @@ begin
      and (select expires_at > now() from glimpse.stories where id = i.story_id)
      and (select emoji from glimpse.story_reactions where story_id = i.story_id and user_id = i.user_id)
          is distinct from i.emoji
-   order by i.story_id, i.user_id
+   order by i.story_id, i.user_id collate "C"
   on conflict (story_id, user_id) do update set emoji = excluded.emoji, reacted_at = excluded.reacted_at
     where r.emoji <> excluded.emoji;
 

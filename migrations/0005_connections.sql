@@ -5,15 +5,15 @@
 -- seen_at is renewed every two seconds by the database's own clock; an instance that did not for some seconds is dead,
 -- and its connections with it.
 create unlogged table glimpse.instances (
-  instance text        primary key,
+  instance text        collate "C" primary key,
   seen_at  timestamptz not null default clock_timestamp()
 );
 
 -- closing: why its instance is to end it, where anybody asked for that.
 create unlogged table glimpse.connections (
   id        uuid        primary key,
-  user_id   text        not null,
-  instance  text        not null,
+  user_id   text        collate "C" not null,
+  instance  text        collate "C" not null,
   transport text        not null,
   opened_at timestamptz not null,
   closing   text        check (closing in ('replaced', 'closed'))
