@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { BatchedHistogram } from './batched-histogram.ts'
 import type { ResetReason } from './event.ts'
 
 export type Metrics = ReturnType<typeof createMetrics>
@@ -63,7 +64,7 @@ function declareMetrics() {
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
       registers,
     }),
-    delivery: new Histogram({
+    delivery: new BatchedHistogram({
       name: 'glimpse_delivery_seconds',
       help: 'From just before the commit, by the clock of Postgres, until an event was written to its sockets; the oldest event of each bus message, without those read from the log.',
       buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],

@@ -31,6 +31,9 @@ const CANARY_INTERVAL_MS = 1500
 const CANARY_TIMEOUT_MS = 2500
 const MAX_BACKOFF_MS = 2000
 
+/** Much cheaper than `queueMicrotask`, which makes an asynchronous resource of each. */
+const SOON = Promise.resolve()
+
 const SESSION_ENDED = 'the LISTEN session ended'
 
 /**
@@ -211,10 +214,10 @@ export class PostgresBus implements Bus {
       else if (payload === `\tclose\t${this.#options.instance}`) this.#options.listener.onCall()
       return
     }
-    if (this.#payloads.push(payload) === 1) queueMicrotask(() => this.#read())
+    if (this.#payloads.push(payload) === 1) void SOON.then(this.#read)
   }
 
-  #read(): void {
+  readonly #read = (): void => {
     const payloads = this.#payloads
     this.#payloads = []
     // What comes while a session opens is before its gap, and so in the heads that are read because of it.
