@@ -16,6 +16,11 @@ export const ARRAYS = {
 
 /** The text of a one-dimensional array without nulls (PostgreSQL manual, "Array Input and Output Syntax"): `{"a","b"}`. */
 export function arrayText(elements: readonly (string | number)[]): string {
-  const quoted = elements.map((element) => `"${String(element).replace(/["\\]/g, '\\$&')}"`)
-  return `{${quoted.join(',')}}`
+  return elements.length === 0 ? '{}' : `{"${elements.map(escaped).join('","')}"}`
+}
+
+function escaped(element: string | number): string {
+  const text = String(element)
+  // Looking first takes a third of the time, and hardly any has one.
+  return /["\\]/.test(text) ? text.replace(/["\\]/g, '\\$&') : text
 }
