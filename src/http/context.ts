@@ -107,12 +107,12 @@ export async function authenticate(
   return identity
 }
 
-async function byToken(
+function byToken(
   app: App,
   request: IncomingMessage,
   url: RequestUrl,
   query: boolean,
-): Promise<Identity> {
+): Identity | Promise<Identity> {
   const { tokenInUrl, corsOrigins } = app.config
   const token = findToken(request, url, { query, tokenInUrl, corsOrigins })
   if (token === undefined) throw new GlimpseError('unauthorized', { detail: 'A token is needed.' })

@@ -94,6 +94,7 @@ export class Routes {
     const found = this.#router.find(method as HTTPMethod, path)
     // The router takes an empty segment for a parameter: /stories/ would be a story without a name.
     if (found === null || Object.values(found.params).includes('')) return undefined
-    return { ...(found.store as Omit<Match, 'params'>), params: found.params }
+    const { route, handler }: Omit<Match, 'params'> = found.store
+    return { route, handler, params: found.params }
   }
 }

@@ -33,7 +33,7 @@ export function createHttpServer(app: App): Server {
   server.timeout = Math.max(config.requestTimeoutMs, config.stallTimeoutMs)
   limitSockets(server, config, () => app.metrics.limited.inc({ limit: 'address_sockets' }))
   const receive = (request: IncomingMessage, response: ServerResponse) => {
-    if (!lastAnswered.has(request.socket)) void answer(app, routes, request, response)
+    if (!isLastAnswered(request.socket)) void answer(app, routes, request, response)
     else if (!request.socket.writableEnded) request.socket.destroySoon()
   }
   server.on('request', receive)
@@ -45,10 +45,19 @@ export function createHttpServer(app: App): Server {
 }
 
 /**
- * Connections whose last answer has begun: a stream, or a refusal that closes. What still comes on one must not be carried
- * out (RFC 9112 §9.6), nor wait, behind a stream for ever, in our memory.
+ * Marks connections whose last answer has begun: a stream, or a refusal that closes. What still comes on one must not be
+ * carried out (RFC 9112 §9.6), nor wait, behind a stream for ever, in our memory. (Each garbage collection goes through
+ * a WeakSet of ten thousand.)
  */
-const lastAnswered = new WeakSet<Duplex>()
+const LAST_ANSWERED = Symbol('last answered')
+
+function isLastAnswered(socket: Duplex & { [LAST_ANSWERED]?: true }): boolean {
+  return socket[LAST_ANSWERED] === true
+}
+
+function markLastAnswered(socket: Duplex & { [LAST_ANSWERED]?: true }): void {
+  socket[LAST_ANSWERED] = true
+}
 
 /** The answer under way on a socket. This is Node's own mark, by which its default `clientError` listener goes as well. */
 function answerUnderWay(socket: Duplex): ServerResponse | undefined {
@@ -96,10 +105,11 @@ async function answer(
       headers,
       upgradeHead,
     }
-    const handle = () => match.handler(context)
-    const result = await (span === undefined ? handle() : span.within(handle))
+    const result = await (span === undefined
+      ? match.handler(context)
+      : span.within(() => match.handler(context)))
     if (result === undefined) {
-      lastAnswered.add(request.socket)
+      markLastAnswered(request.socket)
       return
     }
     status = result.status
@@ -128,7 +138,7 @@ function refuse(request: IncomingMessage, response: ServerResponse, closes: bool
   // A request without a body is not complete before its handler was called either, and has nothing more to send.
   if (closes || (!request.complete && hasBody(request))) {
     response.shouldKeepAlive = false
-    lastAnswered.add(request.socket)
+    markLastAnswered(request.socket)
   }
   send()
   request.resume()

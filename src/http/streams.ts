@@ -68,7 +68,7 @@ async function enter(context: Context, resume: ResumePoint): Promise<Place> {
   app.limits.count('address_connects', network)
   const { user, expiresAt } = await authenticate(context, { query: true })
   app.limits.count('user_connects', user)
-  return app.hub.enter(user, resume, expiresAt, network)
+  return await app.hub.enter(user, resume, expiresAt, network)
 }
 
 /** EventSource asks for `text/event-stream`, curl for anything: both mean the stream. */

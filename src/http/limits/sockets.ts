@@ -30,6 +30,6 @@ export function limitSockets(
       socket.destroy()
       return
     }
-    socket.once('close', () => shares.giveBack(network))
+    socket.on('close', () => shares.giveBack(network))
   })
 }
