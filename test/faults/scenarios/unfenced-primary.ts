@@ -12,9 +12,9 @@ const believesItsEars: Plant = {
   name: 'the bus is taken to speak of the history that is read',
   edits: [
     {
-      file: 'dist/hub/hub.js',
-      find: 'this.#users.get(user)?.push(epoch, run);',
-      put: 'this.#users.get(user)?.push(this.#epoch, run);',
+      file: 'dist/hub/subscriber.js',
+      find: 'this.#around.traffic.pushed += this.#offer(epoch, run);',
+      put: 'for (const { epoch: read } of this.connections) this.#around.traffic.pushed += this.#offer(read, run);',
     },
   ],
 }
