@@ -7,6 +7,7 @@ import { CLOSES, type Clock, Connection, type ConnectionLimits } from './connect
 import { startFrom } from './resume.ts'
 import type { Sink } from './sink.ts'
 import { type Log, Subscriber, type Surroundings, type Traffic } from './subscriber.ts'
+import { Sweep } from './sweep.ts'
 import { TimerWheel } from './wheel.ts'
 
 export interface HubOptions {
@@ -40,9 +41,6 @@ export interface Place {
 /** A handful of connections is told at once; from some hundreds on, the drain time is what spreads them. */
 const DRAIN_MS_PER_CONNECTION = 20
 
-/** How many heads one sweep statement asks for. */
-const SWEEP_CHUNK = 2000
-
 /** Users and their connections on this instance: who is here, what they are due, and when it ends. */
 export class Hub {
   readonly traffic: Traffic = { pushed: 0, caughtUp: 0, pages: 0 }
@@ -50,6 +48,7 @@ export class Hub {
   readonly #users = new Map<string, Subscriber>()
   readonly #wheel: TimerWheel
   readonly #networks: Shares
+  readonly #sweep: Sweep
   /** Made once: thousands of users must not keep closures of their own. */
   readonly #surroundings: Surroundings
   readonly #onClosed = (connection: Connection, reason: CloseReason | 'gone') =>
@@ -57,12 +56,11 @@ export class Hub {
   #epoch = ''
   #connections = 0
   #draining = false
-  #sweeping = false
-  #sweepWanted = false
 
   constructor(options: HubOptions) {
     this.#options = options
     this.#networks = new Shares(options.limits.maxConnectionsPerAddress)
+    this.#sweep = new Sweep(() => this.#users.values(), options.eventLog, options.log)
     this.#surroundings = {
       log: options.eventLog,
       traffic: this.traffic,
@@ -168,22 +166,9 @@ export class Hub {
     void this.sweep()
   }
 
-  /** Compares every connected user's head in the log with what was delivered: bounds the loss of any NOTIFY. */
-  async sweep(): Promise<void> {
-    // A sweep under way may have read its heads before the reason for this one arose: it is followed by another.
-    this.#sweepWanted = true
-    if (this.#sweeping) return
-    this.#sweeping = true
-    try {
-      while (this.#sweepWanted) {
-        this.#sweepWanted = false
-        await this.#sweepOnce()
-      }
-    } catch (error) {
-      this.#options.log.debug({ err: error }, 'the sweep failed; the next one makes up for it')
-    } finally {
-      this.#sweeping = false
-    }
+  /** Finds, in the log, what no NOTIFY brought. Never rejects. */
+  sweep(): Promise<void> {
+    return this.#sweep.run()
   }
 
   /** Stops taking connections and ends the open ones, spread over `spreadMs`, so that they don't all return at once. */
@@ -300,18 +285,5 @@ export class Hub {
       void this.sweep()
     }
     this.#epoch = epoch
-  }
-
-  async #sweepOnce(): Promise<void> {
-    const subscribers = [...this.#users.values()]
-    for (let i = 0; i < subscribers.length; i += SWEEP_CHUNK) {
-      const chunk = subscribers.slice(i, i + SWEEP_CHUNK)
-      const before = chunk.map((subscriber) => subscriber.cursors())
-      const heads = await this.#options.eventLog.heads(chunk.map((subscriber) => subscriber.user))
-      chunk.forEach((subscriber, nth) => {
-        const head = heads[nth]
-        if (head !== undefined) subscriber.compare(head, before[nth] ?? new Map())
-      })
-    }
   }
 }
