@@ -36,10 +36,10 @@ export class ListenSession {
   static async open(options: ListenOptions): Promise<ListenSession> {
     let socket: Socket | undefined
     let reader: NotificationReader
+    let ended = false
     const onPayload = (payload: string) => {
       if (!ended) options.onPayload(payload)
     }
-    let ended = false
     const sessionOptions: SessionOptions = {
       max: 1,
       idle_timeout: 0,
