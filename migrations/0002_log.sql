@@ -47,7 +47,7 @@ create function glimpse.rfc3339(at timestamptz) returns text language sql stable
 
 -- Numbers events, writes them into the log and announces them, in the transaction that made them. Event i goes into the
 -- stream of users[i]; tails[i] is its body from after the number on. Events of one user must stand together, users in
--- sorted order, so that batches can't deadlock.
+-- sorted order, so that batches can't deadlock. Of no events (null) nothing is made.
 --
 -- The upsert on streams locks each recipient's row until commit: per user the order of seq is the order of commits,
 -- and no number is skipped or filled in late.
@@ -61,7 +61,7 @@ create function glimpse.rfc3339(at timestamptz) returns text language sql stable
 --
 -- Two statements and a loop: in one statement, numbering and packing with window functions cost twice as much.
 create function glimpse.log_events(users text[], tails text[]) returns void
-  language plpgsql security definer set search_path = pg_catalog, pg_temp
+  language plpgsql strict security definer set search_path = pg_catalog, pg_temp
   set plan_cache_mode = force_generic_plan as $$
 declare
   payload_limit constant integer := 7999 - 80;  -- the postmark has at most 74
@@ -140,8 +140,6 @@ create function glimpse.append(variadic new_events glimpse.new_event[]) returns 
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   fault text;
-  users text[];
-  tails text[];
 begin
   select format('glimpse.append: type %L for user %L: the type must be lower-case words joined by dots and not '
                 'begin with stream., data and at must not be null', e.type, e.user_id)
@@ -155,11 +153,8 @@ begin
   end if;
 
   -- Raw newlines and tabs can only stand between JSON tokens, and would cut a payload line or an SSE field.
-  select array_agg(user_id), array_agg(glimpse.event_tail(type, translate(data::text, E'\n\r\t', '   '), glimpse.rfc3339(at)))
-    into users, tails
+  perform glimpse.log_events(array_agg(user_id),
+            array_agg(glimpse.event_tail(type, translate(data::text, E'\n\r\t', '   '), glimpse.rfc3339(at))))
     from (select * from unnest(new_events) with ordinality as e (user_id, type, data, at, nth) order by user_id, nth) as sorted;
-  if users is not null then
-    perform glimpse.log_events(users, tails);
-  end if;
 end $$;
 revoke execute on function glimpse.append from public;

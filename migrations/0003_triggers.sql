@@ -23,20 +23,12 @@ create trigger story_posted after insert on glimpse.stories
 create function glimpse.story_viewed() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp
   set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
-declare
-  users text[];
-  tails text[];
 begin
-  select array_agg(author_id),
-         array_agg(glimpse.event_tail('story.viewed',
-           '{"story_id":"' || story_id || '","viewer_id":' || to_json(viewer_id) || ',"viewed_at":"' || at || '"}', at))
-    into users, tails
+  perform glimpse.log_events(array_agg(author_id), array_agg(glimpse.event_tail('story.viewed',
+            '{"story_id":"' || story_id || '","viewer_id":' || to_json(viewer_id) || ',"viewed_at":"' || at || '"}', at)))
     from (select s.author_id, v.story_id, v.viewer_id, glimpse.rfc3339(v.viewed_at) as at
             from inserted v cross join lateral (select author_id from glimpse.stories where id = v.story_id offset 0) s
            where s.author_id <> v.viewer_id order by s.author_id, v.viewed_at) as sorted;
-  if users is not null then
-    perform glimpse.log_events(users, tails);
-  end if;
   return null;
 end $$;
 
@@ -46,27 +38,19 @@ create trigger story_viewed after insert on glimpse.story_views
 create function glimpse.story_reacted() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp
   set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
-declare
-  users text[];
-  tails text[];
 begin
   if tg_op = 'INSERT' then
-    select array_agg(author_id), array_agg(tail)
-      into users, tails
+    perform glimpse.log_events(array_agg(author_id), array_agg(tail))
       from (select s.author_id, glimpse.reacted_tail(r) as tail
               from inserted r cross join lateral (select author_id from glimpse.stories where id = r.story_id offset 0) s
              where s.author_id <> r.user_id order by s.author_id, r.reacted_at) as sorted;
   else
-    select array_agg(author_id), array_agg(tail)
-      into users, tails
+    perform glimpse.log_events(array_agg(author_id), array_agg(tail))
       from (select s.author_id, glimpse.reacted_tail(r) as tail
               from updated r cross join lateral (select author_id from glimpse.stories where id = r.story_id offset 0) s
               left join replaced o on o.story_id = r.story_id and o.user_id = r.user_id
              where s.author_id <> r.user_id and o.emoji is distinct from r.emoji
              order by s.author_id, r.reacted_at) as sorted;
-  end if;
-  if users is not null then
-    perform glimpse.log_events(users, tails);
   end if;
   return null;
 end $$;
