@@ -25,10 +25,12 @@ interface Group {
 }
 
 const levelsOf = ({ quick }: Options) => (quick ? [100, 1000] : [100, 1000, 10_000])
+const warmUpMs = ({ quick }: Options) => (quick ? 500 : WARM_UP_MS)
 const CLIENT_PROCESSES = 2
 const QUIET_MS = 10_000
 /** Long enough for a sweep and a canary or two of every instance. */
 const IDLE_MS = 4000
+const WARM_UP_MS = 5000
 /** Planned, for one measurement, for starting all, and how fast connections open. */
 const SECONDS = 2.5
 const START_SECONDS = 10
@@ -39,7 +41,7 @@ export const scale: PartRunner = {
   seconds: (options) => {
     const levels = levelsOf(options)
     const connecting = (INSTANCES.length * Math.max(...levels)) / CONNECTIONS_PER_SECOND
-    const quiet = (levels.length * IDLE_MS) / 1000
+    const quiet = (levels.length * IDLE_MS + INSTANCES.length * warmUpMs(options)) / 1000
     return START_SECONDS + connecting + quiet + levels.length * INSTANCES.length * options.rounds * SECONDS
   },
   measure: async (run) => {
@@ -56,6 +58,7 @@ export const scale: PartRunner = {
           const seconds = (level - connected) / CONNECTIONS_PER_SECOND
           run.progress.step(`scale: ${level} users of ${group.name}`, seconds)
           await connect(group, users.slice(connected, level), connected)
+          if (connected === 0) await warmUp(run, group, level)
         }
         connected = level
         run.progress.step(`scale: ${level} users, idle`, IDLE_MS / 1000)
@@ -107,6 +110,16 @@ async function connect(
     const own = users.filter((_, n) => (from + n) % servers.length === i)
     await subscribers[i]?.open({ url: server.url, protocol: 'sse', identity: 'token', users: own })
   }
+}
+
+/**
+ * A process that has just started pays two to three times as much for an event, until its code is compiled. Of four
+ * instances each is told of a quarter of the events: they get four times as many, so that all are as far.
+ */
+async function warmUp({ options }: Run, { subscribers, feed, servers }: Group, users: number): Promise<void> {
+  await Promise.all(subscribers.map((own) => own.reset(true)))
+  const { events } = await feed.run({ ms: warmUpMs(options), users, rate: RATE * servers.length })
+  await receivedBy(subscribers, events)
 }
 
 /** CPU milliseconds so far of a group's instances, and of Postgres. */
