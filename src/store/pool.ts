@@ -18,6 +18,8 @@ type Statement = <Rows extends readonly (object | undefined)[] = postgres.Row[]>
 export const CONNECTIONS = { read: 6, write: 3, aside: 7, edit: 3, presence: 1, listen: 1 } as const
 
 const CONNECT_TIMEOUT_SECONDS = 3
+/** While Postgres is away a write waits for two before it on its connection: each is refused after this, at the latest. */
+const MAX_BACKOFF_SECONDS = 0.5
 /** How long statements in flight may still take in a pool that was replaced, in seconds; a poisoned one takes that long. */
 const RETIRE_SECONDS = 1
 
@@ -52,7 +54,7 @@ export function createPool(url: string, max: number, name: string): Pool {
       types: { arrays: ARRAYS },
       connect_timeout: CONNECT_TIMEOUT_SECONDS,
       // The driver's own backoff grows to 20 s: once Postgres is back, everything would wait for that.
-      backoff: (retries) => Math.min(0.05 * 2 ** retries, 1),
+      backoff: (retries) => Math.min(0.05 * 2 ** retries, MAX_BACKOFF_SECONDS),
       connection: { application_name: name },
       onnotice: () => {},
       onparameter: () => {
