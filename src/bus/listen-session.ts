@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
+import { inTime } from '../in-time.ts'
 import { type Destination, socketFactory } from '../postgres-socket.ts'
 import { NotificationReader } from './notification-reader.ts'
 
@@ -77,17 +78,12 @@ export class ListenSession {
         .finally(() => socket?.destroy())
     }
     // Reading a reply has no time limit of its own in the driver; a server that accepts and is silent must not hold us.
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error('no answer in time')), options.connectTimeoutMs)
-    })
     try {
-      return new ListenSession(await Promise.race([listen(sql), late]), end)
+      const epoch = await inTime(options.connectTimeoutMs, listen(sql), () => new Error('no answer in time'))
+      return new ListenSession(epoch, end)
     } catch (error) {
       end()
       throw error
-    } finally {
-      clearTimeout(timer)
     }
   }
 

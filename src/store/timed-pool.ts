@@ -1,3 +1,4 @@
+import { inTime } from '../in-time.ts'
 import { cancel } from './cancel.ts'
 import type { Pool } from './pool.ts'
 
@@ -23,21 +24,13 @@ export class TimedPool {
       statements.push(statement)
       return statement
     }) as Pool
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        // Left alone, a backend that waits for a lock would not notice that its client is gone.
-        for (const statement of statements) cancel(statement)
-        if (this.#pool === pool) this.#pool = this.#open()
-        void pool.end({ timeout: 1 })
-        reject(new Error(`no answer within ${milliseconds} ms`))
-      }, milliseconds).unref()
+    return inTime(milliseconds, work(recording), () => {
+      // Left alone, a backend that waits for a lock would not notice that its client is gone.
+      for (const statement of statements) cancel(statement)
+      if (this.#pool === pool) this.#pool = this.#open()
+      void pool.end({ timeout: 1 })
+      return new Error(`no answer within ${milliseconds} ms`)
     })
-    try {
-      return await Promise.race([work(recording), late])
-    } finally {
-      clearTimeout(timer)
-    }
   }
 
   /** @param options `timeout`: how long statements in flight may still take, in seconds */

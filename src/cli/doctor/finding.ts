@@ -1,3 +1,5 @@
+import { inTime } from '../../in-time.ts'
+
 /** `fault`: it will not work, or not keep its promises; `warning`: it works, with something to know; `skipped`: not looked at. */
 export type Verdict = 'ok' | 'warning' | 'fault' | 'skipped'
 
@@ -31,16 +33,10 @@ export async function attempt(
   work: () => Promise<readonly Finding[]>,
   timeoutMs = 15_000,
 ): Promise<readonly Finding[]> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs)
-  })
   try {
-    return await Promise.race([work(), late])
+    return await inTime(timeoutMs, work(), () => new Error(`no answer within ${timeoutMs / 1000} s`))
   } catch (error) {
     const reason = (error as Error).message.split('\n')[0]
     return [fault(check, `could not be checked: ${reason}`, 'see the other findings first, then try again')]
-  } finally {
-    clearTimeout(timer)
   }
 }
