@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Browser } from 'playwright-core'
 import { parseConfig } from '../src/config.ts'
-import { createLogger } from '../src/log.ts'
+import { createLogger } from '../src/observability/log.ts'
 import { startService } from '../src/service.ts'
 import { launchBrowser } from '../test/support/browser.ts'
 

@@ -1,6 +1,6 @@
 import { runService } from './cli/serve.ts'
 import { loadDotenv } from './dotenv.ts'
-import { createLogger } from './log.ts'
+import { createLogger } from './observability/log.ts'
 
 /** The service alone, as `npm start` and containers run it; the command line is cli/main.ts. */
 try {

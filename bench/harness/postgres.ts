@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import { createLogger } from '../../src/log.ts'
+import { createLogger } from '../../src/observability/log.ts'
 import { startEmbeddedPostgres } from '../../src/store/embedded/index.ts'
 import { familyCpuMs, parentOf } from './usage.ts'
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StartError } from '../errors.ts'
-import type { Logger } from '../log.ts'
+import type { Logger } from '../observability/log.ts'
 import type { Bus, BusListener } from './bus.ts'
 import { DatabaseClock } from './database-clock.ts'
 import { ListenSession } from './listen-session.ts'

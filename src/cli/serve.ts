@@ -1,6 +1,6 @@
 import { parseConfig } from '../config.ts'
 import { StartError } from '../errors.ts'
-import { createLogger } from '../log.ts'
+import { createLogger } from '../observability/log.ts'
 import { startService } from '../service.ts'
 import { type Command, type Environment, EXIT, parse, UsageError } from './command.ts'
 

@@ -1,4 +1,4 @@
-import type { Logger } from '../log.ts'
+import type { Logger } from '../observability/log.ts'
 import type { Log, Subscriber } from './subscriber.ts'
 
 /** How many heads one statement asks for. */

@@ -1,6 +1,6 @@
 import { Gauge } from 'prom-client'
-import type { Metrics } from '../metrics.ts'
-import type { Origin, Tracing } from '../tracing.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import type { Origin, Tracing } from '../observability/tracing.ts'
 import { Batcher } from './batcher.ts'
 import { type Reaction, recordReactions } from './reactions.ts'
 import { markRead, type ReadMark, type ReadOutcome } from './read.ts'

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Logger } from '../log.ts'
-import type { Metrics } from '../metrics.ts'
+import type { Logger } from '../observability/log.ts'
+import type { Metrics } from '../observability/metrics.ts'
 import type { Pool } from './pool.ts'
 import { removeExpiredStories, trimEvents } from './retention.ts'
 import { removeExpiredTickets } from './tickets.ts'

@@ -1,4 +1,4 @@
-import type { Origin } from '../tracing.ts'
+import type { Origin } from '../observability/tracing.ts'
 import { boundedWait, type LockPolicy } from './held.ts'
 import type { Written } from './lane.ts'
 import type { Pool } from './pool.ts'

@@ -1,7 +1,7 @@
 import postgres from 'postgres'
 import { expect, it, onTestFinished } from 'vitest'
 import { PostgresBus } from '../../src/bus/postgres-bus.ts'
-import { createLogger } from '../../src/log.ts'
+import { createLogger } from '../../src/observability/log.ts'
 import { sendCanary } from '../../src/store/notify.ts'
 import { createPool } from '../../src/store/pool.ts'
 import { createDatabase } from '../support/database.ts'

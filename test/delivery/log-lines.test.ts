@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { createMetrics } from '../../src/metrics.ts'
+import { createMetrics } from '../../src/observability/metrics.ts'
 import { Cleaner } from '../../src/store/cleaner.ts'
 import { Caller } from '../support/api.ts'
 import { openSse } from '../support/clients/sse.ts'

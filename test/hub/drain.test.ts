@@ -1,7 +1,7 @@
 import { expect, it, onTestFinished } from 'vitest'
 import { Hub } from '../../src/hub/hub.ts'
-import { createLogger } from '../../src/log.ts'
-import { createMetrics } from '../../src/metrics.ts'
+import { createLogger } from '../../src/observability/log.ts'
+import { createMetrics } from '../../src/observability/metrics.ts'
 
 it('draining a crowd takes the time it was given, however late each sleep of a loaded process ends', async () => {
   const stream = { epoch: 'e', head: 0, oldest: 1, read: 0 }

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { parse, stringify } from 'yaml'
-import { registerGauges } from '../../src/gauges.ts'
-import { createMetrics } from '../../src/metrics.ts'
+import { registerGauges } from '../../src/observability/gauges.ts'
+import { createMetrics } from '../../src/observability/metrics.ts'
 import { createBatchers } from '../../src/store/batchers.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))

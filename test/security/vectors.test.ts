@@ -5,7 +5,7 @@ import { isCompactJws } from '../../src/http/auth/compact.ts'
 import { type KeySource, secretKey } from '../../src/http/auth/key-source.ts'
 import { RemoteKeys } from '../../src/http/auth/remote-keys.ts'
 import { createTokenVerifier } from '../../src/http/auth/verifier.ts'
-import { createLogger } from '../../src/log.ts'
+import { createLogger } from '../../src/observability/log.ts'
 import { KeySetServer } from '../support/key-set-server.ts'
 import { countCases } from './support/full.ts'
 

@@ -1,7 +1,7 @@
 import { readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createLogger } from '../../src/log.ts'
+import { createLogger } from '../../src/observability/log.ts'
 import { findLayout } from '../../src/store/embedded/layout.ts'
 import { countLeases } from '../../src/store/embedded/leases.ts'
 import { withLock } from '../../src/store/embedded/lock.ts'

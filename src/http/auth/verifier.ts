@@ -1,7 +1,7 @@
 import { errors, type JWTPayload, jwtVerify } from 'jose'
 import { GlimpseError, StartError } from '../../errors.ts'
 import { isUserId } from '../../event.ts'
-import type { Logger } from '../../log.ts'
+import type { Logger } from '../../observability/log.ts'
 import { isCompactJws } from './compact.ts'
 import { IdentityCache, tokenKey } from './identity-cache.ts'
 import { type KeySource, secretKey } from './key-source.ts'

@@ -2,7 +2,7 @@ import { constants, copyFile, mkdir, mkdtemp, readdir, rename, rm, writeFile } f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import { createLogger } from '../../../src/log.ts'
+import { createLogger } from '../../../src/observability/log.ts'
 import { type Layout, openLayout } from '../../../src/store/embedded/layout.ts'
 import { takeLease } from '../../../src/store/embedded/leases.ts'
 import { withLock } from '../../../src/store/embedded/lock.ts'

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { StartError } from '../../../src/errors.ts'
 import { issueToken } from '../../../src/http/auth/issue-token.ts'
 import { createTokenVerifier } from '../../../src/http/auth/verifier.ts'
-import { createLogger } from '../../../src/log.ts'
+import { createLogger } from '../../../src/observability/log.ts'
 
 const SECRET = 'a secret of the tests, 32 bytes or more'
 const NOW = 1_800_000_000_123

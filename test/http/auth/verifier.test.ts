@@ -4,7 +4,7 @@ import { SignJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { GlimpseError, StartError } from '../../../src/errors.ts'
 import { createTokenVerifier, type TokenVerifierOptions } from '../../../src/http/auth/verifier.ts'
-import { createLogger } from '../../../src/log.ts'
+import { createLogger } from '../../../src/observability/log.ts'
 
 const SECRET = 'a secret of the tests, 32 bytes or more'
 const NOW = 1_800_000_000_000

@@ -1,5 +1,5 @@
 /** A process that holds a lease: `holder <DATA_DIR> [settings as JSON]`. Tells the URL, leaves on SIGTERM. */
-import type { Logger } from '../../../src/log.ts'
+import type { Logger } from '../../../src/observability/log.ts'
 import { startEmbeddedPostgres } from '../../../src/store/embedded/index.ts'
 
 const [, , dataDir = '', settings = '{}'] = process.argv

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { createLogger } from '../../../src/log.ts'
+import { createLogger } from '../../../src/observability/log.ts'
 import { findLayout } from '../../../src/store/embedded/layout.ts'
 import { clearRemains } from '../../../src/store/embedded/recovery.ts'
 

@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { ResetReason } from '../event.ts'
 import { BatchedHistogram } from './batched-histogram.ts'
-import type { ResetReason } from './event.ts'
 
 export type Metrics = ReturnType<typeof createMetrics>
 

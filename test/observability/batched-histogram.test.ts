@@ -1,6 +1,6 @@
 import { Registry } from 'prom-client'
 import { expect, it } from 'vitest'
-import { BatchedHistogram } from '../src/batched-histogram.ts'
+import { BatchedHistogram } from '../../src/observability/batched-histogram.ts'
 
 it.each([0, 1, 255, 256, 257, 1000])('shows each of %i observations once, at every scrape', async (count) => {
   const registry = new Registry()

@@ -8,12 +8,12 @@ import {
 } from '@opentelemetry/sdk-trace-base'
 import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { createTracing } from '../src/tracing.ts'
-import { type Caller, call, newCallers } from './support/api.ts'
-import { open } from './support/clients/index.ts'
-import { createDatabase, type TestDatabase } from './support/database.ts'
-import { startInstance } from './support/instance.ts'
-import { insertStory, upTo } from './support/sql-writer.ts'
+import { createTracing } from '../../src/observability/tracing.ts'
+import { type Caller, call, newCallers } from '../support/api.ts'
+import { open } from '../support/clients/index.ts'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { startInstance } from '../support/instance.ts'
+import { insertStory, upTo } from '../support/sql-writer.ts'
 
 const exporter = new InMemorySpanExporter()
 

@@ -3,12 +3,12 @@ import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { call, newCallers } from './support/api.ts'
-import { closing, open } from './support/clients/index.ts'
-import { openSse } from './support/clients/sse.ts'
-import { type Instance, startInstance } from './support/instance.ts'
-import { parseSamples, scrape } from './support/metrics.ts'
-import { insertStory, insertViews, upTo } from './support/sql-writer.ts'
+import { call, newCallers } from '../support/api.ts'
+import { closing, open } from '../support/clients/index.ts'
+import { openSse } from '../support/clients/sse.ts'
+import { type Instance, startInstance } from '../support/instance.ts'
+import { parseSamples, scrape } from '../support/metrics.ts'
+import { insertStory, insertViews, upTo } from '../support/sql-writer.ts'
 
 let instance: Instance
 let sql: postgres.Sql

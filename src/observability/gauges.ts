@@ -1,9 +1,9 @@
 import { Counter, Gauge } from 'prom-client'
-import type { PostgresBus } from './bus/postgres-bus.ts'
-import type { Config } from './config.ts'
-import type { Hub } from './hub/hub.ts'
+import type { PostgresBus } from '../bus/postgres-bus.ts'
+import type { Config } from '../config.ts'
+import type { Hub } from '../hub/hub.ts'
+import type { EventLog } from '../store/event-log.ts'
 import type { Metrics } from './metrics.ts'
-import type { EventLog } from './store/event-log.ts'
 
 /** The parts of an instance whose state is looked at when somebody scrapes, so that they need not report it. */
 export interface Instance {
