@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
-import { inTime } from '../in-time.ts'
+import { inTime } from '../limits/with-timeout.ts'
 import { type Destination, socketFactory } from '../postgres-socket.ts'
 import { NotificationReader } from './notification-reader.ts'
 

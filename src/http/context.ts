@@ -2,6 +2,8 @@ import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:
 import type { Config } from '../config.ts'
 import { GlimpseError } from '../errors.ts'
 import type { Hub } from '../hub/hub.ts'
+import type { Gate } from '../limits/gate.ts'
+import type { Limits } from '../limits/limits.ts'
 import type { Logger } from '../observability/log.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { Tracing } from '../observability/tracing.ts'
@@ -18,8 +20,6 @@ import type { WebSocketTransport } from '../transport/websocket.ts'
 import type { Answer } from './answer.ts'
 import { findTicket, findToken } from './auth/find-token.ts'
 import { badToken, type Identity, type TokenVerifier } from './auth/verifier.ts'
-import type { Gate } from './limits/gate.ts'
-import type { Limits } from './limits/limits.ts'
 
 /** What the handlers work with; made once, in service.ts. */
 export interface App {

@@ -2,11 +2,11 @@ import { createServer, type IncomingMessage, type Server, ServerResponse, STATUS
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { GlimpseError } from '../errors.ts'
+import { limitSockets } from '../limits/sockets.ts'
 import { sendAnswer } from './answer.ts'
 import { type App, type Context, RequestUrl } from './context.ts'
 import { corsHeaders, optionsAnswer } from './cors.ts'
 import { refuseBadHead } from './head.ts'
-import { limitSockets } from './limits/sockets.ts'
 import { problemAnswer } from './problem.ts'
 import { Routes } from './routes.ts'
 

@@ -1,4 +1,4 @@
-import { inTime } from '../in-time.ts'
+import { inTime } from '../limits/with-timeout.ts'
 import { cancel } from './cancel.ts'
 import type { Pool } from './pool.ts'
 

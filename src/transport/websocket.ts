@@ -5,7 +5,7 @@ import { type CloseReason, type ControlMessage, eventText } from '../event.ts'
 import { CLOSES } from '../hub/connection.ts'
 import type { Place } from '../hub/hub.ts'
 import type { Codec, Sink } from '../hub/sink.ts'
-import { type Bucket, Rate } from '../rate.ts'
+import { type Bucket, Rate } from '../limits/rate.ts'
 import { destroyLater } from './socket.ts'
 
 /** Status codes of the close frame (RFC 6455 §7.4; 4000 and up are the application's). */

@@ -1,4 +1,4 @@
-import { inTime } from '../../in-time.ts'
+import { inTime } from '../../limits/with-timeout.ts'
 
 /** `fault`: it will not work, or not keep its promises; `warning`: it works, with something to know; `skipped`: not looked at. */
 export type Verdict = 'ok' | 'warning' | 'fault' | 'skipped'

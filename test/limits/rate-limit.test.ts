@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { RateLimit } from '../../../src/http/limits/rate-limit.ts'
+import { RateLimit } from '../../src/limits/rate-limit.ts'
 
 /** A limit of `perMinute` on a clock that stands still until it is moved. */
 function stopped(perMinute: number, maxKeys?: number) {

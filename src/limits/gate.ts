@@ -1,4 +1,4 @@
-import { GlimpseError } from '../../errors.ts'
+import { GlimpseError } from '../errors.ts'
 
 /**
  * Bounds how many callers wait for the same thing. Past it they are told at once to come back: the driver's queue has no

@@ -1,6 +1,6 @@
 import type { Server, Socket } from 'node:net'
-import { Shares } from '../../shares.ts'
 import { networkOf } from './address.ts'
+import { Shares } from './quota.ts'
 
 export interface SocketLimits {
   readonly maxConnections: number

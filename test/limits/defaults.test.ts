@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { parseConfig } from '../../../src/config.ts'
-import { Limits } from '../../../src/http/limits/limits.ts'
-import { createLogger } from '../../../src/observability/log.ts'
-import { createMetrics } from '../../../src/observability/metrics.ts'
+import { parseConfig } from '../../src/config.ts'
+import { Limits } from '../../src/limits/limits.ts'
+import { createLogger } from '../../src/observability/log.ts'
+import { createMetrics } from '../../src/observability/metrics.ts'
 
 /** The limits of a configuration that sets none of them, on a clock that is moved by hand. */
 function defaults() {

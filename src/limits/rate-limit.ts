@@ -1,4 +1,4 @@
-import { type Bucket, Rate } from '../../rate.ts'
+import { type Bucket, Rate } from './rate.ts'
 
 export interface RateLimitOptions {
   readonly perMinute: number

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { clientNetwork, networkOf } from '../../../src/http/limits/address.ts'
-import { readRequest } from '../../support/raw-request.ts'
+import { clientNetwork, networkOf } from '../../src/limits/address.ts'
+import { readRequest } from '../support/raw-request.ts'
 
 describe('the network that limits count', () => {
   it.each([

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
-import type { Config } from '../../config.ts'
-import { GlimpseError } from '../../errors.ts'
-import type { Logger } from '../../observability/log.ts'
-import type { Metrics } from '../../observability/metrics.ts'
+import type { Config } from '../config.ts'
+import { GlimpseError } from '../errors.ts'
+import type { Logger } from '../observability/log.ts'
+import type { Metrics } from '../observability/metrics.ts'
 import { clientNetwork } from './address.ts'
 import { RateLimit } from './rate-limit.ts'
 
