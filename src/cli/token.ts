@@ -1,7 +1,7 @@
+import { developmentSecret } from '../auth/development-secret.ts'
+import { issueToken } from '../auth/issue-token.ts'
 import { parseConfig } from '../config.ts'
 import { StartError } from '../errors.ts'
-import { developmentSecret } from '../http/auth/development-secret.ts'
-import { issueToken } from '../http/auth/issue-token.ts'
 import { type Command, type Environment, EXIT, parse, UsageError } from './command.ts'
 
 const HELP = `Usage: glimpse token <user> [--expires-in <seconds>]

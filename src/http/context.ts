@@ -1,4 +1,5 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { badToken, type Identity, type TokenVerifier } from '../auth/verifier.ts'
 import type { Config } from '../config.ts'
 import { GlimpseError } from '../errors.ts'
 import type { Hub } from '../hub/hub.ts'
@@ -18,8 +19,7 @@ import type { Tickets } from '../store/tickets.ts'
 import type { View } from '../store/views.ts'
 import type { WebSocketTransport } from '../transport/websocket.ts'
 import type { Answer } from './answer.ts'
-import { findTicket, findToken } from './auth/find-token.ts'
-import { badToken, type Identity, type TokenVerifier } from './auth/verifier.ts'
+import { findTicket, findToken } from './find-token.ts'
 
 /** What the handlers work with; made once, in service.ts. */
 export interface App {

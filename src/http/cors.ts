@@ -1,8 +1,8 @@
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { GlimpseError } from '../errors.ts'
 import type { Answer } from './answer.ts'
-import { originVerdict } from './auth/origin.ts'
 import type { Context } from './context.ts'
+import { originVerdict } from './origin.ts'
 
 /**
  * The CORS headers (Fetch standard §3.2) of an answer: for a listed origin exactly that origin, never a wildcard, so

@@ -1,7 +1,7 @@
 import { z } from 'zod'
+import { TOKEN_MAX_SECONDS } from '../auth/issue-token.ts'
 import { GlimpseError } from '../errors.ts'
 import { isUserId, parseResumePoint } from '../event.ts'
-import { TOKEN_MAX_SECONDS } from './auth/issue-token.ts'
 
 // These schemas are also what /openapi.json shows. What JSON Schema cannot derive from a refinement stands in its
 // `meta`, which checks nothing here.

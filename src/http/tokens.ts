@@ -1,9 +1,9 @@
 import { GlimpseError } from '../errors.ts'
-import { isTrustedHost } from './auth/host.ts'
 import { readJson } from './body.ts'
 import type { Handler } from './context.ts'
 import { refuseForeignOrigin } from './cors.ts'
 import { NewTokenBody, parseBody } from './fields.ts'
+import { isTrustedHost } from './host.ts'
 
 const HOUR_SECONDS = 3600
 

@@ -15,7 +15,7 @@ export const SUITES: readonly Suite[] = [
   { name: 'Naughty strings', files: ['test/security/naughty-strings.test.ts'] },
   { name: 'Who may see what', files: ['test/security/isolation.test.ts'] },
   { name: 'Signature and key vectors', files: ['test/security/vectors.test.ts'] },
-  { name: 'Tokens', files: ['test/security/tokens.test.ts', 'test/http/auth/'] },
+  { name: 'Tokens', files: ['test/security/tokens.test.ts', 'test/auth/'] },
   { name: 'Floods', files: ['test/security/floods.test.ts'] },
   { name: 'Packages', files: ['test/security/packages.test.ts'] },
   { name: 'Threat model', files: ['test/security/threat-model.test.ts'] },

@@ -1,6 +1,6 @@
 import { pino } from 'pino'
 import { afterEach, beforeAll, beforeEach, expect } from 'vitest'
-import { createTokenVerifier, type TokenVerifier } from '../../src/http/auth/verifier.ts'
+import { createTokenVerifier, type TokenVerifier } from '../../src/auth/verifier.ts'
 import { createSigningKey, KeySetServer, type SigningKey } from './key-set-server.ts'
 
 export const SECOND = 1000

@@ -1,4 +1,4 @@
-import { createKeySetFetcher } from '../../http/auth/fetch-key-set.ts'
+import { createKeySetFetcher } from '../../auth/fetch-key-set.ts'
 import { type Finding, fault, ok, skipped } from './finding.ts'
 
 /** Fetches JWKS_URL once, as the service does. */

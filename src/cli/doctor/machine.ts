@@ -1,8 +1,8 @@
 import { access, constants, readFile, stat, statfs } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
+import { SECRET_MIN_BYTES } from '../../auth/key-source.ts'
 import type { Config } from '../../config.ts'
-import { SECRET_MIN_BYTES } from '../../http/auth/key-source.ts'
 import type { Environment } from '../command.ts'
 import { type Finding, fault, ok, skipped, warning } from './finding.ts'
 

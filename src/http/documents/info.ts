@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { TOKEN_COOKIE } from '../auth/find-token.ts'
+import { TOKEN_COOKIE } from '../find-token.ts'
 
 const { version, description } = JSON.parse(
   readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),

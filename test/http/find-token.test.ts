@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { findToken } from '../../../src/http/auth/find-token.ts'
-import { readRequest } from '../../support/raw-request.ts'
+import { findToken } from '../../src/http/find-token.ts'
+import { readRequest } from '../support/raw-request.ts'
 
 const HOST = 'Host: glimpse.example'
 const CORS = ['https://app.example']

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { IdentityCache } from '../../../src/http/auth/identity-cache.ts'
+import { IdentityCache } from '../../src/auth/identity-cache.ts'
 
 const identity = (user: string, expiresAt = 1000) => ({ user, expiresAt })
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import { originVerdict } from '../../../src/http/auth/origin.ts'
-import { readRequest } from '../../support/raw-request.ts'
+import { originVerdict } from '../../src/http/origin.ts'
+import { readRequest } from '../support/raw-request.ts'
 
 const LISTED = ['https://app.example', 'http://localhost:3000']
 

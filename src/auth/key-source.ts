@@ -1,6 +1,6 @@
 import { webcrypto } from 'node:crypto'
 import type { JWTVerifyGetKey } from 'jose'
-import { StartError } from '../../errors.ts'
+import { StartError } from '../errors.ts'
 import { createPlainTokens } from './plain-token.ts'
 
 /** Where verification keys come from: one secret for ever, or a remote set that changes. */

@@ -1,6 +1,6 @@
 import { createLocalJWKSet, type JWTVerifyGetKey } from 'jose'
-import { GlimpseError } from '../../errors.ts'
-import type { Logger } from '../../observability/log.ts'
+import { GlimpseError } from '../errors.ts'
+import type { Logger } from '../observability/log.ts'
 import { createKeySetFetcher, type KeySetFetcher } from './fetch-key-set.ts'
 import type { KeySource } from './key-source.ts'
 

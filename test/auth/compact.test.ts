@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { isCompactJws } from '../../../src/http/auth/compact.ts'
+import { isCompactJws } from '../../src/auth/compact.ts'
 
 const encode = (length: number) => Buffer.alloc(length, 0xff).toString('base64url')
 

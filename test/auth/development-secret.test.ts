@@ -2,8 +2,8 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { StartError } from '../../../src/errors.ts'
-import { developmentSecret } from '../../../src/http/auth/development-secret.ts'
+import { developmentSecret } from '../../src/auth/development-secret.ts'
+import { StartError } from '../../src/errors.ts'
 
 let folder: string
 

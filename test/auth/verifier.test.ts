@@ -2,9 +2,9 @@ import { createHmac } from 'node:crypto'
 import { inspect } from 'node:util'
 import { SignJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
-import { GlimpseError, StartError } from '../../../src/errors.ts'
-import { createTokenVerifier, type TokenVerifierOptions } from '../../../src/http/auth/verifier.ts'
-import { createLogger } from '../../../src/observability/log.ts'
+import { createTokenVerifier, type TokenVerifierOptions } from '../../src/auth/verifier.ts'
+import { GlimpseError, StartError } from '../../src/errors.ts'
+import { createLogger } from '../../src/observability/log.ts'
 
 const SECRET = 'a secret of the tests, 32 bytes or more'
 const NOW = 1_800_000_000_000

@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto'
 import { type CryptoKey, exportJWK, exportSPKI, importJWK, SignJWT } from 'jose'
 import { describe, expect, it, vi } from 'vitest'
-import { createSigningKey, KeySetServer } from '../../support/key-set-server.ts'
-import { HOUR, keySetWorld, MINUTE, SECOND } from '../../support/key-set-world.ts'
+import { createSigningKey, KeySetServer } from '../support/key-set-server.ts'
+import { HOUR, keySetWorld, MINUTE, SECOND } from '../support/key-set-world.ts'
 
 const world = keySetWorld()
 

@@ -1,6 +1,6 @@
 import { SignJWT } from 'jose'
-import { GlimpseError } from '../../errors.ts'
-import { isUserId } from '../../event.ts'
+import { GlimpseError } from '../errors.ts'
+import { isUserId } from '../event.ts'
 import { secretBytes } from './key-source.ts'
 
 export interface TokenClaims {

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
-import { KeySetServer } from '../../support/key-set-server.ts'
-import { HOUR, keySetWorld, MINUTE, SECOND } from '../../support/key-set-world.ts'
+import { KeySetServer } from '../support/key-set-server.ts'
+import { HOUR, keySetWorld, MINUTE, SECOND } from '../support/key-set-world.ts'
 
 /** Every way in which an endpoint can fail; `keys` is what it would answer if it were well. */
 const FAILURES: [string, (server: KeySetServer, keys: string) => unknown][] = [

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { GlimpseError } from '../../errors.ts'
-import { countHeaders } from '../head.ts'
+import { GlimpseError } from '../errors.ts'
+import { countHeaders } from './head.ts'
 import { originVerdict } from './origin.ts'
 
 export interface Carriers {

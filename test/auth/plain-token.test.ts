@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { jwtVerify } from 'jose'
 import { describe, expect, it } from 'vitest'
-import { createPlainTokens, type ExpectedClaims } from '../../../src/http/auth/plain-token.ts'
+import { createPlainTokens, type ExpectedClaims } from '../../src/auth/plain-token.ts'
 
 const SECRET = new TextEncoder().encode('a secret of the tests, 32 bytes or more')
 const NOW_S = 1_800_000_000
