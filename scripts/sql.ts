@@ -3,8 +3,8 @@
 import { text } from 'node:stream/consumers'
 import { Client, type ServerMessage } from 'pg'
 import { loadDotenv } from '../src/dotenv.ts'
+import { runningUrl } from '../src/embedded/running.ts'
 import { StartError } from '../src/errors.ts'
-import { runningUrl } from '../src/store/embedded/running.ts'
 import { type Answer, Statements } from './statements.ts'
 import { formatTable } from './table.ts'
 

@@ -2,8 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
+import { startEmbeddedPostgres } from '../../src/embedded/index.ts'
 import { createLogger } from '../../src/observability/log.ts'
-import { startEmbeddedPostgres } from '../../src/store/embedded/index.ts'
 import { familyCpuMs, parentOf } from './usage.ts'
 
 /** One Postgres for all contenders of a run, a database for each. */

@@ -1,11 +1,11 @@
 import { readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { findLayout } from '../../src/embedded/layout.ts'
+import { countLeases } from '../../src/embedded/leases.ts'
+import { withLock } from '../../src/embedded/lock.ts'
+import { clearRemains } from '../../src/embedded/recovery.ts'
 import { createLogger } from '../../src/observability/log.ts'
-import { findLayout } from '../../src/store/embedded/layout.ts'
-import { countLeases } from '../../src/store/embedded/leases.ts'
-import { withLock } from '../../src/store/embedded/lock.ts'
-import { clearRemains } from '../../src/store/embedded/recovery.ts'
 
 /** What every test server's folder is called. */
 export const PREFIX = 'glimpse-test-'

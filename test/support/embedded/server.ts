@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
-import { identify } from '../../../src/store/embedded/process.ts'
+import { identify } from '../../../src/embedded/process.ts'
 import type { Home } from './home.ts'
 
 export async function query(url: string, statement: string): Promise<Record<string, unknown>[]> {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { StartError } from '../../errors.ts'
+import { StartError } from '../errors.ts'
 import type { Binaries } from './binaries.ts'
 import { newConnection, ROLE, readConnection, writeConnection } from './connection.ts'
 import type { Layout } from './layout.ts'

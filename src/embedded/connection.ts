@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { StartError } from '../../errors.ts'
+import { StartError } from '../errors.ts'
 import { adopt, type Layout } from './layout.ts'
 
 /** What a client needs to know beside the host, which is always 127.0.0.1. */

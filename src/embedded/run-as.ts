@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { StartError } from '../../errors.ts'
+import { StartError } from '../errors.ts'
 import { type Account, type NamedAccount, readAccounts } from './accounts.ts'
 import type { Layout } from './layout.ts'
 

@@ -1,6 +1,6 @@
 import { chown, mkdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { StartError } from '../../errors.ts'
+import { StartError } from '../errors.ts'
 
 /** What lies under DATA_DIR/postgres. All paths are absolute and without links, as /proc/<pid>/cwd shows them. */
 export interface Layout {

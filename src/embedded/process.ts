@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import { StartError } from '../../errors.ts'
+import { StartError } from '../errors.ts'
 
 /** One process and no other: the pid alone is given out again, after a reboot even within seconds. */
 export interface ProcessIdentity {

@@ -1,6 +1,6 @@
 import { readdir, rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Logger } from '../../observability/log.ts'
+import type { Logger } from '../observability/log.ts'
 import type { Layout } from './layout.ts'
 import { isPostgresIn, pidFile } from './postmaster.ts'
 import { identify, isAlive, type ProcessIdentity, signal } from './process.ts'

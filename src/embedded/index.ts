@@ -1,6 +1,6 @@
 import postgres from 'postgres'
-import { StartError } from '../../errors.ts'
-import type { Logger } from '../../observability/log.ts'
+import { StartError } from '../errors.ts'
+import type { Logger } from '../observability/log.ts'
 import { type Binaries, findBinaries } from './binaries.ts'
 import { ensureCluster } from './cluster.ts'
 import {

@@ -1,6 +1,6 @@
 import { access, chmod, constants, lstat, readFile, symlink } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
-import { StartError } from '../../errors.ts'
+import { StartError } from '../errors.ts'
 
 /** Absolute paths of the server's programs. */
 export interface Binaries {

@@ -4,8 +4,8 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { withLock } from '../../src/store/embedded/lock.ts'
-import { identify } from '../../src/store/embedded/process.ts'
+import { withLock } from '../../src/embedded/lock.ts'
+import { identify } from '../../src/embedded/process.ts'
 import { until } from '../support/embedded/server.ts'
 
 const HAMMER = new URL('../support/embedded/lock-hammer.ts', import.meta.url).pathname

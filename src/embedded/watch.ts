@@ -1,5 +1,5 @@
 import { access, stat, truncate } from 'node:fs/promises'
-import type { Logger } from '../../observability/log.ts'
+import type { Logger } from '../observability/log.ts'
 import type { Layout } from './layout.ts'
 import { findPostmaster, pidFile } from './postmaster.ts'
 
