@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StartError } from '../errors.ts'
 import type { Logger } from '../observability/log.ts'
+import { ListenSession } from '../postgres/listen-session.ts'
 import type { Bus, BusListener } from './bus.ts'
 import { DatabaseClock } from './database-clock.ts'
-import { ListenSession } from './listen-session.ts'
 import { readPayloads } from './payload.ts'
 
 export interface PostgresBusOptions {

@@ -1,4 +1,4 @@
-import { asGlimpseError } from '../store/failure.ts'
+import { asGlimpseError } from '../postgres/failure.ts'
 import type { Context } from './context.ts'
 
 /** Statements outside a batch are bounded as those inside are, and fail the same way: with data, not with SQL. */

@@ -1,6 +1,6 @@
 import { GlimpseError } from '../errors.ts'
-import { asGlimpseError } from './failure.ts'
-import type { LockPolicy } from './held.ts'
+import { asGlimpseError } from '../postgres/failure.ts'
+import type { LockPolicy } from '../postgres/lock-timeout.ts'
 import { type Caller, type Entry, Lane, type Outcome, type Written } from './lane.ts'
 
 export interface BatchOptions<Row, Result> {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../observability/log.ts'
 import type { Metrics } from '../observability/metrics.ts'
-import type { Pool } from './pool.ts'
+import type { Pool } from '../postgres/pool.ts'
 import { removeExpiredStories, trimEvents } from './retention.ts'
 import { removeExpiredTickets } from './tickets.ts'
 

@@ -1,5 +1,5 @@
-import { boundedWait } from './held.ts'
-import type { Pool } from './pool.ts'
+import { boundedWait } from '../postgres/lock-timeout.ts'
+import type { Pool } from '../postgres/pool.ts'
 
 /** Why an instance is asked to end a connection of its own: the user opened too many, or closed this one. */
 export type ClosingReason = 'replaced' | 'closed'

@@ -1,7 +1,7 @@
 import type { StreamHead } from '../event.ts'
+import { asGlimpseError } from '../postgres/failure.ts'
+import type { Pool } from '../postgres/pool.ts'
 import { Coalescer } from './coalescer.ts'
-import { asGlimpseError } from './failure.ts'
-import type { Pool } from './pool.ts'
 import { readHeads, readPages, type StreamPage } from './streams.ts'
 
 export const PAGE_EVENTS = 200

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { GlimpseError } from '../errors.ts'
-import { asGlimpseError, failureKind } from './failure.ts'
+import { asGlimpseError, failureKind } from '../postgres/failure.ts'
 
 /** One row that waits to be written, and everybody who waits for it. */
 export interface Entry<Row, Result> {

@@ -1,4 +1,4 @@
-import type { Pool } from './pool.ts'
+import type { Pool } from '../postgres/pool.ts'
 
 /**
  * Sends a payload on the channel of the events, the way writers do: through the pool.

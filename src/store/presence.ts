@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../observability/log.ts'
 import type { Metrics } from '../observability/metrics.ts'
+import type { Pool } from '../postgres/pool.ts'
+import type { TimedPool } from '../postgres/timed-pool.ts'
 import {
   beat,
   type ClosingOrder,
@@ -11,8 +13,6 @@ import {
   replaceOldest,
   writeConnections,
 } from './connections.ts'
-import type { Pool } from './pool.ts'
-import type { TimedPool } from './timed-pool.ts'
 
 /** An open connection of this instance. */
 export interface Present {

@@ -1,7 +1,7 @@
 import type { Origin } from '../observability/tracing.ts'
-import { boundedWait, type LockPolicy } from './held.ts'
+import { boundedWait, type LockPolicy } from '../postgres/lock-timeout.ts'
+import type { Pool } from '../postgres/pool.ts'
 import type { Written } from './lane.ts'
-import type { Pool } from './pool.ts'
 import { outcomes, type Recorded, type Recording } from './recorded.ts'
 
 /** A user reacts to a story with one emoji, which replaces the user's former one. */

@@ -1,6 +1,6 @@
-import { boundedWait, type LockPolicy } from './held.ts'
+import { boundedWait, type LockPolicy } from '../postgres/lock-timeout.ts'
+import type { Pool } from '../postgres/pool.ts'
 import type { Written } from './lane.ts'
-import type { Pool } from './pool.ts'
 
 /** A user has read everything up to a cursor. */
 export interface ReadMark {

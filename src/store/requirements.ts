@@ -1,5 +1,5 @@
 import { StartError } from '../errors.ts'
-import type { Pool } from './pool.ts'
+import type { Pool } from '../postgres/pool.ts'
 
 /** As server_version_num writes it: Postgres 14. */
 export const OLDEST_VERSION = 140_000

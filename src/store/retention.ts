@@ -1,4 +1,4 @@
-import type { Pool } from './pool.ts'
+import type { Pool } from '../postgres/pool.ts'
 
 /** Trimming and cleaning are one instance's work at a time. A transaction's lock, because a pooler would lose a session's. */
 const LOCK = 4_739_210_552

@@ -1,5 +1,5 @@
-import { boundedWait } from './held.ts'
-import type { Pool } from './pool.ts'
+import { boundedWait } from '../postgres/lock-timeout.ts'
+import type { Pool } from '../postgres/pool.ts'
 
 /** A story as the API shows it. Times are RFC 3339, UTC, milliseconds. */
 export interface Story {

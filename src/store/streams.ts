@@ -1,5 +1,5 @@
 import type { EventRun, StreamHead } from '../event.ts'
-import type { Pool } from './pool.ts'
+import type { Pool } from '../postgres/pool.ts'
 
 /** Numbers come as float8 (exact up to 2^53), because the driver gives an int8 as text. */
 interface HeadRow {

@@ -1,7 +1,7 @@
 import { hash, randomBytes } from 'node:crypto'
+import { asGlimpseError } from '../postgres/failure.ts'
+import type { Pool } from '../postgres/pool.ts'
 import { Coalescer } from './coalescer.ts'
-import { asGlimpseError } from './failure.ts'
-import type { Pool } from './pool.ts'
 
 /** Long enough for a page to open its stream, over a slow network too. */
 export const TICKET_SECONDS = 30

@@ -1,7 +1,7 @@
 import type { Origin } from '../observability/tracing.ts'
-import type { LockPolicy } from './held.ts'
+import type { LockPolicy } from '../postgres/lock-timeout.ts'
+import type { Pool } from '../postgres/pool.ts'
 import type { Written } from './lane.ts'
-import type { Pool } from './pool.ts'
 import { outcomes, type Recorded, type Recording } from './recorded.ts'
 
 /** A user looks at a story. */

@@ -1,6 +1,6 @@
-import type { LockPolicy } from './held.ts'
-import { CONNECTIONS, createPool, type Pool } from './pool.ts'
-import { TimedPool } from './timed-pool.ts'
+import type { LockPolicy } from '../postgres/lock-timeout.ts'
+import { CONNECTIONS, createPool, type Pool } from '../postgres/pool.ts'
+import { TimedPool } from '../postgres/timed-pool.ts'
 
 /** What is written in batches, each kind over a connection of its own. */
 type Kind = 'views' | 'reactions' | 'reads'

@@ -2,8 +2,8 @@ import postgres from 'postgres'
 import { expect, it, onTestFinished } from 'vitest'
 import { PostgresBus } from '../../src/bus/postgres-bus.ts'
 import { createLogger } from '../../src/observability/log.ts'
+import { createPool } from '../../src/postgres/pool.ts'
 import { sendCanary } from '../../src/store/notify.ts'
-import { createPool } from '../../src/store/pool.ts'
 import { createDatabase } from '../support/database.ts'
 
 it('a call reaches the instance that it names, and no other', async () => {

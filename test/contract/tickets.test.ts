@@ -1,6 +1,6 @@
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { createPool } from '../../src/store/pool.ts'
+import { createPool } from '../../src/postgres/pool.ts'
 import { removeExpiredTickets } from '../../src/store/tickets.ts'
 import { Caller, call, newCallers, type Problem } from '../support/api.ts'
 import { closing, STREAMING } from '../support/clients/index.ts'

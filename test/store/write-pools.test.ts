@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import type { Pool } from '../../src/store/pool.ts'
+import type { Pool } from '../../src/postgres/pool.ts'
 import { WritePools } from '../../src/store/write-pools.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 

@@ -1,5 +1,5 @@
 import postgres from 'postgres'
-import { type Destination, socketFactory } from '../../postgres-socket.ts'
+import { type Destination, socketFactory } from '../../postgres/socket.ts'
 import { type Finding, fault } from './finding.ts'
 
 const CONNECT_TIMEOUT_SECONDS = 5

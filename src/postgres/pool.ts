@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
-import { type Destination, socketFactory } from '../postgres-socket.ts'
 import { ARRAYS } from './array-types.ts'
+import { type Destination, socketFactory } from './socket.ts'
 
 /** What statements are sent through: the driver's tagged template, for statements and for fragments of them. */
 export type Pool = Statement & { end(options?: { timeout?: number }): Promise<void> }

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import { inTime } from '../limits/with-timeout.ts'
-import { type Destination, socketFactory } from '../postgres-socket.ts'
 import { NotificationReader } from './notification-reader.ts'
+import { type Destination, socketFactory } from './socket.ts'
 
 export const CHANNEL = 'glimpse_events'
 

@@ -1,7 +1,7 @@
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest'
-import { createPool } from '../../src/store/pool.ts'
-import { TimedPool } from '../../src/store/timed-pool.ts'
+import { createPool } from '../../src/postgres/pool.ts'
+import { TimedPool } from '../../src/postgres/timed-pool.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { NotificationReader } from '../../src/bus/notification-reader.ts'
+import { NotificationReader } from '../../src/postgres/notification-reader.ts'
 
 function message(type: string, body: string): Buffer {
   const bytes = Buffer.from(`${type}....${body}`)

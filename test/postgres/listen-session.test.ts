@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { ListenSession } from '../../src/bus/listen-session.ts'
+import { ListenSession } from '../../src/postgres/listen-session.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { hasOpenssl, TlsFront } from '../support/tls-front.ts'
 
