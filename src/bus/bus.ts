@@ -1,7 +1,7 @@
 import type { EventRun } from '../event.ts'
 
 /** When something was about to be committed, in µs since 1970, and its writer's trace (W3C `traceparent`). */
-export interface Postmark {
+export interface Trailer {
   readonly sentAt: number
   readonly traceparent: string
 }
@@ -24,7 +24,7 @@ export interface BusListener {
    * What arrived together has been handed on. `sentAt` is when the oldest of it was about to be committed, by the
    * database's clock, in µs since 1970; `traced` are those parts of it whose writers named a trace.
    */
-  readonly onHandedOn: (sentAt: number, traced: readonly Postmark[]) => void
+  readonly onHandedOn: (sentAt: number, traced: readonly Trailer[]) => void
   /** Somebody calls this instance to look at what it is to do. */
   readonly onCall: () => void
   /** The bus is in force from now on, in this history; what came before may be lost, so the heads are to be read. */

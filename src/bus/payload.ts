@@ -1,5 +1,5 @@
 import type { EventRun } from '../event.ts'
-import type { BusListener, Postmark, Recipient } from './bus.ts'
+import type { BusListener, Recipient, Trailer } from './bus.ts'
 
 type PayloadListener = Pick<BusListener, 'recipient' | 'onHandedOn'>
 
@@ -11,15 +11,15 @@ type Runs = Map<Recipient, EventRun & { readonly bodies: string[] }>
  * become one run, so that they leave in one write. A line of a user nobody here waits for costs one map look-up.
  * `user <tab> r<seq> <tab> unread` says that the user has read up to there; who does not know it sees no number.
  *
- * The last line of a payload is its postmark, `<tab> µs since 1970`, and perhaps `<tab> traceparent`.
+ * The last line of a payload is its trailer, `<tab> µs since 1970`, and perhaps `<tab> traceparent`.
  */
 export function readPayloads(epoch: string, payloads: readonly string[], listener: PayloadListener): void {
   const runs: Runs = new Map()
   let sentAt = Number.NaN
-  let traced: Postmark[] | undefined
+  let traced: Trailer[] | undefined
   for (const payload of payloads) {
-    const postmark = payload.lastIndexOf('\n\t')
-    const linesEnd = postmark === -1 ? payload.length : postmark
+    const trailer = payload.lastIndexOf('\n\t')
+    const linesEnd = trailer === -1 ? payload.length : trailer
     let wanted = false
     for (let start = 0; start < linesEnd; ) {
       const newline = payload.indexOf('\n', start)
@@ -27,11 +27,11 @@ export function readPayloads(epoch: string, payloads: readonly string[], listene
       if (readLine(epoch, payload, start, end, listener, runs)) wanted = true
       start = end + 1
     }
-    if (!wanted || postmark === -1) continue
-    const traceAt = payload.indexOf('\t', postmark + 2)
+    if (!wanted || trailer === -1) continue
+    const traceAt = payload.indexOf('\t', trailer + 2)
     // The oldest alone is measured: it came first, and a number for each payload would cost what it is to show.
     if (traceAt === -1 && !Number.isNaN(sentAt)) continue
-    const at = Number.parseInt(payload.slice(postmark + 2, postmark + 18), 10)
+    const at = Number.parseInt(payload.slice(trailer + 2, trailer + 18), 10)
     if (Number.isNaN(sentAt)) sentAt = at
     if (traceAt === -1) continue
     traced ??= []

@@ -42,7 +42,7 @@ const SESSION_ENDED = 'the LISTEN session ended'
  * ends, a new session takes over, and the listener is told of the gap once LISTEN is in force again.
  */
 export class PostgresBus implements Bus {
-  /** The database's clock, which postmarks are read against. */
+  /** The database's clock, which trailers are read against. */
   readonly clock: DatabaseClock
   readonly #options: Required<Pick<PostgresBusOptions, 'now' | 'canaryIntervalMs' | 'canaryTimeoutMs'>> &
     PostgresBusOptions
@@ -54,7 +54,7 @@ export class PostgresBus implements Bus {
   /** Since when no message has arrived, and what of it was said: a night's outage takes two lines, not one an attempt. */
   #outage: { readonly since: number; refusalTold: boolean } | undefined
   /** Why the last canary did not come back. */
-  #fault = ''
+  #problem = ''
   #canary = { payload: '', sentAt: 0, returned: () => {} }
   #sessionClosed = () => {}
 
@@ -78,7 +78,7 @@ export class PostgresBus implements Bus {
         cause: error,
       })
     })
-    if (!(await this.#sing())) {
+    if (!(await this.#probe())) {
       this.#session?.end()
       throw new StartError(
         'LISTEN_DATABASE_URL: a NOTIFY sent over DATABASE_URL did not arrive here; LISTEN needs a direct connection ' +
@@ -108,34 +108,34 @@ export class PostgresBus implements Bus {
         interrupted,
       ])
       if (reason === 'end') return
-      if (reason === 'due' && (await this.#sing())) continue
+      if (reason === 'due' && (await this.#probe())) continue
       if (this.#closing.signal.aborted) return
-      await this.#replace(reason === 'closed' ? SESSION_ENDED : this.#fault)
+      await this.#replace(reason === 'closed' ? SESSION_ENDED : this.#problem)
     }
   }
 
   /** Sends a canary; whether it came back in time. */
-  async #sing(): Promise<boolean> {
+  async #probe(): Promise<boolean> {
     const sentAt = this.#options.now()
     const payload = `\t${this.#options.instance}\t${sentAt}`
     const returned = new Promise<boolean>((resolve) => {
       this.#canary = { payload, sentAt, returned: () => resolve(true) }
       this.#sessionClosed = () => {
-        this.#fault = SESSION_ENDED
+        this.#problem = SESSION_ENDED
         resolve(false)
       }
     })
-    this.#fault = 'the canary is late'
+    this.#problem = 'the canary is late'
     const sent = this.#options.notify(payload).then(
       // A session that hears of another history than is written (the log was re-created under it) knows it wrong.
       ({ epoch, clockMs }) => {
         this.clock.read(clockMs, sentAt)
         if (epoch === this.#session?.epoch) return returned
-        this.#fault = 'the database has another history'
+        this.#problem = 'the database has another history'
         return false
       },
       (error: Error) => {
-        this.#fault = `the canary could not be sent: ${error.message}`
+        this.#problem = `the canary could not be sent: ${error.message}`
         this.#options.log.debug({ err: error }, 'the canary could not be sent')
         return false
       },
@@ -177,7 +177,7 @@ export class PostgresBus implements Bus {
     ) {
       try {
         await this.#connect()
-        await this.#sing()
+        await this.#probe()
         return
       } catch (error) {
         const reason = (error as Error).message

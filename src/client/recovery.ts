@@ -1,8 +1,8 @@
 import { Refused } from './attempt.ts'
-import type { Ladder } from './ladder.ts'
 import { readPage } from './poll.ts'
 import type { Session } from './session.ts'
 import type { Tokens } from './tokens.ts'
+import type { TransportFallback } from './transport-fallback.ts'
 import { StreamError, type Timing, type Transport } from './types.ts'
 import { FinalClose } from './websocket.ts'
 
@@ -20,7 +20,7 @@ export interface RecoveryOptions {
   readonly base: URL
   readonly fetch: typeof fetch
   readonly tokens: Tokens
-  readonly ladder: Ladder
+  readonly fallback: TransportFallback
   readonly timing: Timing
 }
 
@@ -54,7 +54,7 @@ export class Recovery {
   async after(session: Session, cause: unknown, cursor: string | undefined): Promise<Pause> {
     if (session.livedMs > STABLE_MS) this.#failures = 0
     if (session.restartsAtOnce) return { ms: 0, reason: '' }
-    if (session.farewell !== undefined) return this.#dismissed(session.farewell)
+    if (session.closeMessage !== undefined) return this.#dismissed(session.closeMessage)
     if (cause instanceof FinalClose)
       throw new StreamError(cause.code === 4500 ? 'replaced' : 'refused', cause.message, {})
     if (cause instanceof Refused && cause.isProblem) return this.#refused(cause)
@@ -63,7 +63,7 @@ export class Recovery {
     return this.backoff(session.isOpen ? 'the connection was lost' : 'the service cannot be reached')
   }
 
-  #dismissed({ reason, reconnect, retry_ms }: NonNullable<Session['farewell']>): Pause {
+  #dismissed({ reason, reconnect, retry_ms }: NonNullable<Session['closeMessage']>): Pause {
     if (reason === 'token_expired') {
       if (!this.#options.tokens.renewable) throw new StreamError('token_expired', 'the token has expired', {})
       this.#options.tokens.refuse()
@@ -110,9 +110,9 @@ export class Recovery {
     } finally {
       clearTimeout(timer)
     }
-    this.#options.ladder.failed(transport)
+    this.#options.fallback.failed(transport)
     const backoff = this.backoff(`${transport} does not get through`)
-    return this.#options.ladder.current === transport ? backoff : { ms: 0, reason: '' }
+    return this.#options.fallback.current === transport ? backoff : { ms: 0, reason: '' }
   }
 
   /** Full jitter: a crowd that lost the same instance comes back spread over the whole time. */

@@ -38,7 +38,7 @@ export interface SessionOptions {
 export class Session {
   readonly transport: Transport
   readonly attempt: Attempt
-  farewell: Extract<ControlMessage, { type: 'stream.close' }>['data'] | undefined
+  closeMessage: Extract<ControlMessage, { type: 'stream.close' }>['data'] | undefined
   readonly #options: SessionOptions
   readonly #controller = new AbortController()
   readonly #timers = new Set<ReturnType<typeof setTimeout>>()

@@ -1,15 +1,15 @@
 import type { ControlMessage, GlimpseEvent } from '../event.ts'
 import { type Open, refusalOf, requestInit } from './attempt.ts'
 import { ABANDONED, Handoff } from './handoff.ts'
-import { Ladder } from './ladder.ts'
+import { isHidden, watchPage } from './page-lifecycle.ts'
 import { Pauses } from './pauses.ts'
 import { openPoll } from './poll.ts'
 import { Position } from './position.ts'
 import { type Pause, Recovery, wordsOf } from './recovery.ts'
 import { Session } from './session.ts'
 import { openSse } from './sse.ts'
-import { isHidden, watchSurroundings } from './surroundings.ts'
 import { Tickets, Tokens } from './tokens.ts'
+import { TransportFallback } from './transport-fallback.ts'
 import {
   type ConnectOptions,
   type Message,
@@ -41,7 +41,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
   readonly #base: URL
   readonly #fetch: typeof fetch
   readonly #tokens: Tokens
-  readonly #ladder: Ladder
+  readonly #fallback: TransportFallback
   readonly #recovery: Recovery
   readonly #transports: Readonly<Record<Transport, Open>>
   readonly #unread = new Unread()
@@ -68,12 +68,12 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
     const WebSocket = options.WebSocket ?? (globalThis.WebSocket as ConnectOptions['WebSocket'])
     if (options.transport === 'websocket' && WebSocket === undefined)
       throw new TypeError('connect: there is no WebSocket here; give one in the option WebSocket')
-    this.#ladder = new Ladder(transportsOf(options.transport, WebSocket !== undefined))
+    this.#fallback = new TransportFallback(transportsOf(options.transport, WebSocket !== undefined))
     this.#recovery = new Recovery({
       base: this.#base,
       fetch: this.#fetch,
       tokens: this.#tokens,
-      ladder: this.#ladder,
+      fallback: this.#fallback,
       timing: this.#timing,
     })
     const tickets = new Tickets(this.#fetch)
@@ -84,7 +84,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
     }
     this.#position = new Position(after === 'now' ? undefined : after === 'oldest' ? '0' : after)
     this.#handle = onEvent ?? ((event) => this.#handoff.offer(event))
-    const unwatch = watchSurroundings((what) => this.#lookAfter(what))
+    const unwatch = watchPage((what) => this.#lookAfter(what))
     const close = () => this.close()
     signal?.addEventListener('abort', close)
     if (signal?.aborted === true) this.#closed = true
@@ -191,7 +191,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
 
   /** One connection from its beginning to its end; says how long to wait before the next. */
   async #connect(): Promise<Pause> {
-    const transport = this.#ladder.current
+    const transport = this.#fallback.current
     this.#setState({ name: 'connecting', transport })
     let token: string | undefined
     try {
@@ -241,7 +241,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
         this.#unread.kept(message.data.oldest)
         return this.#moveTo(message.data.cursor)
       case 'stream.close':
-        session.farewell = message.data
+        session.closeMessage = message.data
         return
       case 'stream.read':
         this.#unread.marked(message.data.cursor, message.data.unread)
@@ -256,7 +256,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
     session: Session,
   ): Promise<void> {
     session.opened(data.heartbeat_ms)
-    this.#ladder.worked(session.transport)
+    this.#fallback.worked(session.transport)
     this.#recovery.opened()
     // A cursor that we have stays until a reset follows or an event does: were the connection to end in between, the
     // reset would never be heard of.
@@ -265,9 +265,9 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
     this.#unread.opened(data.read, data.unread, data.oldest)
     this.#tellUnread()
     this.#setState({ name: 'live', transport: session.transport })
-    if (session.transport === 'poll' && this.#ladder.hasOthers)
+    if (session.transport === 'poll' && this.#fallback.hasOthers)
       session.after(this.#timing.upgradeMs, () => {
-        this.#ladder.forgive()
+        this.#fallback.forgive()
         session.interrupt('upgrade')
       })
   }
@@ -310,7 +310,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
 
   /** The network or the page is back: what was put off is done now, and what seems to live is asked whether it does. */
   #lookAfter(what: 'online' | 'visible'): void {
-    if (what === 'online') this.#ladder.forgive()
+    if (what === 'online') this.#fallback.forgive()
     this.#pauses.wake()
     this.#session?.lookAfter(what)
   }

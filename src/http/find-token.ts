@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { GlimpseError } from '../errors.ts'
-import { countHeaders } from './head.ts'
 import { originVerdict } from './origin.ts'
+import { countHeaders } from './request-head.ts'
 
 export interface Carriers {
   /** Whether `?token=` counts: only for streams, which browsers open without headers. URLs end up in logs. */

@@ -6,8 +6,8 @@ import { limitSockets } from '../limits/sockets.ts'
 import { sendAnswer } from './answer.ts'
 import { type App, type Context, RequestUrl } from './context.ts'
 import { corsHeaders, optionsAnswer } from './cors.ts'
-import { refuseBadHead } from './head.ts'
 import { problemAnswer } from './problem.ts'
+import { refuseBadHead } from './request-head.ts'
 import { Routes } from './routes.ts'
 
 /** What says whether an instance lives must not fall to a limit: the balancer that asks may share its users' address. */

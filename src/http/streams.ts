@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { GlimpseError } from '../errors.ts'
 import { eventText, formatCursor, parseResumePoint, type ResumePoint, unreadOf } from '../event.ts'
-import type { Place } from '../hub/hub.ts'
+import type { Registration } from '../hub/hub.ts'
 import { startFrom } from '../hub/resume.ts'
 import { beginSse } from '../transport/sse.ts'
 import type { Answer } from './answer.ts'
@@ -37,10 +37,10 @@ export const getWebSocket: Handler = async (context) => {
   }
   refuseBadHandshake(request.headers)
   const { socket } = request
-  const place = await enter(context, parseResumePoint(url.searchParams.get('last_event_id')))
+  const registration = await enter(context, parseResumePoint(url.searchParams.get('last_event_id')))
   context.response.detachSocket(socket)
   const answersPings = url.searchParams.get('pings') === 'on'
-  app.websockets.begin(request, socket, upgradeHead, place, answersPings)
+  app.websockets.begin(request, socket, upgradeHead, registration, answersPings)
   return undefined
 }
 
@@ -63,7 +63,7 @@ function refuseBadHandshake(headers: IncomingHttpHeaders): void {
   }
 }
 
-async function enter(context: Context, resume: ResumePoint): Promise<Place> {
+async function enter(context: Context, resume: ResumePoint): Promise<Registration> {
   const { app, network } = context
   app.limits.count('address_connects', network)
   const { user, expiresAt } = await authenticate(context, { query: true })

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { type CloseReason, formatCursor, type ResetReason, type StreamHead, unreadOf } from '../event.ts'
+import type { EventChunk } from './event-chunk.ts'
 import type { Start } from './resume.ts'
-import type { Run } from './run.ts'
 import type { Sink } from './sink.ts'
 import type { Sleeper } from './wheel.ts'
 
@@ -155,7 +155,7 @@ export class Connection implements Sleeper {
    *
    * @returns how many events were written
    */
-  offer(run: Run): number {
+  offer(run: EventChunk): number {
     if (this.#sink === undefined || this.#closed !== undefined) {
       this.announce(run.epoch, run.last)
       return 0

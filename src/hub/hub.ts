@@ -1,12 +1,12 @@
 import { GlimpseError } from '../errors.ts'
 import type { CloseReason, ResumePoint, StreamHead } from '../event.ts'
-import { Shares } from '../limits/quota.ts'
+import { Quota } from '../limits/quota.ts'
 import type { Logger } from '../observability/log.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import { CLOSES, type Clock, Connection, type ConnectionLimits } from './connection.ts'
 import { startFrom } from './resume.ts'
 import type { Sink } from './sink.ts'
-import { type Log, Subscriber, type Surroundings, type Traffic } from './subscriber.ts'
+import { type HubDependencies, type Log, Subscriber, type Traffic } from './subscriber.ts'
 import { Sweep } from './sweep.ts'
 import { TimerWheel } from './wheel.ts'
 
@@ -28,7 +28,7 @@ export interface HubOptions {
 }
 
 /** A place taken for a connection whose transport can begin now. */
-export interface Place {
+export interface Registration {
   readonly connection: Connection
   /** Hands the transport over; the stream's first words are written before this returns. */
   begin(sink: Sink): void
@@ -47,10 +47,10 @@ export class Hub {
   readonly #options: HubOptions
   readonly #users = new Map<string, Subscriber>()
   readonly #wheel: TimerWheel
-  readonly #networks: Shares
+  readonly #networks: Quota
   readonly #sweep: Sweep
   /** Made once: thousands of users must not keep closures of their own. */
-  readonly #surroundings: Surroundings
+  readonly #dependencies: HubDependencies
   readonly #onClosed = (connection: Connection, reason: CloseReason | 'gone') =>
     this.#remove(connection, reason)
   #epoch = ''
@@ -59,9 +59,9 @@ export class Hub {
 
   constructor(options: HubOptions) {
     this.#options = options
-    this.#networks = new Shares(options.limits.maxConnectionsPerAddress)
+    this.#networks = new Quota(options.limits.maxConnectionsPerAddress)
     this.#sweep = new Sweep(() => this.#users.values(), options.eventLog, options.log)
-    this.#surroundings = {
+    this.#dependencies = {
       log: options.eventLog,
       traffic: this.traffic,
       onFailure: (error) =>
@@ -113,7 +113,7 @@ export class Hub {
    * @throws GlimpseError `draining`, `full`, `too_many_requests` where the network holds its share of connections, or
    *   `unavailable` where the log can't be read
    */
-  async enter(user: string, resume: ResumePoint, expiresAt: number, network: string): Promise<Place> {
+  async enter(user: string, resume: ResumePoint, expiresAt: number, network: string): Promise<Registration> {
     if (this.#draining) {
       throw new GlimpseError('draining', {
         detail: 'This instance is stopping; connect again.',
@@ -201,7 +201,7 @@ export class Hub {
   }
 
   /** What a transport keeps for as long as the connection lasts; made apart, so that it keeps nothing of its beginning. */
-  #handles(subscriber: Subscriber, connection: Connection): Omit<Place, 'begin'> {
+  #handles(subscriber: Subscriber, connection: Connection): Omit<Registration, 'begin'> {
     return {
       connection,
       renew: (until) => {
@@ -258,7 +258,7 @@ export class Hub {
   #subscriberOf(user: string): Subscriber {
     let subscriber = this.#users.get(user)
     if (subscriber === undefined) {
-      subscriber = new Subscriber(user, this.#surroundings)
+      subscriber = new Subscriber(user, this.#dependencies)
       this.#users.set(user, subscriber)
     }
     return subscriber
@@ -267,7 +267,7 @@ export class Hub {
   #remove(connection: Connection, reason: CloseReason | 'gone'): void {
     this.#wheel.delete(connection)
     this.#connections--
-    this.#networks.giveBack(connection.network)
+    this.#networks.release(connection.network)
     const subscriber = this.#users.get(connection.user)
     subscriber?.connections.delete(connection)
     if (subscriber?.connections.size === 0) this.#users.delete(connection.user)

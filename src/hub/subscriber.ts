@@ -1,6 +1,6 @@
 import { type EventRun, type ResetReason, type StreamHead, unreadOf } from '../event.ts'
 import type { Connection } from './connection.ts'
-import { pieces } from './run.ts'
+import { chunks } from './event-chunk.ts'
 
 /** The log, as far as the hub needs it. Reads of many users may be answered by one statement. */
 export interface Log {
@@ -20,7 +20,7 @@ export interface Traffic {
 }
 
 /** What all subscribers of a hub share. */
-export interface Surroundings {
+export interface HubDependencies {
   readonly log: Log
   readonly traffic: Traffic
   readonly onFailure: (error: unknown) => void
@@ -32,12 +32,12 @@ export interface Surroundings {
 export class Subscriber {
   readonly user: string
   readonly connections = new Set<Connection>()
-  readonly #around: Surroundings
+  readonly #hub: HubDependencies
   #reading = false
 
-  constructor(user: string, around: Surroundings) {
+  constructor(user: string, hub: HubDependencies) {
     this.user = user
-    this.#around = around
+    this.#hub = hub
   }
 
   /**
@@ -45,7 +45,7 @@ export class Subscriber {
    * another history don't take them.
    */
   push(epoch: string, run: EventRun): void {
-    this.#around.traffic.pushed += this.#offer(epoch, run)
+    this.#hub.traffic.pushed += this.#offer(epoch, run)
     this.catchUp()
   }
 
@@ -67,7 +67,7 @@ export class Subscriber {
 
   /** The sweep read the stream's head from the log. Cursors that were beyond it already, or in another history, reset. */
   compare(stream: StreamHead, before: ReadonlyMap<Connection, number>): void {
-    this.#around.onEpoch(stream.epoch)
+    this.#hub.onEpoch(stream.epoch)
     for (const [connection, cursor] of before) {
       if (!connection.isOpen) continue
       if (connection.epoch !== stream.epoch) this.#reset(connection, 'epoch', stream.head, stream)
@@ -85,14 +85,14 @@ export class Subscriber {
     if (this.#reading) return
     const after = this.#leastCursorBehind()
     // Asked after each event, and hardly ever is anybody behind: no promise for that.
-    if (after !== undefined) this.#readAfter(after).catch(this.#around.onFailure)
+    if (after !== undefined) this.#readAfter(after).catch(this.#hub.onFailure)
   }
 
   async #readAfter(from: number): Promise<void> {
     this.#reading = true
     try {
       for (let after = from; ; ) {
-        this.#deliver(await this.#around.log.page(this.user, after), after)
+        this.#deliver(await this.#hub.log.page(this.user, after), after)
         const next = this.#leastCursorBehind()
         if (next === undefined || next === after) return
         after = next
@@ -113,15 +113,15 @@ export class Subscriber {
   }
 
   #deliver(page: StreamHead & EventRun, after: number): void {
-    this.#around.onEpoch(page.epoch)
+    this.#hub.onEpoch(page.epoch)
     for (const connection of this.connections) this.#mend(connection, page, after)
-    this.#around.traffic.caughtUp += this.#offer(page.epoch, page)
-    this.#around.traffic.pages++
+    this.#hub.traffic.caughtUp += this.#offer(page.epoch, page)
+    this.#hub.traffic.pages++
   }
 
   #offer(epoch: string, events: EventRun): number {
     let written = 0
-    for (const run of pieces(epoch, events)) {
+    for (const run of chunks(epoch, events)) {
       for (const connection of this.connections) written += connection.offer(run)
     }
     return written
@@ -137,6 +137,6 @@ export class Subscriber {
 
   #reset(connection: Connection, reason: ResetReason, cursor: number, stream: StreamHead): void {
     connection.reset(reason, cursor, stream)
-    this.#around.onReset(reason)
+    this.#hub.onReset(reason)
   }
 }

@@ -1,5 +1,5 @@
 /** How many of a thing each key holds, at most so many; keeps nothing of those who hold none. */
-export class Shares {
+export class Quota {
   readonly #most: number
   readonly #held = new Map<string, number>()
 
@@ -15,7 +15,7 @@ export class Shares {
     return true
   }
 
-  giveBack(key: string): void {
+  release(key: string): void {
     const left = (this.#held.get(key) ?? 0) - 1
     if (left > 0) this.#held.set(key, left)
     else this.#held.delete(key)

@@ -1,6 +1,6 @@
 import type { Server, Socket } from 'node:net'
 import { networkOf } from './address.ts'
-import { Shares } from './quota.ts'
+import { Quota } from './quota.ts'
 
 export interface SocketLimits {
   readonly maxConnections: number
@@ -20,16 +20,16 @@ export function limitSockets(
 ): void {
   server.maxConnections = Math.ceil(maxConnections * 1.1) + 1000
   if (trustProxy > 0) return
-  const shares = new Shares(2 * maxConnectionsPerAddress + 100)
+  const quota = new Quota(2 * maxConnectionsPerAddress + 100)
   server.on('connection', (socket: Socket) => {
     // Gone again before anybody looked.
     if (socket.remoteAddress === undefined) return
     const network = networkOf(socket.remoteAddress)
-    if (!shares.take(network)) {
+    if (!quota.take(network)) {
       onRefused()
       socket.destroy()
       return
     }
-    socket.on('close', () => shares.giveBack(network))
+    socket.on('close', () => quota.release(network))
   })
 }

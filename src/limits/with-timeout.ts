@@ -2,7 +2,7 @@
  * Settles as the work does, or rejects with what `late` returns once it has taken so long. What is left of the work is
  * `late`'s to end.
  */
-export async function inTime<Result>(
+export async function withTimeout<Result>(
   milliseconds: number,
   work: Promise<Result>,
   late: () => Error,

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
-import { inTime } from '../limits/with-timeout.ts'
+import { withTimeout } from '../limits/with-timeout.ts'
 import { NotificationReader } from './notification-reader.ts'
 import { type Destination, socketFactory } from './socket.ts'
 
@@ -79,7 +79,11 @@ export class ListenSession {
     }
     // Reading a reply has no time limit of its own in the driver; a server that accepts and is silent must not hold us.
     try {
-      const epoch = await inTime(options.connectTimeoutMs, listen(sql), () => new Error('no answer in time'))
+      const epoch = await withTimeout(
+        options.connectTimeoutMs,
+        listen(sql),
+        () => new Error('no answer in time'),
+      )
       return new ListenSession(epoch, end)
     } catch (error) {
       end()

@@ -5,9 +5,9 @@ export interface LockPolicy {
   /** How long it waits for each. */
   readonly timeoutMs: number
   /** Whether it passes over the rows whose story, or whose author's stream, is locked at that moment. */
-  readonly passHeld: boolean
+  readonly skipLocked: boolean
   /** Whether it waits apart from the others, for a lock that is known to be held. */
-  readonly aside: boolean
+  readonly isolated: boolean
 }
 
 /**

@@ -12,10 +12,10 @@ type Statement = <Rows extends readonly (object | undefined)[] = postgres.Row[]>
 ) => postgres.PendingQuery<Rows>
 
 /**
- * The most connections that an instance opens, for each of its purposes. `write` is one for each kind of batch, `aside`
+ * The most connections that an instance opens, for each of its purposes. `write` is one for each kind of batch, `isolated`
  * those that wait for a lock; `listen` is the bus's.
  */
-export const CONNECTIONS = { read: 6, write: 3, aside: 7, edit: 3, presence: 1, listen: 1 } as const
+export const CONNECTIONS = { read: 6, write: 3, isolated: 7, edit: 3, presence: 1, listen: 1 } as const
 
 const CONNECT_TIMEOUT_SECONDS = 3
 /** While Postgres is away a write waits for two before it on its connection: each is refused after this, at the latest. */

@@ -1,4 +1,4 @@
-import { inTime } from '../limits/with-timeout.ts'
+import { withTimeout } from '../limits/with-timeout.ts'
 import { cancel } from './cancel.ts'
 import type { Pool } from './pool.ts'
 
@@ -24,7 +24,7 @@ export class TimedPool {
       statements.push(statement)
       return statement
     }) as Pool
-    return inTime(milliseconds, work(recording), () => {
+    return withTimeout(milliseconds, work(recording), () => {
       // Left alone, a backend that waits for a lock would not notice that its client is gone.
       for (const statement of statements) cancel(statement)
       if (this.#pool === pool) this.#pool = this.#open()

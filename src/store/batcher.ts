@@ -1,7 +1,7 @@
 import { GlimpseError } from '../errors.ts'
 import { asGlimpseError } from '../postgres/failure.ts'
 import type { LockPolicy } from '../postgres/lock-timeout.ts'
-import { type Caller, type Entry, Lane, type Outcome, type Written } from './lane.ts'
+import { type Caller, type Entry, type Outcome, WriteQueue, type Written } from './write-queue.ts'
 
 export interface BatchOptions<Row, Result> {
   /** Rows of one key never stand twice in one statement. */
@@ -13,7 +13,7 @@ export interface BatchOptions<Row, Result> {
   /**
    * Writes rows in one statement that is committed when this resolves; one outcome a row, in order. It must end at some
    * time: a lock on a whole table is waited for before any timeout that the statement sets, and a connection to a
-   * silent peer answers nothing at all. Statements that are not `aside` follow each other on one connection.
+   * silent peer answers nothing at all. Statements that are not `isolated` follow each other on one connection.
    */
   readonly write: (rows: readonly Row[], locks: LockPolicy) => Promise<readonly Written<Result>[]>
   readonly maxRows?: number
@@ -41,7 +41,7 @@ const DEFAULTS = {
 }
 
 /** After meeting a lock, how long statements look for held ones before they write, instead of waiting for them. */
-const WARY_MS = 5000
+const SKIP_LOCKED_MS = 5000
 
 /**
  * Turns many small writes into few statements: what arrives while a statement is in flight goes together in the next
@@ -50,40 +50,41 @@ const WARY_MS = 5000
  *
  * One row can neither fail nor hold its neighbours. A batch that fails is split until the culprit stands alone. A batch
  * that waits in vain for a lock is tried again, passing over the rows whose author's stream is held; those wait in a
- * lane of their own, for a bounded time, and until nothing is held any more no shared statement waits for such a lock.
+ * queue of their own, for a bounded time, and until nothing is held any more no shared statement waits for such a lock.
  */
 export class Batcher<Row, Result> {
   readonly #options: Required<BatchOptions<Row, Result>>
-  readonly #main: Lane<Row, Result>
-  readonly #blocked = new Map<string, Lane<Row, Result>>()
+  readonly #main: WriteQueue<Row, Result>
+  readonly #blocked = new Map<string, WriteQueue<Row, Result>>()
   /** The newest entry of each key that is still unanswered: an identical request joins it. */
   readonly #unsettled = new Map<string, Entry<Row, Result>>()
   #waiting = 0
-  #waryUntil = 0
+  #skipLockedUntil = 0
 
   constructor(options: BatchOptions<Row, Result>) {
     this.#options = { ...DEFAULTS, ...options }
     const { write, maxRows, lockTimeoutMs, blockedTimeoutMs } = this.#options
-    this.#main = new Lane({
-      write: (rows) => write(rows, { timeoutMs: lockTimeoutMs, passHeld: this.#wary, aside: false }),
+    this.#main = new WriteQueue({
+      write: (rows) =>
+        write(rows, { timeoutMs: lockTimeoutMs, skipLocked: this.#skipsLocked, isolated: false }),
       settle: (entry, outcome) => this.#settle(entry, outcome),
       pipelined: true,
       maxRows,
       maxAgeMs: 2 * blockedTimeoutMs,
       splitWhenBlocked: true,
       onContention: () => {
-        const first = !this.#wary
-        this.#beWary()
+        const first = !this.#skipsLocked
+        this.#skipLocked()
         return first
       },
       onHeld: (entry, scope) => {
-        this.#beWary()
-        return this.#setAside(entry, scope)
+        this.#skipLocked()
+        return this.#isolate(entry, scope)
       },
       // Not the author's stream but something of the row's own is held, such as the same view in an open transaction.
       onBlocked: (entries, error) => {
         for (const entry of entries) {
-          if (!this.#setAside(entry, entry.key)) this.#settle(entry, { error: asGlimpseError(error) })
+          if (!this.#isolate(entry, entry.key)) this.#settle(entry, { error: asGlimpseError(error) })
         }
       },
     })
@@ -132,32 +133,32 @@ export class Batcher<Row, Result> {
     })
   }
 
-  get #wary(): boolean {
-    return performance.now() < this.#waryUntil
+  get #skipsLocked(): boolean {
+    return performance.now() < this.#skipLockedUntil
   }
 
-  #beWary(): void {
-    this.#waryUntil = performance.now() + WARY_MS
+  #skipLocked(): void {
+    this.#skipLockedUntil = performance.now() + SKIP_LOCKED_MS
   }
 
-  /** Moves an entry to its scope's lane. Where too many scopes wait, it stays with the others until its time is up. */
-  #setAside(entry: Entry<Row, Result>, scope: string): boolean {
+  /** Moves an entry to its scope's queue. Where too many scopes wait, it stays with the others until its time is up. */
+  #isolate(entry: Entry<Row, Result>, scope: string): boolean {
     const { blockedTimeoutMs, maxBlockedScopes, maxBlockedRows } = this.#options
-    const lane =
-      this.#blocked.get(scope) ?? (this.#blocked.size < maxBlockedScopes ? this.#openLane(scope) : undefined)
-    if (lane !== undefined && lane.waiting < maxBlockedRows) {
-      lane.push(entry)
+    const queue =
+      this.#blocked.get(scope) ?? (this.#blocked.size < maxBlockedScopes ? this.#openQueue(scope) : undefined)
+    if (queue !== undefined && queue.waiting < maxBlockedRows) {
+      queue.push(entry)
       return true
     }
-    if (lane === undefined && performance.now() - entry.queuedAt < blockedTimeoutMs) return false
+    if (queue === undefined && performance.now() - entry.queuedAt < blockedTimeoutMs) return false
     this.#settle(entry, { error: new GlimpseError('busy', { retryAfter: 1 }) })
     return true
   }
 
-  #openLane(scope: string): Lane<Row, Result> {
+  #openQueue(scope: string): WriteQueue<Row, Result> {
     const { write, maxRows, blockedTimeoutMs } = this.#options
-    const lane = new Lane<Row, Result>({
-      write: (rows) => write(rows, { timeoutMs: blockedTimeoutMs, passHeld: false, aside: true }),
+    const queue = new WriteQueue<Row, Result>({
+      write: (rows) => write(rows, { timeoutMs: blockedTimeoutMs, skipLocked: false, isolated: true }),
       settle: (entry, outcome) => this.#settle(entry, outcome),
       pipelined: false,
       maxRows,
@@ -168,7 +169,7 @@ export class Batcher<Row, Result> {
       },
       onIdle: () => this.#blocked.delete(scope),
     })
-    this.#blocked.set(scope, lane)
-    return lane
+    this.#blocked.set(scope, queue)
+    return queue
   }
 }

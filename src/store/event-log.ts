@@ -1,7 +1,7 @@
 import type { StreamHead } from '../event.ts'
 import { asGlimpseError } from '../postgres/failure.ts'
 import type { Pool } from '../postgres/pool.ts'
-import { Coalescer } from './coalescer.ts'
+import { BatchLoader } from './batch-loader.ts'
 import { readHeads, readPages, type StreamPage } from './streams.ts'
 
 export const PAGE_EVENTS = 200
@@ -18,17 +18,17 @@ const HEADS_PAUSE_MS = 2
  */
 export class EventLog {
   readonly #sql: Pool
-  readonly #heads: Coalescer<string, StreamHead>
-  readonly #pages: Coalescer<{ user: string; after: number; limit: number }, StreamPage>
+  readonly #heads: BatchLoader<string, StreamHead>
+  readonly #pages: BatchLoader<{ user: string; after: number; limit: number }, StreamPage>
 
   constructor(sql: Pool) {
     this.#sql = sql
-    this.#heads = new Coalescer((users) => readHeads(sql, users).catch(rejectAsGlimpseError), {
+    this.#heads = new BatchLoader((users) => readHeads(sql, users).catch(rejectAsGlimpseError), {
       maxRequests: 1000,
       concurrency: 2,
       pauseMs: HEADS_PAUSE_MS,
     })
-    this.#pages = new Coalescer((requests) => readPages(sql, requests), { maxRequests: 50, concurrency: 2 })
+    this.#pages = new BatchLoader((requests) => readPages(sql, requests), { maxRequests: 50, concurrency: 2 })
   }
 
   /** Reads that wait for their statement to be sent. */

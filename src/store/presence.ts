@@ -148,7 +148,7 @@ export class Presence {
     const { instance, maxConnectionsPerUser, metrics } = this.#options
     if (!this.#known) {
       // Registering writes all rows anew, without what was asked of them.
-      await this.#obey()
+      await this.#applyCloseRequests()
       await this.#ask((sql) => registerInstance(sql, instance))
       this.#added = new Map(this.#here)
       this.#removed.clear()
@@ -176,7 +176,7 @@ export class Presence {
     }
     const due = this.#now() >= this.#beatAt + BEAT_MS
     if (due) await this.#beat()
-    if (due || this.#called) await this.#obey()
+    if (due || this.#called) await this.#applyCloseRequests()
   }
 
   async #beat(): Promise<void> {
@@ -186,7 +186,7 @@ export class Presence {
     if (dead) await this.#ask(removeDead)
   }
 
-  async #obey(): Promise<void> {
+  async #applyCloseRequests(): Promise<void> {
     this.#called = false
     for (const order of await this.#ask((sql) => closingOrders(sql, this.#options.instance))) {
       // The row of one that is gone already: somebody else's write came after our own.

@@ -1,8 +1,8 @@
 import type { Origin } from '../observability/tracing.ts'
 import { boundedWait, type LockPolicy } from '../postgres/lock-timeout.ts'
 import type { Pool } from '../postgres/pool.ts'
-import type { Written } from './lane.ts'
 import { outcomes, type Recorded, type Recording } from './recorded.ts'
+import type { Written } from './write-queue.ts'
 
 /** A user reacts to a story with one emoji, which replaces the user's former one. */
 export interface Reaction {
@@ -30,7 +30,7 @@ export async function recordReactions(
       ${reactions.map((reaction) => reaction.storyId)}::uuid[],
       ${reactions.map((reaction) => reaction.userId)}::text[],
       ${reactions.map((reaction) => reaction.emoji)}::text[],
-      ${locks.timeoutMs}::int, ${locks.passHeld}::bool, ${traceparent ?? null}::text)`
+      ${locks.timeoutMs}::int, ${locks.skipLocked}::bool, ${traceparent ?? null}::text)`
   return outcomes(reactions.length, recording)
 }
 

@@ -1,4 +1,4 @@
-import type { Written } from './lane.ts'
+import type { Written } from './write-queue.ts'
 
 /** What became of a view or a reaction; `at` is RFC 3339, UTC, milliseconds. */
 export type Recorded =

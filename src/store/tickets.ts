@@ -1,7 +1,7 @@
 import { hash, randomBytes } from 'node:crypto'
 import { asGlimpseError } from '../postgres/failure.ts'
 import type { Pool } from '../postgres/pool.ts'
-import { Coalescer } from './coalescer.ts'
+import { BatchLoader } from './batch-loader.ts'
 
 /** Long enough for a page to open its stream, over a slow network too. */
 export const TICKET_SECONDS = 30
@@ -20,16 +20,16 @@ const TICKET = /^[\w-]{43}$/
 
 /** Single-use stand-ins for tokens, good on every instance. Tickets of many callers share statements. */
 export class Tickets {
-  readonly #issuing: Coalescer<Issued, true>
-  readonly #redeeming: Coalescer<string, Holder | null>
+  readonly #issuing: BatchLoader<Issued, true>
+  readonly #redeeming: BatchLoader<string, Holder | null>
 
   constructor(sql: Pool) {
     const bounds = { maxRequests: 500, concurrency: 2 }
-    this.#issuing = new Coalescer(async (tickets) => {
+    this.#issuing = new BatchLoader(async (tickets) => {
       await insertTickets(sql, tickets)
       return tickets.map(() => true)
     }, bounds)
-    this.#redeeming = new Coalescer((digests) => takeTickets(sql, digests), bounds)
+    this.#redeeming = new BatchLoader((digests) => takeTickets(sql, digests), bounds)
   }
 
   /** @returns 256 random bits in base64url */

@@ -1,8 +1,8 @@
 import type { Origin } from '../observability/tracing.ts'
 import type { LockPolicy } from '../postgres/lock-timeout.ts'
 import type { Pool } from '../postgres/pool.ts'
-import type { Written } from './lane.ts'
 import { outcomes, type Recorded, type Recording } from './recorded.ts'
+import type { Written } from './write-queue.ts'
 
 /** A user looks at a story. */
 export interface View {
@@ -26,6 +26,6 @@ export async function recordViews(
   const [recording] = await sql<[Recording]>`
     select recorded_at, others from glimpse.record_views(
       ${views.map((view) => view.storyId)}::uuid[], ${views.map((view) => view.viewerId)}::text[],
-      ${locks.timeoutMs}::int, ${locks.passHeld}::bool, ${traceparent ?? null}::text)`
+      ${locks.timeoutMs}::int, ${locks.skipLocked}::bool, ${traceparent ?? null}::text)`
   return outcomes(views.length, recording)
 }

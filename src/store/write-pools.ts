@@ -15,28 +15,28 @@ const STATEMENT_TIMEOUT_MS = 10_000
  */
 export class WritePools {
   readonly #lines: Readonly<Record<Kind, TimedPool>>
-  readonly #aside: TimedPool
+  readonly #isolated: TimedPool
   readonly #statementTimeoutMs: number
 
   constructor(url: string, { statementTimeoutMs = STATEMENT_TIMEOUT_MS } = {}) {
     const line = () => new TimedPool(() => createPool(url, 1, 'glimpse-write'))
     this.#lines = { views: line(), reactions: line(), reads: line() }
-    this.#aside = new TimedPool(() => createPool(url, CONNECTIONS.aside, 'glimpse-write'))
+    this.#isolated = new TimedPool(() => createPool(url, CONNECTIONS.isolated, 'glimpse-write'))
     this.#statementTimeoutMs = statementTimeoutMs
   }
 
   /** Rejects as the statement does, or where it takes too long. */
   write<Result>(
     kind: Kind,
-    { aside }: LockPolicy,
+    { isolated }: LockPolicy,
     statement: (sql: Pool) => Promise<Result>,
   ): Promise<Result> {
-    const pool = aside ? this.#aside : this.#lines[kind]
+    const pool = isolated ? this.#isolated : this.#lines[kind]
     return pool.within(this.#statementTimeoutMs, statement)
   }
 
   /** @param options `timeout`: how long statements in flight may still take, in seconds */
   async end(options?: { readonly timeout?: number }): Promise<void> {
-    await Promise.all([...Object.values(this.#lines), this.#aside].map((pool) => pool.end(options)))
+    await Promise.all([...Object.values(this.#lines), this.#isolated].map((pool) => pool.end(options)))
   }
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:
 import type { Socket } from 'node:net'
 import { type CloseReason, type ControlMessage, eventText, eventTypeOf, formatCursor } from '../event.ts'
 import { CLOSES } from '../hub/connection.ts'
-import type { Place } from '../hub/hub.ts'
+import type { Registration } from '../hub/hub.ts'
 import type { Codec, Sink } from '../hub/sink.ts'
 import { destroyLater } from './socket.ts'
 
@@ -39,10 +39,14 @@ const HEARTBEAT = Buffer.from(':\n\n')
  * After the headers, frames go straight to the socket: one shared Buffer each, with no chunk framing and no copy. So
  * the body is delimited by the connection's end (RFC 9112 §6.3), and back-pressure and the end are ours to see to.
  */
-export function beginSse(response: ServerResponse, place: Place, headers: OutgoingHttpHeaders): void {
+export function beginSse(
+  response: ServerResponse,
+  registration: Registration,
+  headers: OutgoingHttpHeaders,
+): void {
   const { socket } = response
   if (socket === null || socket.destroyed) {
-    place.connection.gone()
+    registration.connection.gone()
     return
   }
   response.useChunkedEncodingByDefault = false
@@ -63,14 +67,14 @@ export function beginSse(response: ServerResponse, place: Place, headers: Outgoi
   // A quiet stream is no idle connection.
   socket.setTimeout(0)
   socket.write(`retry: ${RETRY_MS}\n\n`)
-  listen(socket, place)
-  place.begin(new SseSink(socket))
+  listen(socket, registration)
+  registration.begin(new SseSink(socket))
   socket.uncork()
   forget(response.req)
 }
 
 /** Apart from the rest: a listener keeps all variables around it for as long as the stream lasts. */
-function listen(socket: Socket, { connection, drained }: Place): void {
+function listen(socket: Socket, { connection, drained }: Registration): void {
   socket.on('close', () => connection.gone())
   socket.on('drain', drained)
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { type CloseReason, type ControlMessage, eventText } from '../event.ts'
 import { CLOSES } from '../hub/connection.ts'
-import type { Place } from '../hub/hub.ts'
+import type { Registration } from '../hub/hub.ts'
 import type { Codec, Sink } from '../hub/sink.ts'
 import { type Bucket, Rate } from '../limits/rate.ts'
 import { destroyLater } from './socket.ts'
@@ -89,9 +89,15 @@ export class WebSocketTransport {
   }
 
   /** @param answersPings whether the client asked for answers to its `{"type":"ping"}` */
-  begin(request: IncomingMessage, socket: Socket, head: Buffer, place: Place, answersPings: boolean): void {
+  begin(
+    request: IncomingMessage,
+    socket: Socket,
+    head: Buffer,
+    registration: Registration,
+    answersPings: boolean,
+  ): void {
     // The handshake can still fail (a bad Sec-WebSocket-Key): then ws answers 400 and closes the socket.
-    const { connection } = place
+    const { connection } = registration
     onClose(socket, connection)
     if (socket.destroyed) {
       connection.gone()
@@ -101,8 +107,8 @@ export class WebSocketTransport {
     socket.cork()
     this.#server.handleUpgrade(request, socket, head, (websocket) => {
       const sink = new WebSocketSink(websocket, socket, answersPings)
-      this.#listen(websocket, socket, sink, place)
-      place.begin(sink)
+      this.#listen(websocket, socket, sink, registration)
+      registration.begin(sink)
     })
     socket.uncork()
   }
@@ -112,7 +118,7 @@ export class WebSocketTransport {
     websocket: WebSocket,
     socket: Socket,
     sink: WebSocketSink,
-    { connection, renew, drained }: Place,
+    { connection, renew, drained }: Registration,
   ): void {
     // A protocol error closes the connection with its code (RFC 6455 §7.1.7); without a listener it would throw.
     websocket.on('error', ignore)
@@ -140,7 +146,7 @@ export class WebSocketTransport {
 
   async #received(
     text: string,
-    place: Pick<Place, 'connection' | 'renew'>,
+    registration: Pick<Registration, 'connection' | 'renew'>,
     websocket: WebSocket,
     sink: WebSocketSink,
   ): Promise<void> {
@@ -150,14 +156,14 @@ export class WebSocketTransport {
     const { token } = message
     const identity = await this.#messages.verify(token)
     if (identity === undefined) return
-    if (identity.user === place.connection.user) place.renew(identity.expiresAt)
+    if (identity.user === registration.connection.user) registration.renew(identity.expiresAt)
     else websocket.close(POLICY_VIOLATION, 'a token of another user')
   }
 }
 
 function ignore(): void {}
 
-function onClose(socket: Socket, connection: Place['connection']): void {
+function onClose(socket: Socket, connection: Registration['connection']): void {
   socket.on('close', () => connection.gone())
 }
 

@@ -16,14 +16,14 @@ function read(payloads: string[], wanted: (user: string) => boolean = () => true
       if (wanted(user) && !recipients.has(user)) recipients.set(user, recipientOf(user))
       return recipients.get(user)
     },
-    onHandedOn: (...postmark) => postmarks.push(postmark),
+    onHandedOn: (...trailer) => trailers.push(trailer),
   })
   return heard
 }
 
-const postmarks: Parameters<BusListener['onHandedOn']>[] = []
+const trailers: Parameters<BusListener['onHandedOn']>[] = []
 beforeEach(() => {
-  postmarks.length = 0
+  trailers.length = 0
 })
 
 describe('payloads that arrive together', () => {
@@ -79,7 +79,7 @@ describe('payloads that arrive together', () => {
   })
 })
 
-describe('a postmark', () => {
+describe('a trailer', () => {
   const AT = 1763906000123456
   const trace = (n: number) => `00-${`${n}`.repeat(32)}-${`${n}`.repeat(16)}-01`
 
@@ -87,12 +87,12 @@ describe('a postmark', () => {
     expect(read([`a\t1\t{1}\n\t${AT}`, `a\t2\t{2}\n\t${AT + 9}`])).toEqual([
       ['a', { first: 1, bodies: ['{1}', '{2}'] }],
     ])
-    expect(postmarks).toEqual([[AT, []]])
+    expect(trailers).toEqual([[AT, []]])
   })
 
   it('names the traces of what was handed on, once each payload', () => {
     read([`a\t1\t{1}\n\t${AT}\t${trace(1)}`, `a\t2\t{2}\n\t${AT}`, `a\t3\t{3}\n\t${AT + 9}\t${trace(3)}`])
-    expect(postmarks).toEqual([
+    expect(trailers).toEqual([
       [
         AT,
         [
@@ -107,11 +107,11 @@ describe('a postmark', () => {
     expect(read([`b\t1\t{1}\n\t${AT}\t${trace(1)}`, `a\t4\t\n\t${AT}`], (user) => user === 'a')).toEqual([
       ['a', 4],
     ])
-    expect(postmarks).toEqual([])
+    expect(trailers).toEqual([])
   })
 
   it('may be missing: an application of another version wrote the payload', () => {
     expect(read(['a\t1\t{1}'])).toEqual([['a', { first: 1, bodies: ['{1}'] }]])
-    expect(postmarks).toEqual([])
+    expect(trailers).toEqual([])
   })
 })

@@ -178,7 +178,7 @@ describe('a row whose lock is held elsewhere', () => {
     const held = await holdStream('patient')
     const views = viewBatcher({ blockedTimeoutMs: 10_000 })
     const waiting = Promise.all(upTo(3).map((n) => views.submit({ storyId: held.story, viewerId: `v${n}` })))
-    // The main lane's lock timeout has passed, so that the rows wait in a lane of their own.
+    // The main queue's lock timeout has passed, so that the rows wait in a queue of their own.
     await expect.poll(() => lockWaits()).toBeGreaterThan(0)
     await held.release()
     expect((await waiting).map(({ outcome }) => outcome)).toEqual(['recorded', 'recorded', 'recorded'])
@@ -199,7 +199,7 @@ describe('a row whose lock is held elsewhere', () => {
     const views = viewBatcher({
       blockedTimeoutMs: 500,
       onWrite: (rows, locks) => {
-        if (rows.some(({ storyId }) => storyId === free)) waits.push(!locks.passHeld)
+        if (rows.some(({ storyId }) => storyId === free)) waits.push(!locks.skipLocked)
       },
     })
     const blocked: Promise<unknown>[] = []
@@ -261,7 +261,7 @@ describe('a row whose lock is held elsewhere', () => {
     expect(await views.submit({ storyId: story, viewerId: 'v1' })).toMatchObject({ outcome: 'recorded' })
   })
 
-  it('that is its own key is set aside too, and leaves the rest of its batch alone', async () => {
+  it('that is its own key is isolated too, and leaves the rest of its batch alone', async () => {
     const story = await insertStory(sql, 'own view')
     const session = await sql.reserve()
     await session`begin`

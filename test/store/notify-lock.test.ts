@@ -40,7 +40,7 @@ it('a batch does not take a slow commit of somebody else for a held row', async 
 
   const pool = createPool(url, 2, 'notify-lock-test')
   onTestFinished(() => pool.end())
-  const locks = { timeoutMs: 30, passHeld: false, aside: false }
+  const locks = { timeoutMs: 30, skipLocked: false, isolated: false }
   const view = recordViews(pool, [{ storyId, viewerId: 'bob' }], locks)
   const reaction = recordReactions(pool, [{ storyId: other, userId: 'bob', emoji: '👍' }], locks)
   const recorded = Promise.all([view, reaction])

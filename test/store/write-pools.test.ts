@@ -14,22 +14,22 @@ afterAll(async () => {
   await database.drop()
 })
 
-const locks = { timeoutMs: 30, passHeld: false }
+const locks = { timeoutMs: 30, skipLocked: false }
 
 async function backend(sql: Pool): Promise<number | undefined> {
   const [row] = await sql<{ pid: number }[]>`select pg_backend_pid() as pid from pg_sleep(0.05)`
   return row?.pid
 }
 
-it('sends statements of one kind behind each other over one connection, and what waits aside over others', async () => {
-  const inLine = { ...locks, aside: false }
-  const aside = { ...locks, aside: true }
+it('sends statements of one kind behind each other over one connection, and what waits isolated over others', async () => {
+  const inLine = { ...locks, isolated: false }
+  const isolated = { ...locks, isolated: true }
   const [first, second, other, waiting, alsoWaiting] = await Promise.all([
     pools.write('views', inLine, backend),
     pools.write('views', inLine, backend),
     pools.write('reactions', inLine, backend),
-    pools.write('views', aside, backend),
-    pools.write('views', aside, backend),
+    pools.write('views', isolated, backend),
+    pools.write('views', isolated, backend),
   ])
   expect(second).toBe(first)
   expect(new Set([first, other, waiting, alsoWaiting]).size).toBe(4)

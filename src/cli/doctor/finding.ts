@@ -1,4 +1,4 @@
-import { inTime } from '../../limits/with-timeout.ts'
+import { withTimeout } from '../../limits/with-timeout.ts'
 
 /** `fault`: it will not work, or not keep its promises; `warning`: it works, with something to know; `skipped`: not looked at. */
 export type Verdict = 'ok' | 'warning' | 'fault' | 'skipped'
@@ -34,7 +34,7 @@ export async function attempt(
   timeoutMs = 15_000,
 ): Promise<readonly Finding[]> {
   try {
-    return await inTime(timeoutMs, work(), () => new Error(`no answer within ${timeoutMs / 1000} s`))
+    return await withTimeout(timeoutMs, work(), () => new Error(`no answer within ${timeoutMs / 1000} s`))
   } catch (error) {
     const reason = (error as Error).message.split('\n')[0]
     return [fault(check, `could not be checked: ${reason}`, 'see the other findings first, then try again')]

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { Coalescer } from '../../src/store/coalescer.ts'
+import { BatchLoader } from '../../src/store/batch-loader.ts'
 
 /** A coalescer whose statements are recorded, and answered by each request's own text. */
 function recorded(options: { readonly pauseMs?: number } = {}) {
   const statements: (readonly string[])[] = []
-  const coalescer = new Coalescer(
+  const coalescer = new BatchLoader(
     async (requests: readonly string[]) => {
       statements.push(requests)
       return requests.map((request) => request.toUpperCase())

@@ -1,24 +1,24 @@
 import type { EventRun } from '../event.ts'
 import type { Sink } from './sink.ts'
 
-/** Events are handed on in pieces, so that a slow reader's outbox grows by no more than one of them past its bound. */
-const PIECE = 32
-const PIECE_CHARACTERS = 16_384
+/** Events are handed on in chunks, so that a slow reader's outbox grows by no more than one of them past its bound. */
+const CHUNK_EVENTS = 32
+const CHUNK_CHARACTERS = 16_384
 
-/** The events of a run in pieces, each of which becomes one write per connection. */
-export function pieces(epoch: string, { first, bodies }: EventRun): Run[] {
-  const runs: Run[] = []
+/** The events of a run in chunks, each of which becomes one write per connection. */
+export function chunks(epoch: string, { first, bodies }: EventRun): EventChunk[] {
+  const runs: EventChunk[] = []
   for (let from = 0, to = 0; from < bodies.length; from = to) {
-    for (let length = 0; to < bodies.length && to - from < PIECE && length < PIECE_CHARACTERS; to++)
+    for (let length = 0; to < bodies.length && to - from < CHUNK_EVENTS && length < CHUNK_CHARACTERS; to++)
       length += bodies[to]?.length ?? 0
     const isAll = to - from === bodies.length
-    runs.push(new Run(epoch, { first: first + from, bodies: isAll ? bodies : bodies.slice(from, to) }))
+    runs.push(new EventChunk(epoch, { first: first + from, bodies: isAll ? bodies : bodies.slice(from, to) }))
   }
   return runs
 }
 
 /** Consecutive events of one user's stream, encoded at most once per transport. */
-export class Run {
+export class EventChunk {
   readonly epoch: string
   readonly first: number
   readonly last: number

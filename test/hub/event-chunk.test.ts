@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { pieces } from '../../src/hub/run.ts'
+import { chunks } from '../../src/hub/event-chunk.ts'
 import type { Sink } from '../../src/hub/sink.ts'
 
 const sink: Pick<Sink, 'codec' | 'transport'> = {
@@ -15,12 +15,12 @@ it.each([
   ['nothing', [], []],
 ])('cuts %s so that no write is long', (_what, lengths: number[], cut) => {
   const bodies = lengths.map((length) => 'x'.repeat(length))
-  const runs = pieces('e', { first: 1, bodies })
+  const runs = chunks('e', { first: 1, bodies })
   expect(runs.map((run) => String(run.after(run.first - 1, sink)))).toEqual(cut)
 })
 
 it('encodes a run once for all connections of a transport', () => {
-  const [run] = pieces('e', { first: 1, bodies: ['x'] })
+  const [run] = chunks('e', { first: 1, bodies: ['x'] })
   const other = { ...sink, transport: 'websocket' } as const
   expect(run?.after(0, sink)).toBe(run?.after(0, { ...sink }))
   expect(run?.after(0, other)).toBe(run?.after(0, other))

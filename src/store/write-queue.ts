@@ -24,7 +24,7 @@ export type Outcome<Result> = { readonly result: Result } | { readonly error: Gl
  */
 export type Written<Result> = { readonly result: Result } | 'again' | { readonly heldScope: string }
 
-export interface LaneOptions<Row, Result> {
+export interface WriteQueueOptions<Row, Result> {
   /** Writes rows in one statement that is committed when this resolves; one outcome a row, in order. */
   readonly write: (rows: readonly Row[]) => Promise<readonly Written<Result>[]>
   /** Tells an entry's callers. */
@@ -54,14 +54,14 @@ const MAX_IN_FLIGHT = 2
 const FEW = 8
 
 /** A queue with a statement in flight, or two behind each other: what arrives meanwhile goes together in the next. */
-export class Lane<Row, Result> {
-  readonly #options: LaneOptions<Row, Result>
+export class WriteQueue<Row, Result> {
+  readonly #options: WriteQueueOptions<Row, Result>
   #queue: Entry<Row, Result>[] = []
   #inFlight = 0
   /** What statements in flight write: rows of one key are written one after the other, in their order. */
   readonly #keys = new Set<string>()
 
-  constructor(options: LaneOptions<Row, Result>) {
+  constructor(options: WriteQueueOptions<Row, Result>) {
     this.#options = options
   }
 
@@ -117,7 +117,7 @@ export class Lane<Row, Result> {
     return batch
   }
 
-  /** @returns whether any entry left the lane */
+  /** @returns whether any entry left the queue */
   async #run(batch: readonly Entry<Row, Result>[]): Promise<boolean> {
     const { write, settle, splitWhenBlocked, onBlocked, onContention } = this.#options
     try {
@@ -147,13 +147,13 @@ export class Lane<Row, Result> {
   /** Where every row of a batch has a lock of its own, halving would take a lock timeout for each. */
   async #runInTime(batch: readonly Entry<Row, Result>[]): Promise<boolean> {
     const oldest = performance.now() - this.#options.maxAgeMs
-    const inTime = batch.filter((entry) => entry.queuedAt >= oldest)
+    const young = batch.filter((entry) => entry.queuedAt >= oldest)
     for (const entry of batch) {
       if (entry.queuedAt < oldest)
         this.#options.settle(entry, { error: new GlimpseError('busy', { retryAfter: 1 }) })
     }
-    const progress = inTime.length > 0 && (await this.#run(inTime))
-    return progress || inTime.length < batch.length
+    const progress = young.length > 0 && (await this.#run(young))
+    return progress || young.length < batch.length
   }
 
   #finish(entry: Entry<Row, Result>, written: Written<Result>): boolean {

@@ -1,6 +1,6 @@
 import { boundedWait, type LockPolicy } from '../postgres/lock-timeout.ts'
 import type { Pool } from '../postgres/pool.ts'
-import type { Written } from './lane.ts'
+import type { Written } from './write-queue.ts'
 
 /** A user has read everything up to a cursor. */
 export interface ReadMark {
@@ -55,7 +55,7 @@ export async function markRead(
     ),
     free as materialized (
       select user_id from glimpse.streams where user_id in (select user_id from ahead)
-       order by user_id for no key update ${locks.passHeld ? sql`skip locked` : sql``}
+       order by user_id for no key update ${locks.skipLocked ? sql`skip locked` : sql``}
     ),
     moved as (
       update glimpse.streams s set read = a.seq from ahead a join free using (user_id)

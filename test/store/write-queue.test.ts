@@ -1,16 +1,16 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { type Entry, Lane, type Written } from '../../src/store/lane.ts'
+import { type Entry, WriteQueue, type Written } from '../../src/store/write-queue.ts'
 import { upTo } from '../support/sql-writer.ts'
 
-/** A lane whose statements end when the test says so. */
+/** A queue whose statements end when the test says so. */
 class Scene {
   readonly statements: { readonly rows: readonly string[]; readonly end: () => void }[] = []
   readonly settled: string[] = []
-  readonly lane: Lane<string, string>
+  readonly queue: WriteQueue<string, string>
 
   constructor({ pipelined }: { pipelined: boolean }) {
-    this.lane = new Lane<string, string>({
+    this.queue = new WriteQueue<string, string>({
       write: (rows) =>
         new Promise((resolve) => {
           const end = () => resolve(rows.map((row): Written<string> => ({ result: row })))
@@ -28,7 +28,7 @@ class Scene {
   /** Pushes rows, keyed by their first word, and lets the loop turn. */
   async push(...rows: string[]): Promise<void> {
     for (const row of rows)
-      this.lane.push({ row, key: row.split(' ')[0] ?? '', queuedAt: performance.now(), callers: [] })
+      this.queue.push({ row, key: row.split(' ')[0] ?? '', queuedAt: performance.now(), callers: [] })
     await turn()
     await turn()
   }
@@ -84,10 +84,10 @@ describe('while a statement is in flight', () => {
     await scene.end(2)
     expect(scene.statements[3]?.rows).toEqual(['a1 third'])
     await scene.end(3)
-    expect(scene.lane.waiting).toBe(0)
+    expect(scene.queue.waiting).toBe(0)
   })
 
-  it('nothing goes out in a lane that waits for a lock', async () => {
+  it('nothing goes out in a queue that waits for a lock', async () => {
     const scene = new Scene({ pipelined: false })
     await scene.push('a1')
     await scene.push(...rows('b', 100))

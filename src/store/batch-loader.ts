@@ -14,7 +14,7 @@ const FEW = 32
  * goes together into the next, and only a crowd is given up to `concurrency` statements at a time. Ten thousand clients
  * that connect at once thereby ask Postgres a few dozen times.
  */
-export class Coalescer<Request, Response> {
+export class BatchLoader<Request, Response> {
   readonly #read: (requests: readonly Request[]) => Promise<readonly Response[]>
   readonly #maxRequests: number
   readonly #concurrency: number

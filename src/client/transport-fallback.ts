@@ -4,7 +4,7 @@ import type { Transport } from './types.ts'
 const PATIENCE = 2
 
 /** Which transport to try next: the best of those that are not known to fail on this way. */
-export class Ladder {
+export class TransportFallback {
   readonly #transports: readonly Transport[]
   readonly #failures = new Map<Transport, number>()
   readonly #worked = new Set<Transport>()

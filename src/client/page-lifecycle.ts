@@ -1,5 +1,5 @@
 /** What a browser tells of its network and its page; nothing anywhere else. */
-interface Surroundings {
+interface Page {
   addEventListener?(type: string, listener: (event: Event) => void): void
   removeEventListener?(type: string, listener: (event: Event) => void): void
   readonly document?: { readonly visibilityState: string } & Pick<
@@ -8,7 +8,7 @@ interface Surroundings {
   >
 }
 
-const here: Surroundings = globalThis
+const here: Page = globalThis
 
 /** Nobody looks at the page: there is no hurry. */
 export function isHidden(): boolean {
@@ -21,7 +21,7 @@ export function isHidden(): boolean {
  *
  * @returns what ends it
  */
-export function watchSurroundings(onBack: (what: 'online' | 'visible') => void): () => void {
+export function watchPage(onBack: (what: 'online' | 'visible') => void): () => void {
   if (here.document === undefined || here.addEventListener === undefined) return () => {}
   const { document } = here
   const online = () => onBack('online')
