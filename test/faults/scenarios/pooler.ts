@@ -12,8 +12,8 @@ const believesListen: Plant = {
   edits: [
     {
       file: 'dist/bus/postgres-bus.js',
-      find: 'if (!(await this.#sing())) {',
-      put: 'if ((await this.#sing()) === undefined) {',
+      find: 'if (!(await this.#probe())) {',
+      put: 'if ((await this.#probe()) === undefined) {',
     },
   ],
 }

@@ -13,8 +13,8 @@ const believesItsEars: Plant = {
   edits: [
     {
       file: 'dist/hub/subscriber.js',
-      find: 'this.#around.traffic.pushed += this.#offer(epoch, run);',
-      put: 'for (const { epoch: read } of this.connections) this.#around.traffic.pushed += this.#offer(read, run);',
+      find: 'this.#hub.traffic.pushed += this.#offer(epoch, run);',
+      put: 'for (const { epoch: read } of this.connections) this.#hub.traffic.pushed += this.#offer(read, run);',
     },
   ],
 }
