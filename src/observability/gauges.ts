@@ -1,16 +1,19 @@
 import { Counter, Gauge } from 'prom-client'
-import type { PostgresBus } from '../bus/postgres-bus.ts'
-import type { Config } from '../config.ts'
-import type { Hub } from '../hub/hub.ts'
-import type { EventLog } from '../store/event-log.ts'
 import type { Metrics } from './metrics.ts'
 
 /** The parts of an instance whose state is looked at when somebody scrapes, so that they need not report it. */
 export interface Instance {
-  readonly config: Config
-  readonly hub: Hub
-  readonly bus: PostgresBus
-  readonly eventLog: EventLog
+  readonly config: { readonly maxConnections: number }
+  readonly hub: {
+    readonly users: number
+    readonly traffic: { readonly pushed: number; readonly caughtUp: number; readonly pages: number }
+    survey(): {
+      readonly behind: { readonly sse: number; readonly websocket: number }
+      readonly unsentBytes: number
+    }
+  }
+  readonly bus: { readonly clock: { readonly now: number | undefined } }
+  readonly eventLog: { readonly waiting: { readonly head: number; readonly page: number } }
   readonly unready: () => readonly string[]
 }
 
