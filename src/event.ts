@@ -39,7 +39,14 @@ export type GlimpseEvent = Envelope<'story.viewed', StoryViewed> | Envelope<'sto
 /** `trimmed`: older than the kept history; `ahead`, `epoch`: from another history; `invalid`: not a cursor. */
 export type ResetReason = 'trimmed' | 'ahead' | 'epoch' | 'invalid'
 
-export type CloseReason = 'token_expired' | 'replaced' | 'closed' | 'draining' | 'stalled' | 'overloaded'
+export type CloseReason =
+  | 'token_expired'
+  | 'replaced'
+  | 'closed'
+  | 'draining'
+  | 'stalled'
+  | 'overloaded'
+  | 'unavailable'
 
 /** Messages about the stream itself; they are never counted in `seq`. */
 export type ControlMessage =

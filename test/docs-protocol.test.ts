@@ -77,6 +77,17 @@ describe('docs/protocol.md', () => {
     expect(text).toBe(blocks('problem')[0]?.trim())
   })
 
+  it('shows what an EventSource gets in place of a refusal that passes', async () => {
+    const instance = await startInstance({ MAX_CONNECTIONS: '1' })
+    onTestFinished(() => instance.close())
+    const alice = await instance.caller('alice')
+    await open('ws', alice)
+    const headers = { accept: 'text/event-stream' }
+    const { text } = await call(instance.url, '/events', { token: alice.token, headers })
+    const digits = (block: string) => block.trim().replaceAll(/\d+/g, 'MS')
+    expect(digits(text)).toBe(digits(blocks('pause')[0] ?? ''))
+  })
+
   it('lists each reason to reset and each close code, with what to do', () => {
     const rows = [...page.matchAll(/^\| `(\w+)` \| .* \| (with|from) .*\|$/gm)].map(([, reason]) => reason)
     expect(rows.sort()).toEqual(Object.keys(RESET_REASONS).sort())
@@ -106,7 +117,7 @@ describe('docs/protocol.md', () => {
     onTestFinished(() => instance.close())
     const [alice, bob] = [await instance.caller('alice'), await instance.caller('bob')]
     const story = await alice.post()
-    const [code = ''] = blocks('js')
+    const [code = ''] = blocks('js websocket')
     const logged: string[] = []
     const sockets: WebSocket[] = []
     let heard = 0

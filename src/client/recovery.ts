@@ -54,7 +54,7 @@ export class Recovery {
   async after(session: Session, cause: unknown, cursor: string | undefined): Promise<Pause> {
     if (session.livedMs > STABLE_MS) this.#failures = 0
     if (session.restartsAtOnce) return { ms: 0, reason: '' }
-    if (session.closeMessage !== undefined) return this.#dismissed(session.closeMessage)
+    if (session.closeMessage !== undefined) return this.#dismissed(session.closeMessage, session.isOpen)
     if (cause instanceof FinalClose)
       throw new StreamError(cause.code === 4500 ? 'replaced' : 'refused', cause.message, {})
     if (cause instanceof Refused && cause.isProblem) return this.#refused(cause)
@@ -63,7 +63,7 @@ export class Recovery {
     return this.backoff(session.isOpen ? 'the connection was lost' : 'the service cannot be reached')
   }
 
-  #dismissed({ reason, reconnect, retry_ms }: NonNullable<Session['closeMessage']>): Pause {
+  #dismissed({ reason, reconnect, retry_ms }: NonNullable<Session['closeMessage']>, wasOpen: boolean): Pause {
     if (reason === 'token_expired') {
       if (!this.#options.tokens.renewable) throw new StreamError('token_expired', 'the token has expired', {})
       this.#options.tokens.refuse()
@@ -72,6 +72,11 @@ export class Recovery {
     if (!reconnect && reason === 'replaced')
       throw new StreamError('replaced', 'a newer connection took its place', {})
     if (!reconnect) throw new StreamError('ended', `the service says: ${reason}`, {})
+    // Refused before the stream began: without a backoff that grows, a long outage would be asked about every second.
+    if (!wasOpen) {
+      const backoff = this.backoff(`the service says: ${reason}`)
+      return { ...backoff, ms: retry_ms + backoff.ms, asked: true }
+    }
     // Never earlier than asked, and not all who were asked the same at the same moment.
     return { ms: retry_ms * (1 + Math.random() / 2), reason: `the service says: ${reason}`, asked: true }
   }

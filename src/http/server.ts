@@ -3,12 +3,14 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { GlimpseError } from '../errors.ts'
 import { limitSockets } from '../limits/sockets.ts'
-import { sendAnswer } from './answer.ts'
+import { type Answer, sendAnswer } from './answer.ts'
 import { type App, type Context, RequestUrl } from './context.ts'
 import { corsHeaders, optionsAnswer } from './cors.ts'
+import { asksForEventStream, pauseAnswer } from './pause-stream.ts'
 import { problemAnswer } from './problem.ts'
 import { refuseBadHead } from './request-head.ts'
 import { Routes } from './routes.ts'
+import { wantsJson } from './streams.ts'
 
 /** What says whether an instance lives must not fall to a limit: the balancer that asks may share its users' address. */
 const UNLIMITED: ReadonlySet<string> = new Set(['/livez', '/readyz', '/healthz'])
@@ -122,11 +124,21 @@ async function answer(
     logProblem(app, route, status, error)
     // After a head that can be read in two ways it is anybody's guess where the next request begins.
     const closes = error instanceof GlimpseError && error.code === 'malformed_request'
-    refuse(request, response, closes, () => sendAnswer(response, problem, headers))
+    const refusal = (isEventSource(method, url.path, request) ? pauseOf(error) : undefined) ?? problem
+    refuse(request, response, closes, () => sendAnswer(response, refusal, headers))
   } finally {
     app.metrics.requests.inc({ route, status })
     span?.end(method, route, status)
   }
+}
+
+/** A request for the stream that an EventSource may have sent, and so cannot be told a status. */
+function isEventSource(method: string, path: string, { headers }: IncomingMessage): boolean {
+  return method === 'GET' && path === '/events' && !wantsJson(headers.accept) && asksForEventStream(headers)
+}
+
+function pauseOf(error: unknown): Answer | undefined {
+  return error instanceof GlimpseError ? pauseAnswer(error) : undefined
 }
 
 /** A refused request may still be sending its body: the connection can't be used for another. */

@@ -72,7 +72,7 @@ async function enter(context: Context, resume: ResumePoint): Promise<Registratio
 }
 
 /** EventSource asks for `text/event-stream`, curl for anything: both mean the stream. */
-function wantsJson(accept = ''): boolean {
+export function wantsJson(accept = ''): boolean {
   return accept.includes('application/json') && !accept.includes('text/event-stream')
 }
 

@@ -27,6 +27,7 @@ export const CLOSES: Readonly<
   draining: { reconnect: true, retryMs: 1000 },
   stalled: { reconnect: true, retryMs: 2000 },
   overloaded: { reconnect: true, retryMs: 10_000 },
+  unavailable: { reconnect: true, retryMs: 2000 },
 }
 
 /**

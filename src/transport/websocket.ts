@@ -12,6 +12,7 @@ import { destroyLater } from './socket.ts'
 export const CLOSE_CODES: Readonly<Record<CloseReason, number>> = {
   draining: 1001,
   overloaded: 1013,
+  unavailable: 1013,
   token_expired: 4001,
   stalled: 4002,
   replaced: 4500,

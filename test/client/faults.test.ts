@@ -276,6 +276,38 @@ describe('a service that', () => {
     expect(follower.states[1]).toMatchObject({ name: 'waiting', reason: 'This instance is stopping.' })
   })
 
+  it('has no room says so as a stream, which is a pause that grows', async () => {
+    const small = await startInstance({ ...ENVIRONMENT, MAX_CONNECTIONS: '1' }, instance)
+    onTestFinished(() => small.close())
+    const { alice, make } = await scene()
+    const blocker = Follower.open({
+      url: small.url,
+      token: await signToken('blocker'),
+      transport: 'websocket',
+    })
+    await blocker.live()
+    let asked = 0
+    const counting: typeof fetch = (input, init) => {
+      asked++
+      // The service asks for five seconds and more.
+      return fetch(input, init).then(async (response) => {
+        const text = response.body === null || asked > 2 ? undefined : await response.text()
+        return text === undefined
+          ? response
+          : new Response(text.replaceAll(/(retry(?:_ms":|: ))\d+/g, '$1100'), response)
+      })
+    }
+    const follower = Follower.open({ ...alice.at(small.url), transport: 'sse', fetch: counting })
+    await follower.until(() => asked === 2)
+    const waits = follower.states.flatMap((state) => (state.name === 'waiting' ? [state] : []))
+    expect(waits[0]?.reason).toBe('the service says: overloaded')
+    blocker.stream.close()
+    await follower.live()
+    await make(2)
+    await follower.hears(2)
+    expect(follower.seqs).toEqual(upTo(2))
+  })
+
   it('refuses in its own words ends the stream, and a proxy’s page does not', async () => {
     const refusing = await serve((_request, response) => {
       response

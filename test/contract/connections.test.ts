@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { type Caller, newCallers } from '../support/api.ts'
-import { open, STREAMING } from '../support/clients/index.ts'
+import { open, STATUSES, STREAMING } from '../support/clients/index.ts'
 import { openSse, SseStream } from '../support/clients/sse.ts'
 import { Rejected, type TestStream } from '../support/clients/stream.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
@@ -101,7 +101,7 @@ describe('MAX_CONNECTIONS', () => {
     const { alice, bob } = await scene({ MAX_CONNECTIONS: '2' })
     const first = await open('sse', alice)
     await open('ws', bob)
-    const rejection = await open(transport, alice).catch((error: unknown) => error)
+    const rejection = await open(transport, { ...alice, ...STATUSES }).catch((error: unknown) => error)
     expect(rejection).toBeInstanceOf(Rejected)
     const { status, headers, body } = rejection as Rejected
     expect(status).toBe(503)
@@ -112,7 +112,7 @@ describe('MAX_CONNECTIONS', () => {
 
     first.close()
     for (;;) {
-      const next = await open(transport, alice).catch((error: unknown) => error)
+      const next = await open(transport, { ...alice, ...STATUSES }).catch((error: unknown) => error)
       if (!(next instanceof Rejected)) break
     }
   })
@@ -130,7 +130,7 @@ describe('a connection whose client vanishes while it opens', () => {
       controller.abort()
     }
     const openAtLast = async (): Promise<TestStream> => {
-      const stream = await openSse(alice).catch((error: unknown) => error)
+      const stream = await openSse({ ...alice, ...STATUSES }).catch((error: unknown) => error)
       return stream instanceof Rejected ? openAtLast() : (stream as SseStream)
     }
     const streams = [await openAtLast(), await openAtLast(), await openAtLast()]

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished }
 import { stablePort } from '../faults/prover/ports.ts'
 import { type Caller, newCallers } from '../support/api.ts'
 import { openEventSource } from '../support/clients/event-source.ts'
-import { closing, open, STREAMING } from '../support/clients/index.ts'
+import { closing, open, STATUSES, STREAMING } from '../support/clients/index.ts'
 import { openSse, SseReader } from '../support/clients/sse.ts'
 import { openWebSocket } from '../support/clients/websocket.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
@@ -154,7 +154,10 @@ describe.each(['nginx', 'haproxy'] satisfies ProxyKind[])('through %s', (kind) =
     const { url } = await proxied(kind, [instance.url, instance.url])
     const { caller } = await author(url)
     await closing(openSse(caller))
-    const pretending = openSse({ ...caller, headers: { 'x-forwarded-for': '203.0.113.7' } })
+    const pretending = openSse({
+      ...caller,
+      headers: { ...STATUSES.headers, 'x-forwarded-for': '203.0.113.7' },
+    })
     await expect(pretending).rejects.toThrow(/rejected with (429|503)/)
   })
 

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { type Caller, call, newCallers, type Problem, type Reply } from '../support/api.ts'
-import { open, STREAMING } from '../support/clients/index.ts'
+import { open, STATUSES, STREAMING } from '../support/clients/index.ts'
 import { Rejected } from '../support/clients/stream.ts'
 import { createDatabase } from '../support/database.ts'
 import { type Environment, type Instance, spawnInstance, startInstance } from '../support/instance.ts'
@@ -103,7 +103,7 @@ describe.each(STREAMING)('attempts to connect over %s', (transport) => {
   it('are limited per user, before the stream starts', async () => {
     const { alice, bob } = await scene({ USER_CONNECTS_PER_MINUTE: '12' })
     for (let i = 0; i < 2; i += 1) (await open(transport, alice)).close()
-    expectTooMany(await rejectedStream(open(transport, alice)))
+    expectTooMany(await rejectedStream(open(transport, { ...alice, ...STATUSES })))
     await open(transport, bob)
     expect(await limited('user_connects')).toBe(1)
     // What is no stream is no attempt to connect.
@@ -117,13 +117,13 @@ describe.each(STREAMING)('attempts to connect over %s', (transport) => {
       expect(await rejectedStream(open(transport, { url: instance.url, token: 'bad' }))).toMatchObject({
         status: 401,
       })
-    expectTooMany(await rejectedStream(open(transport, alice)))
+    expectTooMany(await rejectedStream(open(transport, { ...alice, ...STATUSES })))
     expect(await limited('address_connects')).toBe(1)
   })
 
   it('are refused past MAX_CONNECTIONS_PER_ADDRESS, until one of that address leaves', async () => {
     const { alice, bob } = await scene({ MAX_CONNECTIONS_PER_ADDRESS: '2', TRUST_PROXY: '1' })
-    const from = (address: string) => ({ headers: { 'x-forwarded-for': address } })
+    const from = (address: string) => ({ headers: { ...STATUSES.headers, 'x-forwarded-for': address } })
     const first = await open(transport, { ...alice, ...from('203.0.113.7') })
     await open('sse', { ...bob, ...from('203.0.113.7') })
     expectTooMany(await rejectedStream(open(transport, { ...alice, ...from('203.0.113.7') })))

@@ -73,7 +73,8 @@ const SSE_DESCRIPTION =
   'Server-Sent Events. Each frame’s `event` is the message’s type, its `data` the message on one line, its `id` the ' +
   'cursor where the message has one: `id` of an event, `data.cursor` of a control message. The first line, `retry`, ' +
   'says how long a bare EventSource waits before it reconnects; a comment comes at each heartbeat. The header ' +
-  '`Last-Event-ID` goes before the parameter `last_event_id`.'
+  '`Last-Event-ID` goes before the parameter `last_event_id`. Where the service cannot open the stream for now, a request ' +
+  'that accepts text/event-stream by name gets a stream of one message, `stream.close`, in place of 429 and 503.'
 
 const WS_DESCRIPTION =
   'WebSocket, one message a text frame. The service pings, and drops a peer that does not answer. Close codes:\n\n' +

@@ -22,6 +22,8 @@ export const CLOSE_REASONS: Readonly<Record<CloseReason, string>> = {
   draining: 'This instance stops; connect again and resume.',
   stalled: 'The client read nothing for too long; connect again and resume.',
   overloaded: 'The instance cannot serve this connection now; come back later.',
+  unavailable:
+    'The service cannot read the stream now, for example because its database is away; come back later.',
 }
 
 const keysOf = <Key extends string>(table: Readonly<Record<Key, string>>) => Object.keys(table) as Key[]

@@ -122,7 +122,8 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
     summary: 'The caller’s events: a stream, or one page of it where Accept asks for application/json.',
     description:
       'The stream’s messages are described in /asyncapi.json. `after` and `limit` are for pages, ' +
-      '`Last-Event-ID` and `last_event_id` for the stream.',
+      '`Last-Event-ID` and `last_event_id` for the stream. Where Accept has text/event-stream itself, 429 and 503 are ' +
+      'replaced by a stream of one message, `stream.close`, because a browser’s EventSource gives up at any other status.',
     security: STREAM_SECURITY,
     parameters: ['Last-Event-ID', 'last_event_id', 'after', 'limit'].map(parameter),
     responses: {

@@ -25,6 +25,9 @@ export const TRANSPORTS = ['sse', 'ws', 'poll'] as const satisfies Transport[]
 /** The two that stay open; only they say `stream.open`. */
 export const STREAMING = ['sse', 'ws'] as const satisfies Transport[]
 
+/** For clients that want to see the status of a refusal that passes: one that asks for SSE by name gets a stream instead. */
+export const STATUSES = { headers: { accept: '*/*' } }
+
 /** Every client there is. */
 export const CLIENTS = Object.keys(OPENERS) as Transport[]
 
