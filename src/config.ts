@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type ConnectionOptions, ConnectionUrlError, parseConnectionUrl } from './postgres/connection-url.ts'
 
 /** The whole configuration, parsed once from the environment. Times are milliseconds where the name says Ms. */
 export interface Config {
@@ -10,6 +11,11 @@ export interface Config {
   readonly databaseUrl: string | undefined
   /** Absent: `databaseUrl`. A direct connection where that one goes through a transaction pooler. */
   readonly listenDatabaseUrl: string | undefined
+  /** What `databaseUrl` and `listenDatabaseUrl` mean. */
+  readonly database: ConnectionOptions | undefined
+  readonly listenDatabase: ConnectionOptions | undefined
+  /** What stands between here and Postgres on the way of `database`; that of `listenDatabase` is always direct. */
+  readonly databasePooler: 'none' | 'transaction'
   readonly migrate: boolean
   readonly dataDir: string
   readonly auth: {
@@ -68,10 +74,6 @@ const whole = (min: number, max: number, fallback: number) =>
     .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
     .default(fallback)
 
-const postgresUrl = z
-  .string()
-  .refine((text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text), 'must be a postgres:// URL')
-
 const origins = z
   .string()
   .transform((text) => text.split(',').map((part) => part.trim()))
@@ -99,8 +101,9 @@ const Environment = z.object({
   NODE_ENV: z.string().optional(),
   HOST: z.string().default('127.0.0.1'),
   PORT: whole(0, 65_535, 8080),
-  DATABASE_URL: postgresUrl.optional(),
-  LISTEN_DATABASE_URL: postgresUrl.optional(),
+  DATABASE_URL: z.string().optional(),
+  LISTEN_DATABASE_URL: z.string().optional(),
+  DATABASE_POOLER: z.enum(['none', 'transaction'], 'must be none or transaction').default('none'),
   MIGRATE: z.enum(['on', 'off'], 'must be on or off').default('on'),
   DATA_DIR: z.string().default('.glimpse'),
   JWT_SECRET: z
@@ -166,6 +169,22 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
     ? []
     : parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
 
+  const connection = (name: 'DATABASE_URL' | 'LISTEN_DATABASE_URL') => {
+    try {
+      return given[name] === undefined ? undefined : parseConnectionUrl(given[name], given)
+    } catch (error) {
+      if (!(error instanceof ConnectionUrlError)) throw error
+      faults.push(`${name}: ${error.message}`)
+      return undefined
+    }
+  }
+  const database = connection('DATABASE_URL')
+  const listenDatabase = connection('LISTEN_DATABASE_URL')
+  if (given.DATABASE_POOLER === 'transaction' && given.LISTEN_DATABASE_URL === undefined)
+    faults.push(
+      'DATABASE_POOLER, LISTEN_DATABASE_URL: behind a transaction pooler LISTEN needs a direct way to Postgres; ' +
+        'set LISTEN_DATABASE_URL',
+    )
   if (given.JWT_SECRET !== undefined && given.JWKS_URL !== undefined)
     faults.push('JWT_SECRET, JWKS_URL: set one of the two, not both')
   if (given.NODE_ENV === 'production') {
@@ -193,6 +212,9 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       port: env.PORT,
       databaseUrl: env.DATABASE_URL,
       listenDatabaseUrl: env.LISTEN_DATABASE_URL,
+      database,
+      listenDatabase,
+      databasePooler: env.DATABASE_POOLER,
       migrate: env.MIGRATE === 'on',
       dataDir: env.DATA_DIR,
       auth: {

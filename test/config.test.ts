@@ -80,6 +80,32 @@ describe('HEADERS_TIMEOUT_MS and REQUEST_TIMEOUT_MS', () => {
   })
 })
 
+describe('DATABASE_URL, LISTEN_DATABASE_URL and DATABASE_POOLER', () => {
+  it('are read by the rules of libpq, and faults name the variable', () => {
+    const given = config({ DATABASE_URL: 'postgres://u:p@[::1]:7/my%20db', PGSSLMODE: 'require' })
+    expect(given.database).toMatchObject({ database: 'my db', endpoints: [{ host: '::1', port: 7 }] })
+    expect(given.database?.tls.mode).toBe('require')
+    expect(faults({ DATABASE_URL: 'postgres://u@h/db?pgbouncer=true' })).toEqual([
+      'DATABASE_URL: the parameter pgbouncer is not taken: set DATABASE_POOLER=transaction instead',
+    ])
+    expect(faults({ DATABASE_URL: 'postgres://u@h/db', LISTEN_DATABASE_URL: 'h' })).toEqual([
+      expect.stringMatching(/^LISTEN_DATABASE_URL: must be a postgres:\/\/ URL/),
+    ])
+  })
+
+  it('leave the embedded default alone, whatever PG variables are set', () => {
+    expect(config({ PGSSLMODE: 'require', PGHOST: 'h', PGPORT: 'none' }).database).toBeUndefined()
+  })
+
+  it('need a direct way behind a transaction pooler', () => {
+    const pooled = { DATABASE_URL: 'postgres://u@pooler/db', DATABASE_POOLER: 'transaction' }
+    expect(faults(pooled)).toEqual([expect.stringMatching(/^DATABASE_POOLER, LISTEN_DATABASE_URL: /)])
+    expect(config({ ...pooled, LISTEN_DATABASE_URL: 'postgres://u@h/db' }).databasePooler).toBe('transaction')
+    expect(config().databasePooler).toBe('none')
+    expect(faults({ DATABASE_POOLER: 'session' })).toEqual(['DATABASE_POOLER: must be none or transaction'])
+  })
+})
+
 describe('.env.example', () => {
   const lines = readFileSync(new URL('../.env.example', import.meta.url), 'utf8').split('\n')
 
