@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { EventSource } from 'eventsource'
 import { WebSocket } from 'undici'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { EXAMPLES } from '../src/http/documents/examples.ts'
@@ -9,6 +10,7 @@ import { CLOSE_CODES } from '../src/transport/websocket.ts'
 import { call } from './support/api.ts'
 import { open } from './support/clients/index.ts'
 import { startInstance } from './support/instance.ts'
+import { signToken } from './support/token.ts'
 
 let page: string
 beforeAll(async () => {
@@ -112,6 +114,36 @@ describe('docs/protocol.md', () => {
     expect(listed.sort()).toEqual(served.sort())
   })
 
+  it('has lines for an EventSource that survive the end of a token', async () => {
+    const instance = await startInstance()
+    onTestFinished(() => instance.close())
+    const [alice, bob] = [await instance.caller('alice'), await instance.caller('bob')]
+    const story = await alice.post()
+    const sources: EventSource[] = []
+    class Source extends EventSource {
+      constructor(path: string) {
+        super(new URL(path, instance.url))
+        sources.push(this)
+      }
+    }
+    onTestFinished(() => {
+      for (const source of sources) source.close()
+    })
+    const shown: { type: string; seq?: number }[] = []
+    const firstEnds = Date.now() + 2500
+    const tokens = [await signToken(alice.user, { expiresIn: 2.5 }), alice.token]
+    new Function('EventSource', 'getToken', 'show', blocks('js eventsource')[0] ?? '')(
+      Source,
+      async () => tokens[Date.now() < firstEnds ? 0 : 1],
+      (message: { type: string }) => shown.push(message),
+    )
+    await expect.poll(() => shown.map(({ type }) => type)).toEqual(['stream.open'])
+    await bob.view(story)
+    await expect.poll(() => sources.length, { timeout: 10_000 }).toBe(2)
+    await bob.react(story, '👏')
+    await expect.poll(() => shown.flatMap(({ seq }) => seq ?? []), { timeout: 10_000 }).toEqual([1, 2])
+  })
+
   it('has a WebSocket client that works as it stands', async () => {
     const instance = await startInstance()
     onTestFinished(() => instance.close())
@@ -128,10 +160,15 @@ describe('docs/protocol.md', () => {
         this.addEventListener('message', () => heard++)
       }
     }
-    const run = new Function('WebSocket', 'location', 'token', 'console', code.replace('wss:', 'ws:'))
-    run(Socket, new URL(instance.url), alice.token, {
-      log: (...words: string[]) => logged.push(words.join(' ')),
-    })
+    const run = new Function('WebSocket', 'location', 'getToken', 'show', code.replace('wss:', 'ws:'))
+    run(
+      Socket,
+      new URL(instance.url),
+      async () => alice.token,
+      (message: { type: string; data: { viewer_id?: string } }) => {
+        if (message.type === 'story.viewed') logged.push(`${message.data.viewer_id} looked`)
+      },
+    )
     onTestFinished(() => {
       for (const socket of sockets) socket.onclose = null
       for (const socket of sockets) socket.close()

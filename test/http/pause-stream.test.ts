@@ -96,6 +96,18 @@ describe.each(Object.entries(SCENES))('%s', (_what, { reason, status, refused })
   })
 })
 
+it.each([
+  'eventsource',
+  'undici EventSource',
+] as const)('%s comes back by itself from an instance that was full', async (client) => {
+  const { instance, alice } = await scene({ MAX_CONNECTIONS: '1' })
+  const blocker = await open('ws', await instance.caller('bob'))
+  const stream = await open(client, alice)
+  await stream.next('stream.close')
+  blocker.close()
+  await stream.next('stream.open')
+}, 30_000)
+
 describe('what does not pass by itself', () => {
   it('keeps its status for an EventSource', async () => {
     const { instance, alice } = await scene({})

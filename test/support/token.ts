@@ -12,6 +12,6 @@ export function signToken(
     .setProtectedHeader({ alg: 'HS256' })
     .setSubject(user)
     .setIssuedAt()
-    .setExpirationTime(Math.floor(Date.now() / 1000) + expiresIn)
+    .setExpirationTime(Math.floor(Date.now() / 1000 + expiresIn))
     .sign(new TextEncoder().encode(secret))
 }

@@ -1,0 +1,57 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { launch } from 'puppeteer-core'
+import { launchBrowser } from './browser.ts'
+
+/** As much of a page as a test needs, whichever engine shows it and whichever library drives it. */
+export interface EnginePage {
+  goto(url: string): Promise<unknown>
+  /** Runs text in the page; what it evaluates to comes back as JSON does. */
+  evaluate<Value>(script: string): Promise<Value>
+}
+
+export interface Engine {
+  newPage(): Promise<EnginePage>
+  close(): Promise<void>
+}
+
+const FIREFOXES = [process.env.FIREFOX_PATH, '/usr/bin/firefox-esr', '/usr/bin/firefox', 'firefox'].filter(
+  (path): path is string => path !== undefined && path !== '',
+)
+
+/** The first Firefox that starts; undefined where there is none. */
+async function findFirefox(): Promise<string | undefined> {
+  for (const path of FIREFOXES) {
+    const starts = await promisify(execFile)(path, ['--version'], { timeout: 20_000 }).then(
+      () => true,
+      () => false,
+    )
+    if (starts) return path
+  }
+  return undefined
+}
+
+async function chromium(): Promise<Engine> {
+  const browser = await launchBrowser()
+  return {
+    newPage: () => browser.newPage() as Promise<EnginePage>,
+    close: () => browser.close(),
+  }
+}
+
+/** Over WebDriver BiDi, because Debian's Firefox is not the patched build that Playwright drives. */
+async function firefox(): Promise<Engine | undefined> {
+  const executablePath = await findFirefox()
+  if (executablePath === undefined) return undefined
+  const browser = await launch({ browser: 'firefox', executablePath, headless: true })
+  return {
+    newPage: () => browser.newPage() as Promise<EnginePage>,
+    close: () => browser.close(),
+  }
+}
+
+/** Each engine by name; one that this machine lacks gives undefined, and its tests say that they were skipped. */
+export const ENGINES = { Chromium: chromium, Firefox: firefox } as const satisfies Record<
+  string,
+  () => Promise<Engine | undefined>
+>
