@@ -56,9 +56,10 @@ type Undo = (leftMs: number) => unknown
 /**
  * Starts an instance: database, migrations, bus proven, then HTTP. Whatever was begun is undone where a step fails.
  *
- * @throws StartError one line for the operator
+ * @param signal gives the start up, at whatever it waits for: within a second everything begun is undone
+ * @throws StartError one line for the operator; the signal's reason where it was aborted
  */
-export async function startService(config: Config, log: Logger): Promise<Service> {
+export async function startService(config: Config, log: Logger, signal?: AbortSignal): Promise<Service> {
   const undo: Undo[] = []
   const close = async (withinMs = CLOSE_MS) => {
     const deadline = performance.now() + withinMs
@@ -66,7 +67,7 @@ export async function startService(config: Config, log: Logger): Promise<Service
       await step(Math.max(0, deadline - performance.now()))
   }
   try {
-    return await start(config, log, undo, close)
+    return await start(config, log, undo, close, signal)
   } catch (error) {
     await close()
     throw error
@@ -78,10 +79,11 @@ async function start(
   log: Logger,
   undo: Undo[],
   close: (withinMs?: number) => Promise<void>,
+  signal: AbortSignal | undefined,
 ): Promise<Service> {
   const metrics = createMetrics()
   const tracing = createTracing()
-  const { databaseUrl, listenUrl } = await openDatabase(config, log, undo)
+  const { databaseUrl, listenUrl } = await openDatabase(config, log, undo, signal)
 
   const readPool = createPool(databaseUrl, CONNECTIONS.read, 'glimpse-read')
   const writePools = new WritePools(databaseUrl)
@@ -89,7 +91,7 @@ async function start(
   undo.push((leftMs) =>
     Promise.all([readPool, writePools, editPool].map((pool) => pool.end({ timeout: leftMs / 1000 }))),
   )
-  await checkDatabase(readPool)
+  await unlessAborted(signal, checkDatabase(readPool))
 
   const secret =
     config.auth.jwksUrl === undefined
@@ -148,8 +150,8 @@ async function start(
       onCall: () => presence.called(),
     },
   })
-  await bus.start()
   undo.push((leftMs) => within(leftMs, bus.close()))
+  await unlessAborted(signal, bus.start())
   presence.start()
   const sweeper = setInterval(() => void hub.sweep(), SWEEP_INTERVAL_MS).unref()
   undo.push(() => clearInterval(sweeper))
@@ -227,17 +229,31 @@ async function openDatabase(
   config: Config,
   log: Logger,
   undo: Undo[],
+  signal: AbortSignal | undefined,
 ): Promise<{ databaseUrl: string; listenUrl: string }> {
   let { databaseUrl } = config
   if (databaseUrl === undefined) {
-    const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, log })
+    // Not left half-way: a server that nobody knows of would go on.
+    const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, log, signal })
     undo.push(() => embedded.release())
     databaseUrl = embedded.url
   }
   const listenUrl = config.listenDatabaseUrl ?? databaseUrl
   // Migrating holds a session's advisory lock, which a transaction pooler would lose: it goes the direct way too.
-  if (config.migrate) await migrate(listenUrl, log)
+  if (config.migrate) await migrate(listenUrl, log, { signal })
+  signal?.throwIfAborted()
   return { databaseUrl, listenUrl }
+}
+
+/** Settles as a step of the start does, or rejects with the signal's reason where that comes first. */
+function unlessAborted<Result>(signal: AbortSignal | undefined, step: Promise<Result>): Promise<Result> {
+  if (signal === undefined) return step
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    step.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+    if (signal.aborted) onAbort()
+  })
 }
 
 /** Waits for something, but not longer than this. */

@@ -1,28 +1,41 @@
 import { parseConfig } from '../config.ts'
 import { StartError } from '../errors.ts'
-import { createLogger } from '../observability/log.ts'
+import { createLogger, type Logger } from '../observability/log.ts'
 import { migrate as migrateSchema } from '../store/migrate.ts'
+import { untilMigrated } from '../store/requirements.ts'
 import { type Command, type Environment, EXIT, parse, UsageError } from './command.ts'
 
-const HELP = `Usage: glimpse migrate
+const HELP = `Usage: glimpse migrate [--wait]
 
 Brings the schema glimpse of LISTEN_DATABASE_URL, or else DATABASE_URL, up to date and logs what it did.
-Any number may run at once: each migration is applied once, in one transaction. Instances with MIGRATE=on (the
-default) do this at every start; with MIGRATE=off run it before they start, as a role that may create.
+Any number may run at once: each migration is applied once, in one transaction. It waits for tables that others
+have locked without stopping those who write to them, and logs for whom. Instances with MIGRATE=on (the default) do
+this at every start; with MIGRATE=off run it before they start, as a role that may create.
 
-Exit codes: 0 up to date, 1 a fault, 2 called wrongly.
+  --wait   change nothing; wait until somebody else has brought the schema up to date for this version
+
+Exit codes: 0 up to date, 1 a fault or interrupted before it was, 2 called wrongly.
 `
 
 export const migrate: Command = {
   help: HELP,
-  async run(args, { environment }) {
-    if (parse(args, {}).positionals.length > 0) throw new UsageError('migrate takes no arguments')
-    return runMigrations(environment)
+  async run(args, terminal) {
+    const { values, positionals } = parse(args, { wait: { type: 'boolean' } })
+    if (positionals.length > 0) throw new UsageError('migrate takes no arguments')
+    return runMigrations(
+      terminal.environment,
+      terminal.interrupted,
+      values.wait ? untilMigrated : migrateSchema,
+    )
   },
 }
 
-/** Migrates and logs as the service does; resolves to the exit code. */
-export async function runMigrations({ DATABASE_URL, LISTEN_DATABASE_URL }: Environment): Promise<number> {
+/** Migrates, or waits for it, and logs as the service does; resolves to the exit code. */
+export async function runMigrations(
+  { DATABASE_URL, LISTEN_DATABASE_URL }: Environment,
+  signal: AbortSignal,
+  work: (databaseUrl: string, log: Logger, options: { signal: AbortSignal }) => Promise<void>,
+): Promise<number> {
   const log = createLogger('info')
   const parsed = parseConfig({ DATABASE_URL, LISTEN_DATABASE_URL })
   if (!parsed.ok) {
@@ -35,11 +48,12 @@ export async function runMigrations({ DATABASE_URL, LISTEN_DATABASE_URL }: Envir
     return EXIT.fault
   }
   try {
-    await migrateSchema(url, log)
+    await work(url, log, { signal })
     log.info('the schema is up to date')
     return EXIT.ok
   } catch (error) {
-    log.fatal(error instanceof StartError ? error.message : { err: error })
+    if (signal.aborted) log.fatal('interrupted before the schema was up to date')
+    else log.fatal(error instanceof StartError ? error.message : { err: error })
     return EXIT.fault
   }
 }

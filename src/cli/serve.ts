@@ -34,8 +34,13 @@ export async function runService(environment: Environment): Promise<number> {
     return EXIT.fault
   }
   const log = createLogger(parsed.config.logLevel)
+  const starting = new AbortController()
   let stopping = false
-  let stop = () => {}
+  let stop = () => {
+    starting.abort()
+    // Undoing waits for others too, such as an embedded Postgres that is just starting.
+    setTimeout(() => process.exit(EXIT.ok), parsed.config.drainTimeoutMs).unref()
+  }
   const onSignal = (signal: NodeJS.Signals) => {
     // Asked twice, a person at a terminal means now.
     if (stopping && signal === 'SIGINT') process.exit(130)
@@ -48,7 +53,7 @@ export async function runService(environment: Environment): Promise<number> {
   if (environment.npm_lifecycle_event !== undefined) whenParentEnds(() => onSignal('SIGTERM'))
 
   try {
-    const service = await startService(parsed.config, log)
+    const service = await startService(parsed.config, log, starting.signal)
     const exit = async () => {
       await service.drain()
       process.exit(EXIT.ok)
@@ -57,6 +62,11 @@ export async function runService(environment: Environment): Promise<number> {
     if (stopping) stop()
     return EXIT.ok
   } catch (error) {
+    if (stopping) {
+      log.info('stopped while starting')
+      // A step that was given up may still wait for somebody.
+      process.exit(EXIT.ok)
+    }
     if (error instanceof StartError) log.fatal(error.message)
     else log.fatal({ err: error }, 'the service could not start')
     return EXIT.fault

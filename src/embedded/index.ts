@@ -27,6 +27,8 @@ export interface EmbeddedPostgresOptions {
   readonly log: Logger
   /** postgresql.conf settings for the one who starts the server; a running one is shared as it is. */
   readonly settings?: Settings
+  /** Gives the start up where it waits for another process or for the server; its reason is thrown. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface EmbeddedPostgres {
@@ -41,11 +43,16 @@ export interface EmbeddedPostgres {
  * Starts one where none runs, first clearing up after whatever was killed. Throws StartError, in one line.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  const { dataDir, log } = options
+  const { dataDir, log, signal } = options
   const binaries = await findBinaries(process.platform, process.arch)
   const layout = await openLayout(dataDir)
   const locked = <T>(work: () => Promise<T>) =>
     withLock(layout.lock, work, (holder, waited) => onWait(layout, log, holder, waited))
+  const lockedToStart = <T>(work: () => Promise<T>) =>
+    withLock(layout.lock, work, (holder, waited) => {
+      signal?.throwIfAborted()
+      onWait(layout, log, holder, waited)
+    })
 
   /** Called under the lock. */
   async function leave(lease: string): Promise<void> {
@@ -60,7 +67,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   async function enter(): Promise<{ connection: Connection; lease: string }> {
     const lease = await takeLease(layout.leases)
     try {
-      const running = await findRunning(layout, log)
+      const running = await findRunning(layout, log, signal)
       const connection = await (running
         ? connect(layout, running)
         : startAndConnect(layout, binaries, options))
@@ -83,7 +90,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       )
   }
 
-  const { connection, lease } = await locked(enter).catch((error: NodeJS.ErrnoException) => {
+  const { connection, lease } = await lockedToStart(enter).catch((error: NodeJS.ErrnoException) => {
     // A full disk or a missing permission can show anywhere; all of it is the operator's to mend.
     if (error.syscall === undefined) throw error
     throw new StartError(`DATA_DIR ${dataDir} can't be used: ${error.message}`, { cause: error })
@@ -104,8 +111,15 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 }
 
 /** The server somebody else started; waits for one that is just starting, and for one that is stopping to be gone. */
-async function findRunning(layout: Layout, log: Logger): Promise<Postmaster | undefined> {
-  return untilReady(layout, log, async () => (await findPostmaster(layout)) === undefined)
+async function findRunning(
+  layout: Layout,
+  log: Logger,
+  signal?: AbortSignal,
+): Promise<Postmaster | undefined> {
+  return untilReady(layout, log, async () => {
+    signal?.throwIfAborted()
+    return (await findPostmaster(layout)) === undefined
+  })
 }
 
 async function startAndConnect(
@@ -113,12 +127,12 @@ async function startAndConnect(
   binaries: Binaries,
   options: EmbeddedPostgresOptions,
 ): Promise<Connection> {
-  const { log, settings = {} } = options
+  const { log, settings = {}, signal } = options
   const way = chooseRunAs(binaries.postgres, layout)
   await clearRemains(layout, log)
   await ensureCluster(layout, binaries, way, settings.fsync !== 'off')
   const port = (await readConnection(layout))?.port ?? 0
-  return connect(layout, await startServer(layout, binaries, way, { port, settings, log }))
+  return connect(layout, await startServer(layout, binaries, way, { port, settings, log, signal }))
 }
 
 /** Proves that our password opens this server, and makes the database where it is missing. */

@@ -23,12 +23,20 @@ const DEFAULTS: Settings = {
 const BIND_ATTEMPTS = 3
 const ORPHAN_PATIENCE_MS = 60_000
 
+interface LaunchOptions {
+  readonly port: number
+  readonly settings: Settings
+  readonly log: Logger
+  /** Gives up waiting for the server. */
+  readonly signal?: AbortSignal | undefined
+}
+
 /** Starts a server on the folder and resolves once it takes connections; called under the lock. */
 export async function startServer(
   layout: Layout,
   binaries: Binaries,
   way: RunAs,
-  options: { readonly port: number; readonly settings: Settings; readonly log: Logger },
+  options: LaunchOptions,
 ): Promise<Postmaster> {
   const deadline = Date.now() + ORPHAN_PATIENCE_MS
   let binds = 0
@@ -54,7 +62,7 @@ async function launch(
   layout: Layout,
   binaries: Binaries,
   way: RunAs,
-  { port, settings, log }: { readonly port: number; readonly settings: Settings; readonly log: Logger },
+  { port, settings, log, signal: interrupted }: LaunchOptions,
 ): Promise<Postmaster | string> {
   const output = await openServerLog(layout.log)
   await adopt(layout, layout.log)
@@ -78,7 +86,11 @@ async function launch(
   child.unref()
   await output.close()
 
-  const ready = await untilReady(layout, log, () => state.fault !== undefined)
+  const ready = await untilReady(layout, log, () => {
+    // Whoever catches it stops the server.
+    interrupted?.throwIfAborted()
+    return state.fault !== undefined
+  })
   if (ready !== undefined) return ready
   return `${state.fault}\n${await readServerLog(layout.log, output.offset)}`
 }

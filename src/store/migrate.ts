@@ -1,37 +1,241 @@
-import { readdir } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { runner } from 'node-pg-migrate'
 import { StartError } from '../errors.ts'
 import type { Logger } from '../observability/log.ts'
+import { SingleSession } from '../postgres/single-session.ts'
+import {
+  type AppliedMigration,
+  type Comparison,
+  compareMigrations,
+  MIGRATIONS,
+  type Migration,
+  readMigrations,
+  refusalOf,
+  SELECT_APPLIED,
+} from './migrations.ts'
 
-const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url))
-
-// Any other application that migrates in this database with the same tool has a lock of its own.
+/** Any other application that migrates in this database with the same tool has a lock of its own. */
 const LOCK = 4_739_210_551
 
+const CONNECT_TIMEOUT_MS = 10_000
 /**
- * Brings the schema up to date: the numbered files of migrations/, each once, in one transaction, under a session
- * advisory lock in wait mode (in fail mode, four of five instances that start together would exit).
+ * How long a migration waits for a table. While it waits, every later statement on the table queues behind it: with no
+ * bound, one long reader would stop all writers for as long as it reads.
+ */
+const LOCK_TIMEOUT_MS = 1000
+/** Between two attempts the writers go on; the pause grows, so that an hour's reader costs them a tenth of the time. */
+const FIRST_PAUSE_MS = 1000
+const MAX_PAUSE_MS = 10_000
+/** How often the advisory lock is asked for; a session that waited for it would hold a snapshot, and so vacuum. */
+const POLL_MS = 200
+/** A wait shorter than this is not worth a line; then one comes every so often. */
+const QUIET_MS = 1000
+const REMIND_MS = 10_000
+/** How long the end of an interrupted migration may take on its server. */
+const TERMINATE_MS = 500
+
+/** lock_not_available, deadlock_detected: somebody else's transaction was in the way. */
+const CONTENTION: ReadonlySet<string | undefined> = new Set(['55P03', '40P01'])
+
+/**
+ * The role's and the database's own settings must not end a long migration, or the session while it pauses. `search_path`
+ * is the runner's own.
+ */
+const SETTINGS = `
+  set lock_timeout = ${LOCK_TIMEOUT_MS};
+  set statement_timeout = 0;
+  set idle_session_timeout = 0;
+  set idle_in_transaction_session_timeout = 0;
+  set default_transaction_isolation = 'read committed'`
+
+/** The table as node-pg-migrate makes it, with checksums. */
+const TABLE = `
+  create table if not exists glimpse.migrations (
+    id serial primary key, name varchar(255) not null, run_on timestamp not null, checksum text)`
+
+/** 0001 begins with it, and Postgres asks for the right to create schemas even where the schema is there already. */
+const CREATE_SCHEMA = /^create schema if not exists glimpse;$/m
+
+/** What a session that stands in the way is known by; nothing of what it does, which may be personal. */
+interface Blocker {
+  readonly pid: number
+  readonly application_name: string | null
+  readonly state: string | null
+}
+
+export interface MigrateOptions {
+  /** Ends the migrating at once, at whatever it waits for; what was not committed is rolled back. */
+  readonly signal?: AbortSignal | undefined
+  /** Another folder of migrations than this version's. */
+  readonly directory?: string
+}
+
+/**
+ * Brings the schema up to date: the numbered files of migrations/, each once, each in a transaction of its own, under a
+ * session advisory lock. It waits for other instances that migrate, and for tables that others have locked, for as long
+ * as it takes, and logs for whom.
+ *
+ * ```
+ * connect → advisory lock → compare → apply → record checksums → done
+ *              ↻ held          │        ↻ a table is locked
+ *                              └→ refused: newer than we know, or changed
+ * ```
  *
  * @param databaseUrl a direct connection: a transaction pooler would lose the advisory lock
- * @throws StartError one line for the operator
+ * @throws StartError one line for the operator; the signal's reason where it was aborted
  */
-export async function migrate(databaseUrl: string, log: Logger): Promise<void> {
+export async function migrate(
+  databaseUrl: string,
+  log: Logger,
+  { signal, directory = MIGRATIONS }: MigrateOptions = {},
+): Promise<void> {
+  const known = await readMigrations(directory)
+  const sessions: SingleSession[] = []
+  const open = async (name: string) => {
+    const options = { url: databaseUrl, name, connectTimeoutMs: CONNECT_TIMEOUT_MS }
+    const session = await SingleSession.open(options, signal)
+    sessions.push(session)
+    return session
+  }
+  let terminated: Promise<unknown> | undefined
+  const onAbort = () => {
+    const [session, watcher] = sessions
+    session?.end()
+    if (session === undefined || watcher === undefined) return
+    // A backend that waits for a lock does not notice that its client is gone.
+    terminated = Promise.race([
+      watcher.query('select pg_terminate_backend($1)', [session.pid]).catch(() => {}),
+      sleep(TERMINATE_MS, undefined, { ref: false }),
+    ])
+  }
+  signal?.addEventListener('abort', onAbort, { once: true })
   try {
-    const done = await runner({
-      databaseUrl: {
-        connectionString: databaseUrl,
-        application_name: 'glimpse-migrate',
-        connectionTimeoutMillis: 10_000,
-      },
-      dir: MIGRATIONS,
+    const session = await open('glimpse-migrate')
+    await session.query(SETTINGS)
+    await takeLock(session, log, signal)
+    const { pending, unrecorded } = await untilFree(session, undefined, log, signal, () =>
+      compare(session, known),
+    )
+    if (pending.length === 0 && unrecorded.length === 0) return
+    // A second session sees for whom the first one waits.
+    const watcher = await open('glimpse-migrate-watch')
+    await untilFree(session, watcher, log, signal, () => apply(session, known, directory, log))
+  } catch (error) {
+    if (signal?.aborted) {
+      await terminated
+      throw signal.reason
+    }
+    if (error instanceof StartError) throw error
+    throw new StartError(`DATABASE_URL: migrating failed: ${firstLine(error)}`, { cause: error })
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
+    for (const session of sessions) session.end()
+  }
+}
+
+/** Resolves once this session holds the lock that lets one migrate at a time. */
+async function takeLock(session: SingleSession, log: Logger, signal: AbortSignal | undefined): Promise<void> {
+  const reminder = new Reminder(log)
+  while (!(await tryLock(session))) {
+    if (reminder.due) reminder.tell(await lockHolders(session), 'another session is migrating')
+    await sleep(POLL_MS, undefined, { signal })
+  }
+}
+
+async function tryLock(session: SingleSession): Promise<boolean> {
+  const [row] = await session.query<{ locked: boolean }>(`select pg_try_advisory_lock(${LOCK}) as locked`)
+  return row?.locked === true
+}
+
+function lockHolders(session: SingleSession): Promise<readonly Blocker[]> {
+  return session.query<Blocker>(`
+    select pid, application_name, state from pg_locks join pg_stat_activity using (pid)
+     where locktype = 'advisory' and granted and database = (select oid from pg_database where datname = current_database())
+       and (classid::bigint << 32 | objid::bigint) = ${LOCK}`)
+}
+
+/** Repeats the work for as long as others hold locks that it needs. */
+async function untilFree<Result>(
+  session: SingleSession,
+  watcher: SingleSession | undefined,
+  log: Logger,
+  signal: AbortSignal | undefined,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const reminder = new Reminder(log)
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 1.5, MAX_PAUSE_MS)) {
+    const watching = watcher && watch(watcher, session.pid)
+    try {
+      return await work()
+    } catch (error) {
+      if (!CONTENTION.has((error as { code?: string }).code)) throw error
+      await session.query('rollback')
+      if (reminder.due) reminder.tell(watching?.seen ?? [], 'a table of the schema glimpse is locked')
+    } finally {
+      watching?.stop()
+    }
+    await sleep(pauseMs, undefined, { signal })
+  }
+}
+
+/** Looks several times within a lock's timeout who blocks this process; `seen` is who did last. */
+function watch(watcher: SingleSession, pid: number): { readonly seen: readonly Blocker[]; stop(): void } {
+  let seen: readonly Blocker[] = []
+  const look = async () => {
+    const blockers = await watcher.query<Blocker>(
+      `select pid, application_name, state from pg_stat_activity where pid = any(pg_blocking_pids($1::int)) order by pid`,
+      [pid],
+    )
+    if (blockers.length > 0) seen = blockers
+  }
+  const timer = setInterval(() => void look().catch(() => {}), LOCK_TIMEOUT_MS / 4)
+  return {
+    get seen() {
+      return seen
+    },
+    stop: () => clearInterval(timer),
+  }
+}
+
+/** @throws StartError where the database does not fit this version */
+async function compare(session: SingleSession, known: readonly Migration[]): Promise<Comparison> {
+  const [row] = await session.query<{ there: boolean }>(
+    `select to_regclass('glimpse.migrations') is not null as there`,
+  )
+  const applied = row?.there ? await session.query<AppliedMigration>(SELECT_APPLIED) : []
+  const comparison = compareMigrations(known, applied)
+  const refusal = refusalOf(comparison)
+  if (refusal !== undefined) throw new StartError(`DATABASE_URL: ${refusal}`)
+  return comparison
+}
+
+async function apply(
+  session: SingleSession,
+  known: readonly Migration[],
+  directory: string,
+  log: Logger,
+): Promise<void> {
+  const hadSchema = await prepareTable(session)
+  const { pending } = await compare(session, known)
+  // One at a time, each in its own transaction: tables that one has changed are free while the next one waits for others.
+  for (const name of pending) {
+    await runner({
+      dbClient: {
+        query: async (query: string | { text: string; values?: readonly string[] }) => {
+          const { text, values = [] } = typeof query === 'string' ? { text: query } : query
+          return {
+            rows: await session.query(hadSchema ? text.replace(CREATE_SCHEMA, '') : text, values),
+          }
+        },
+      } as never,
+      dir: directory,
+      file: name,
       direction: 'up',
       schema: 'public',
       migrationsSchema: 'glimpse',
-      createMigrationsSchema: true,
       migrationsTable: 'migrations',
-      advisoryLockMode: 'wait',
-      lockValue: LOCK,
+      noLock: true,
+      singleTransaction: false,
       logger: {
         debug: (message) => log.trace({ migration: message }),
         info: (message) => log.trace({ migration: message }),
@@ -39,20 +243,46 @@ export async function migrate(databaseUrl: string, log: Logger): Promise<void> {
         error: (message) => log.debug({ migration: message }),
       },
     })
-    for (const { name } of done) log.info({ migration: name }, 'migrated')
-  } catch (error) {
-    throw new StartError(
-      `DATABASE_URL: migrating failed: ${(error as Error).message || (error as { code?: string }).code}`,
-      { cause: error },
-    )
+    log.info({ migration: name }, 'migrated')
+  }
+  const { unrecorded } = await compare(session, known)
+  for (const { name, checksum } of unrecorded)
+    await session.query('update glimpse.migrations set checksum = $1 where name = $2', [checksum, name])
+}
+
+/** Makes schema and table where they are missing; returns whether the schema was there. */
+async function prepareTable(session: SingleSession): Promise<boolean> {
+  const [state] = await session.query<{ schema: boolean; table: boolean; checksums: boolean }>(`
+    select to_regnamespace('glimpse') is not null as schema,
+           to_regclass('glimpse.migrations') is not null as table,
+           exists (select from pg_attribute
+                    where attrelid = to_regclass('glimpse.migrations') and attname = 'checksum') as checksums`)
+  if (!state?.schema) await session.query('create schema glimpse')
+  if (!state?.table) await session.query(TABLE)
+  else if (!state.checksums) await session.query('alter table glimpse.migrations add column checksum text')
+  return state?.schema === true
+}
+
+/** Says for whom we wait: not at once, and then not too often. */
+class Reminder {
+  readonly #log: Logger
+  #nextAt = performance.now() + QUIET_MS
+
+  constructor(log: Logger) {
+    this.#log = log
+  }
+
+  get due(): boolean {
+    return performance.now() >= this.#nextAt
+  }
+
+  tell(blockers: readonly Blocker[], reason: string): void {
+    this.#nextAt = performance.now() + REMIND_MS
+    this.#log.warn({ reason, blockers }, 'migrating waits')
   }
 }
 
-/** The migrations that this version knows, in order, as glimpse.migrations names them. */
-export async function migrationNames(): Promise<string[]> {
-  const files = await readdir(MIGRATIONS)
-  return files
-    .filter((name) => name.endsWith('.sql'))
-    .map((name) => name.slice(0, -'.sql'.length))
-    .sort()
+function firstLine(error: unknown): string {
+  const { message, code } = error as { message?: string; code?: string }
+  return message?.split('\n', 1)[0] || String(code)
 }

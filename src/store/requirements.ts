@@ -1,5 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { StartError } from '../errors.ts'
-import type { Pool } from '../postgres/pool.ts'
+import type { Logger } from '../observability/log.ts'
+import { createPool, type Pool } from '../postgres/pool.ts'
+import { type AppliedMigration, compareMigrations, readMigrations, refusalOf } from './migrations.ts'
 
 /** As server_version_num writes it: Postgres 14. */
 export const OLDEST_VERSION = 140_000
@@ -14,8 +17,57 @@ export async function checkDatabase(sql: Pool): Promise<void> {
   if (row === undefined) return
   if (row.version < OLDEST_VERSION) throw refusal('Postgres 14 or newer is needed')
   if (row.encoding !== 'UTF8') throw refusal(`the database's encoding must be UTF8, not ${row.encoding}`)
-  if (!row.migrated)
-    throw refusal('the schema glimpse is missing or incomplete; run npm run migrate, or leave MIGRATE on')
+  if (!row.migrated) throw refusal(`the schema glimpse is missing or incomplete; ${CURE}`)
+  await checkMigrations(sql)
+}
+
+const CURE = 'run glimpse migrate, or set MIGRATE=on'
+
+/** Code that runs on a schema of another version would fail in the middle of requests. */
+async function checkMigrations(sql: Pool): Promise<void> {
+  const applied = await sql<AppliedMigration[]>`
+    select name, to_jsonb(m) ->> 'checksum' as checksum from glimpse.migrations m order by id`.catch(
+    (error: Error) => {
+      throw refusal(
+        `the applied migrations cannot be read: ${error.message}; the role needs SELECT on glimpse.migrations`,
+        error,
+      )
+    },
+  )
+  const comparison = compareMigrations(await readMigrations(), applied)
+  const misfit = refusalOf(comparison)
+  if (misfit !== undefined) throw refusal(misfit)
+  const { pending } = comparison
+  if (pending.length > 0)
+    throw refusal(`${pending.length} migrations are not applied yet: ${pending.join(', ')}; ${CURE}`)
+}
+
+const WAIT_MS = 500
+
+/**
+ * Resolves once a service of this version could start on the database, however long that takes; each new reason why it
+ * could not is logged.
+ */
+export async function untilMigrated(
+  databaseUrl: string,
+  log: Logger,
+  { signal }: { readonly signal?: AbortSignal },
+): Promise<void> {
+  const sql = createPool(databaseUrl, 1, 'glimpse-migrate-wait')
+  try {
+    for (let told = ''; ; ) {
+      try {
+        return await checkDatabase(sql)
+      } catch (error) {
+        if (!(error instanceof StartError)) throw error
+        if (error.message !== told) log.info({ reason: error.message }, 'waiting for the schema')
+        told = error.message
+      }
+      await sleep(WAIT_MS, undefined, { signal })
+    }
+  } finally {
+    await sql.end({ timeout: 0 })
+  }
 }
 
 function readRequirements(sql: Pool) {

@@ -30,6 +30,7 @@ interface Pod {
   readonly spec: {
     readonly terminationGracePeriodSeconds: number
     readonly securityContext: { readonly runAsNonRoot: boolean; readonly runAsUser: number }
+    readonly initContainers?: readonly Container[]
     readonly containers: readonly [Container]
   }
 }
@@ -117,6 +118,18 @@ describe('the Kubernetes manifests', () => {
       expect(containers[0].image).toBe(deployed.image)
     }
     expect(pod('Job').spec.containers[0].command).toEqual(['node', 'dist/cli/main.js', 'migrate'])
+  })
+
+  it('start no instance before the job has brought the schema up to date', () => {
+    const { initContainers = [], containers } = pod('Deployment').spec
+    expect(initContainers.map(({ command, image, envFrom }) => ({ command, image, envFrom }))).toEqual([
+      {
+        command: ['node', 'dist/cli/main.js', 'migrate', '--wait'],
+        image: deployed.image,
+        envFrom: containers[0].envFrom,
+      },
+    ])
+    expect(pod('Job').spec.initContainers).toBeUndefined()
   })
 
   it('select the pods there are, and scale the deployment', () => {

@@ -1,6 +1,6 @@
 import type postgres from 'postgres'
 import type { Config } from '../../config.ts'
-import { migrationNames } from '../../store/migrate.ts'
+import { migrationNames } from '../../store/migrations.ts'
 import { type Finding, fault, ok, skipped } from './finding.ts'
 import type { Survey } from './server.ts'
 

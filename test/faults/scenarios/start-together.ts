@@ -11,7 +11,11 @@ const START_LIMIT_MS = 30_000
 const failsAtTheLock: Plant = {
   name: 'a held migration lock is fatal',
   edits: [
-    { file: 'dist/store/migrate.js', find: "advisoryLockMode: 'wait',", put: "advisoryLockMode: 'fail'," },
+    {
+      file: 'dist/store/migrate.js',
+      find: 'await sleep(POLL_MS, undefined, { signal })',
+      put: "throw new Error('somebody else is migrating')",
+    },
   ],
 }
 
@@ -69,9 +73,9 @@ function killTheMigrating(bench: Bench): Start {
     await obstacle`create table glimpse.events (id int)`
     try {
       first.launch()
-      bench.must(await until(START_LIMIT_MS, () => waits(sql, 'transactionid')), 'the first one is migrating')
+      bench.must(await until(START_LIMIT_MS, () => holds(sql)), 'the first one is migrating')
       for (const instance of others) instance.launch()
-      const queued = await until(START_LIMIT_MS, () => waits(sql, 'advisory', others.length))
+      const queued = await until(START_LIMIT_MS, () => asks(sql, others.length))
       bench.must(queued, 'the others wait for the first one')
       await first.end('SIGKILL')
     } finally {
@@ -83,12 +87,22 @@ function killTheMigrating(bench: Bench): Start {
   }
 }
 
-async function waits(sql: postgres.Sql, lock: string, count = 1): Promise<boolean> {
-  const [row] = await sql<{ count: number }[]>`
-    select count(*)::int as count from pg_locks join pg_stat_activity using (pid)
+/** Whether somebody migrates, and has come to the obstacle. */
+async function holds(sql: postgres.Sql): Promise<boolean> {
+  const rows = await sql`
+    select from pg_locks join pg_stat_activity using (pid)
      where datname = current_database() and application_name = 'glimpse-migrate'
-       and locktype = ${lock} and not granted`
-  return (row?.count ?? 0) >= count
+       and locktype = 'transactionid' and not granted`
+  return rows.length > 0
+}
+
+/** Whether so many ask again and again for the lock that one migrates under. */
+async function asks(sql: postgres.Sql, count: number): Promise<boolean> {
+  const rows = await sql`
+    select from pg_stat_activity
+     where datname = current_database() and application_name = 'glimpse-migrate'
+       and query like '%pg_try_advisory_lock%'`
+  return rows.length >= count
 }
 
 /** Waits until all are ready; no where one ends. */
