@@ -19,10 +19,14 @@ export interface Config {
   readonly migrate: boolean
   readonly dataDir: string
   readonly auth: {
-    readonly secret: string | undefined
-    readonly jwksUrl: string | undefined
-    readonly issuer: string | undefined
-    readonly audience: string | undefined
+    /** HS256: all of them verify, the first one signs development tokens. */
+    readonly secrets: readonly string[]
+    readonly jwksUrls: readonly string[]
+    /** What `iss` may be; not looked at where there are none. So with `audiences`. */
+    readonly issuers: readonly string[]
+    readonly audiences: readonly string[]
+    readonly userClaim: string
+    readonly clockToleranceS: number
   }
   /** Hosts, besides the loopback, whose requests POST /dev/tokens answers; `[::1]` is how an IPv6 one is written. */
   readonly devHosts: readonly string[]
@@ -82,6 +86,26 @@ const origins = z
     'must be a comma-separated list of origins such as https://app.example (scheme and host, no path, no *)',
   )
 
+const secret = z
+  .string()
+  .refine((text) => Buffer.byteLength(text) >= 32, 'must be at least 32 bytes long (RFC 7518 §3.2)')
+
+const list = z
+  .string()
+  .transform((text) => text.split(',').map((part) => part.trim()))
+  .refine((parts) => !parts.includes(''), {
+    error: 'must be one value, or several with commas between',
+    abort: true,
+  })
+
+const urls = list.refine(
+  (parts) => parts.every((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)),
+  'must be an http(s) URL, or several with commas between',
+)
+
+/** Claims that have another meaning, by RFC 7519 §4.1. */
+const OTHER_CLAIMS: ReadonlySet<string> = new Set(['iss', 'aud', 'exp', 'nbf', 'iat'])
+
 const hosts = z
   .string()
   .transform((text) => text.split(',').map((part) => part.trim().toLowerCase()))
@@ -106,19 +130,18 @@ const Environment = z.object({
   DATABASE_POOLER: z.enum(['none', 'transaction'], 'must be none or transaction').default('none'),
   MIGRATE: z.enum(['on', 'off'], 'must be on or off').default('on'),
   DATA_DIR: z.string().default('.glimpse'),
-  JWT_SECRET: z
+  JWT_SECRET: secret.optional(),
+  JWT_SECRET_PREVIOUS: secret.optional(),
+  JWKS_URL: urls.default([]),
+  JWT_ISSUER: list.default([]),
+  JWT_AUDIENCE: list.default([]),
+  JWT_USER_CLAIM: z
     .string()
-    .refine((text) => Buffer.byteLength(text) >= 32, 'must be at least 32 bytes long (RFC 7518 §3.2)')
-    .optional(),
-  JWKS_URL: z
-    .string()
-    .refine(
-      (text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol),
-      'must be an http(s) URL',
-    )
-    .optional(),
-  JWT_ISSUER: z.string().optional(),
-  JWT_AUDIENCE: z.string().optional(),
+    // It is named in answers, and in a header of them, which RFC 6750 §3 holds to these characters.
+    .regex(/^[!#-[\]-~]{1,200}$/, 'must be the name of a claim: printable ASCII without blanks and quotes')
+    .refine((claim) => !OTHER_CLAIMS.has(claim), 'must be a claim that names a user')
+    .default('sub'),
+  JWT_CLOCK_TOLERANCE_S: whole(0, 300, 5),
   DEV_HOSTS: hosts.default([]),
   TOKEN_IN_URL: z.enum(['on', 'off'], 'must be on or off').default('on'),
   CORS_ORIGINS: origins.default([]),
@@ -185,11 +208,11 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       'DATABASE_POOLER, LISTEN_DATABASE_URL: behind a transaction pooler LISTEN needs a direct way to Postgres; ' +
         'set LISTEN_DATABASE_URL',
     )
-  if (given.JWT_SECRET !== undefined && given.JWKS_URL !== undefined)
-    faults.push('JWT_SECRET, JWKS_URL: set one of the two, not both')
+  if (given.JWT_SECRET_PREVIOUS !== undefined && given.JWT_SECRET === undefined)
+    faults.push('JWT_SECRET_PREVIOUS: set without JWT_SECRET')
   if (given.NODE_ENV === 'production') {
     if (given.JWT_SECRET === undefined && given.JWKS_URL === undefined)
-      faults.push('JWT_SECRET, JWKS_URL: with NODE_ENV=production one of the two must be set')
+      faults.push('JWT_SECRET, JWKS_URL: with NODE_ENV=production at least one of the two must be set')
     if (given.DATABASE_URL === undefined)
       faults.push(
         'DATABASE_URL: with NODE_ENV=production it must be set (the embedded Postgres is for development)',
@@ -218,10 +241,12 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       migrate: env.MIGRATE === 'on',
       dataDir: env.DATA_DIR,
       auth: {
-        secret: env.JWT_SECRET,
-        jwksUrl: env.JWKS_URL,
-        issuer: env.JWT_ISSUER,
-        audience: env.JWT_AUDIENCE,
+        secrets: [env.JWT_SECRET, env.JWT_SECRET_PREVIOUS].filter((text) => text !== undefined),
+        jwksUrls: env.JWKS_URL,
+        issuers: env.JWT_ISSUER,
+        audiences: env.JWT_AUDIENCE,
+        userClaim: env.JWT_USER_CLAIM,
+        clockToleranceS: env.JWT_CLOCK_TOLERANCE_S,
       },
       devHosts: env.DEV_HOSTS,
       tokenInUrl: env.TOKEN_IN_URL === 'on',

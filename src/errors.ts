@@ -37,6 +37,8 @@ export interface ErrorDetails {
   readonly retryAfter?: number
   /** For `method_not_allowed`: the methods the resource has (RFC 9110 §10.2.1). */
   readonly allow?: readonly string[]
+  /** For `unauthorized`: a token was given and refused (RFC 6750 §3.1). `detail` must then be plain ASCII without quotes. */
+  readonly invalidToken?: boolean
   readonly cause?: unknown
 }
 

@@ -93,11 +93,11 @@ async function start(
   )
   await unlessAborted(signal, checkDatabase(readPool))
 
-  const secret =
-    config.auth.jwksUrl === undefined
-      ? (config.auth.secret ?? (await developmentSecret(config.dataDir)))
-      : undefined
-  const verifier = createTokenVerifier({ ...config.auth, secret, log })
+  const secrets =
+    config.auth.secrets.length + config.auth.jwksUrls.length > 0
+      ? config.auth.secrets
+      : [await developmentSecret(config.dataDir)]
+  const verifier = createTokenVerifier({ ...config.auth, secrets, log })
   undo.push((leftMs) => within(leftMs, verifier.close()))
   void verifier.warm()
 
@@ -160,8 +160,7 @@ async function start(
   cleaner.start()
   undo.push((leftMs) => within(leftMs, cleaner.stop()))
 
-  const issue = (signingSecret: string) => (user: string, expiresInSeconds: number) =>
-    issueToken(signingSecret, user, expiresInSeconds, config.auth)
+  const [signingSecret] = secrets
   const app: App = {
     config,
     log,
@@ -183,7 +182,10 @@ async function start(
     }),
     verifier,
     tickets: new Tickets(readPool),
-    issueToken: config.production || secret === undefined ? undefined : issue(secret),
+    issueToken:
+      config.production || signingSecret === undefined
+        ? undefined
+        : (user, expiresInSeconds) => issueToken(signingSecret, user, expiresInSeconds, config.auth),
     unready: () => [
       ...(hub.draining ? ['draining'] : []),
       ...(bus.alive ? [] : ['no message makes the way from the database to here']),

@@ -28,6 +28,7 @@ const NUMBERS: readonly [string, (config: Config) => unknown, number, number][] 
   ['USER_REQUESTS_PER_MINUTE', (c) => c.rates?.user_requests, 1, 100_000_000],
   ['USER_CONNECTS_PER_MINUTE', (c) => c.rates?.user_connects, 1, 100_000_000],
   ['ADDRESS_REQUESTS_PER_MINUTE', (c) => c.rates?.address_requests, 1, 100_000_000],
+  ['JWT_CLOCK_TOLERANCE_S', (c) => c.auth.clockToleranceS, 0, 300],
   ['ADDRESS_CONNECTS_PER_MINUTE', (c) => c.rates?.address_connects, 1, 100_000_000],
 ]
 
@@ -51,6 +52,62 @@ describe.each([
       false,
     ])
     expect(faults({ [name]: 'maybe' })).toEqual([`${name}: must be on or off`])
+  })
+})
+
+describe('whose tokens are taken', () => {
+  const SECRET = 's'.repeat(32)
+
+  it('is by default nobody but who has the development secret', () => {
+    expect(config().auth).toEqual({
+      secrets: [],
+      jwksUrls: [],
+      issuers: [],
+      audiences: [],
+      userClaim: 'sub',
+      clockToleranceS: 5,
+    })
+  })
+
+  it('can be said by secrets, key sets and lists together', () => {
+    const { auth } = config({
+      JWT_SECRET: SECRET,
+      JWT_SECRET_PREVIOUS: SECRET.toUpperCase(),
+      JWKS_URL: 'https://a.example/keys, http://b.example/keys?x=1',
+      JWT_ISSUER: 'https://accounts.google.com,accounts.google.com',
+      JWT_AUDIENCE: 'glimpse',
+      JWT_USER_CLAIM: 'https://claims.example/user',
+      JWT_CLOCK_TOLERANCE_S: '0',
+    })
+    expect(auth).toEqual({
+      secrets: [SECRET, SECRET.toUpperCase()],
+      jwksUrls: ['https://a.example/keys', 'http://b.example/keys?x=1'],
+      issuers: ['https://accounts.google.com', 'accounts.google.com'],
+      audiences: ['glimpse'],
+      userClaim: 'https://claims.example/user',
+      clockToleranceS: 0,
+    })
+  })
+
+  it.each([
+    ['JWT_SECRET', 'x'.repeat(31)],
+    ['JWT_SECRET_PREVIOUS', 'x'.repeat(31)],
+    ['JWKS_URL', 'ftp://a.example'],
+    ['JWKS_URL', 'https://a.example,'],
+    ['JWKS_URL', 'https://a.example,b'],
+    ['JWT_ISSUER', 'a,,b'],
+    ['JWT_AUDIENCE', ' , '],
+    ['JWT_USER_CLAIM', 'a"b'],
+    ['JWT_USER_CLAIM', 'a b'],
+    ['JWT_USER_CLAIM', 'exp'],
+  ])('%s may not be %j', (name, value) => {
+    const found = faults({ JWT_SECRET: SECRET, [name]: value })
+    expect(found).toEqual([expect.stringMatching(new RegExp(`^${name}: must be `))])
+    expect(found[0]).not.toContain(value)
+  })
+
+  it('needs the secret that follows a previous one', () => {
+    expect(faults({ JWT_SECRET_PREVIOUS: SECRET })).toEqual(['JWT_SECRET_PREVIOUS: set without JWT_SECRET'])
   })
 })
 

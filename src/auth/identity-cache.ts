@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import type { Identity } from './verifier.ts'
+import type { Identity } from './claims.ts'
 
 /**
  * Remembers verified tokens, `limit` of them at most and the recently used ones first.

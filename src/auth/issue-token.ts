@@ -4,8 +4,11 @@ import { isUserId } from '../event.ts'
 import { secretBytes } from './key-source.ts'
 
 export interface TokenClaims {
-  readonly issuer?: string | undefined
-  readonly audience?: string | undefined
+  /** Those that the verifier takes; the token says the first. */
+  readonly issuers?: readonly string[]
+  readonly audiences?: readonly string[]
+  /** The claim that names the user; `sub` unless said otherwise. */
+  readonly userClaim?: string
   /** Milliseconds since 1970. */
   readonly now?: () => number
 }
@@ -14,7 +17,7 @@ export interface TokenClaims {
 export const TOKEN_MAX_SECONDS = 31_536_000
 
 /**
- * Signs a development token (HS256: `sub`, `iat`, `exp`, and `iss` and `aud` where configured). Production tokens come
+ * Signs a development token (HS256: the user claim, `iat`, `exp`, and `iss` and `aud` where configured). Production tokens come
  * from whoever knows the users. Throws `invalid_field` for a bad user or a lifetime that is not a whole number from 1 to
  * 31,536,000 seconds.
  */
@@ -22,7 +25,7 @@ export async function issueToken(
   secret: Uint8Array | string,
   user: unknown,
   expiresInSeconds: number,
-  { issuer, audience, now = Date.now }: TokenClaims = {},
+  { issuers: [issuer] = [], audiences: [audience] = [], userClaim = 'sub', now = Date.now }: TokenClaims = {},
 ): Promise<string> {
   if (!isUserId(user))
     throw new GlimpseError('invalid_field', {
@@ -35,9 +38,8 @@ export async function issueToken(
       detail: `expires_in must be a whole number of seconds from 1 to ${TOKEN_MAX_SECONDS}`,
     })
   const issuedAt = Math.floor(now() / 1000)
-  const token = new SignJWT()
+  const token = new SignJWT({ [userClaim]: user })
     .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
-    .setSubject(user)
     .setIssuedAt(issuedAt)
     .setExpirationTime(issuedAt + expiresInSeconds)
   if (issuer !== undefined) token.setIssuer(issuer)

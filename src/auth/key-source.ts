@@ -1,24 +1,26 @@
 import { webcrypto } from 'node:crypto'
-import type { JWTVerifyGetKey } from 'jose'
+import type { CryptoKey, JWSHeaderParameters } from 'jose'
 import { StartError } from '../errors.ts'
 import { createPlainTokens } from './plain-token.ts'
 
-/** Where verification keys come from: one secret for ever, or a remote set that changes. */
+/** Where verification keys come from: secrets that stay, or a remote set that changes. */
 export interface KeySource {
   /** The only algorithms that keys of this kind may be used with (RFC 8725 §3.1). */
   readonly algorithms: readonly string[]
   /** Raised whenever the keys change: what was verified under another generation has to be verified again. */
   readonly generation: number
-  /** Picks the key for a token by its header. */
-  readonly choose: JWTVerifyGetKey
-  /** Recognises ordinary good tokens without jose, where keys of this kind allow it. */
-  readonly plain?: ReturnType<typeof createPlainTokens>
+  /** Each key that may have signed a token with this header. */
+  candidates(header: JWSHeaderParameters): AsyncIterable<CryptoKey>
+  /** The payload of an ordinary, rightly signed token, without jose, where keys of this kind allow it. */
+  readonly plain?: (token: string) => Buffer | undefined
   /** Whether the keys at hand may still be trusted; starts a refresh in the background where one is due. */
   usable(): boolean
-  /** Resolves once there are keys to choose from; throws `unavailable` where none can be had. */
+  /** Fetches keys where none are usable. Never rejects; `usable` says whether there are any now. */
   ready(): Promise<void>
-  /** Looks for new keys, as seldom as the source allows; resolves to whether there are any. */
-  refresh(): Promise<boolean>
+  /** Looks for new keys, as seldom as the source allows. */
+  refresh(): Promise<unknown>
+  /** Seconds until a source that is not usable looks for keys again. */
+  readonly retryAfter: number
   warm(): Promise<void>
   close(): Promise<void>
 }
@@ -39,18 +41,19 @@ export function secretBytes(secret: Uint8Array | string): Uint8Array<ArrayBuffer
 /** HS256 with one secret. It is imported once: from bytes each verification would import it again, at twice the cost. */
 export function secretKey(secret: Uint8Array | string): KeySource {
   const bytes = secretBytes(secret)
-  let imported: Promise<webcrypto.CryptoKey> | undefined
+  let imported: Promise<CryptoKey> | undefined
   return {
     algorithms: ['HS256'],
     generation: 0,
     plain: createPlainTokens(bytes),
-    choose: () => {
+    async *candidates() {
       imported ??= webcrypto.subtle.importKey('raw', bytes, HMAC, false, ['verify'])
-      return imported
+      yield await imported
     },
     usable: () => true,
     ready: async () => {},
-    refresh: async () => false,
+    refresh: async () => {},
+    retryAfter: 0,
     warm: async () => {},
     close: async () => {},
   }

@@ -1,5 +1,4 @@
-import { createLocalJWKSet, type JWTVerifyGetKey } from 'jose'
-import { GlimpseError } from '../errors.ts'
+import { type CryptoKey, createLocalJWKSet, errors, type JWSHeaderParameters } from 'jose'
 import type { Logger } from '../observability/log.ts'
 import { createKeySetFetcher, type KeySetFetcher } from './fetch-key-set.ts'
 import type { KeySource } from './key-source.ts'
@@ -10,6 +9,13 @@ export interface RemoteKeysOptions {
   readonly log: Logger
   readonly fetchTimeoutMs?: number
 }
+
+const ALGORITHMS: readonly string[] = [
+  ...['RS256', 'RS384', 'RS512'],
+  ...['PS256', 'PS384', 'PS512'],
+  ...['ES256', 'ES384', 'ES512'],
+  'EdDSA',
+]
 
 /** Older keys are fetched again in the background, by the next token that comes. */
 const MAX_AGE_MS = 10 * 60_000
@@ -34,17 +40,15 @@ const FIRST_PAUSE_MS = 1000
  * asked again by every request.
  */
 export class RemoteKeys implements KeySource {
-  readonly algorithms = ['RS256', 'ES256', 'EdDSA']
+  readonly algorithms = ALGORITHMS
   generation = 0
-  readonly choose: JWTVerifyGetKey = (header, token) => {
-    if (this.#keys === undefined) throw new Error('no keys yet')
-    return this.#keys(header, token)
-  }
 
   readonly #fetcher: KeySetFetcher
   readonly #now: () => number
   readonly #log: Logger
-  #keys: JWTVerifyGetKey | undefined
+  #keys: KeySet | undefined
+  /** Those of them that have no id: a token's key id excludes none of these. */
+  #unnamed: KeySet | undefined
   #text: string | undefined
   #fetchedAt = Number.NEGATIVE_INFINITY
   #failures = 0
@@ -70,12 +74,19 @@ export class RemoteKeys implements KeySource {
     return true
   }
 
+  async *candidates({ kid, ...header }: JWSHeaderParameters): AsyncIterable<CryptoKey> {
+    // Of one moment: a fetch may replace them while a key is being tried.
+    const [keys, unnamed] = [this.#keys, this.#unnamed]
+    yield* fittingKeys(keys, kid === undefined ? header : { ...header, kid })
+    if (kid !== undefined) yield* fittingKeys(unnamed, header)
+  }
+
   async ready(): Promise<void> {
-    if (this.usable()) return
-    await this.#fetch()
-    if (this.usable()) return
-    const retryAfter = Math.max(1, Math.ceil((this.#pausedUntil - this.#now()) / 1000))
-    throw new GlimpseError('unavailable', { detail: 'Tokens cannot be verified right now.', retryAfter })
+    if (!this.usable()) await this.#fetch()
+  }
+
+  get retryAfter(): number {
+    return Math.max(1, Math.ceil((this.#pausedUntil - this.#now()) / 1000))
   }
 
   async refresh(): Promise<boolean> {
@@ -111,6 +122,7 @@ export class RemoteKeys implements KeySource {
       this.#fetchedAt = this.#now()
       if (text === this.#text) return false
       this.#keys = createLocalJWKSet(keySet)
+      this.#unnamed = createLocalJWKSet({ keys: keySet.keys.filter(({ kid }) => kid === undefined) })
       this.#text = text
       this.generation += 1
       const keys = keySet.keys.map(({ kid, alg, kty }) => ({ kid, alg, kty }))
@@ -130,4 +142,21 @@ export class RemoteKeys implements KeySource {
       return false
     }
   }
+}
+
+type KeySet = ReturnType<typeof createLocalJWKSet>
+
+/** Each key of a set that fits a header: several may, where issuers name none or give one name twice. */
+async function* fittingKeys(
+  keySet: KeySet | undefined,
+  header: JWSHeaderParameters,
+): AsyncIterable<CryptoKey> {
+  let fitting: Iterable<CryptoKey> | AsyncIterable<CryptoKey> = []
+  try {
+    fitting = keySet === undefined ? [] : [await keySet(header)]
+  } catch (error) {
+    // Anything else means that no key fits, or that the one that does can't be read.
+    if (error instanceof errors.JWKSMultipleMatchingKeys) fitting = error
+  }
+  yield* fitting
 }

@@ -35,12 +35,14 @@ export async function mintToken(
   user: string,
   expiresInSeconds: number,
 ): Promise<string> {
-  const { NODE_ENV, JWKS_URL, JWT_SECRET, JWT_ISSUER, JWT_AUDIENCE, DATA_DIR } = environment
+  const { NODE_ENV, JWKS_URL, DATA_DIR } = environment
   if (NODE_ENV === 'production')
     throw new StartError('with NODE_ENV=production tokens come from your issuer, not from here')
-  if (JWKS_URL) throw new StartError('with JWKS_URL only the issuer behind it can sign tokens')
-  const parsed = parseConfig({ JWT_SECRET, JWT_ISSUER, JWT_AUDIENCE, DATA_DIR })
+  const jwt = Object.entries(environment).filter(([name]) => name.startsWith('JWT_'))
+  const parsed = parseConfig({ ...Object.fromEntries(jwt), DATA_DIR })
   if (!parsed.ok) throw new StartError(parsed.faults.join('; '))
   const { auth, dataDir } = parsed.config
-  return issueToken(auth.secret ?? (await developmentSecret(dataDir)), user, expiresInSeconds, auth)
+  if (JWKS_URL && auth.secrets.length === 0)
+    throw new StartError('with JWKS_URL and no JWT_SECRET only the issuer behind it can sign tokens')
+  return issueToken(auth.secrets[0] ?? (await developmentSecret(dataDir)), user, expiresInSeconds, auth)
 }

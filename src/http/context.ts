@@ -1,5 +1,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import { badToken, type Identity, type TokenVerifier } from '../auth/verifier.ts'
+import type { Identity } from '../auth/claims.ts'
+import { badToken, Refusal } from '../auth/refusal.ts'
+import type { TokenVerifier } from '../auth/verifier.ts'
 import type { Config } from '../config.ts'
 import { GlimpseError } from '../errors.ts'
 import type { Hub } from '../hub/hub.ts'
@@ -94,7 +96,7 @@ export type Handler = (context: Context) => Promise<Answer | undefined> | Answer
  * Who calls. The token comes from the header, from `?token=` where `query` allows it, or from the cookie; where it does, a
  * ticket can stand for it.
  *
- * @throws GlimpseError `unauthorized`, the same for every bad token, `too_many_requests` where the user asks too often
+ * @throws GlimpseError `unauthorized`, `too_many_requests` where the user asks too often
  */
 export async function authenticate(
   { app, request, url }: Context,
@@ -121,6 +123,6 @@ function byToken(
 
 async function byTicket(app: App, ticket: string): Promise<Identity> {
   const holder = await app.waiting.pass(() => app.tickets.redeem(ticket))
-  if (holder === undefined) throw badToken(new Error('the ticket is unknown, used or too old'))
+  if (holder === undefined) throw badToken(new Refusal('ticket'))
   return holder
 }

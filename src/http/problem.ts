@@ -1,4 +1,4 @@
-import { type ErrorCode, GlimpseError } from '../errors.ts'
+import { type ErrorCode, type ErrorDetails, GlimpseError } from '../errors.ts'
 import type { Answer } from './answer.ts'
 
 /** Status and title of each code; the code is the last part of the problem's `type`. */
@@ -47,8 +47,7 @@ export function problemAnswer(error: unknown): Answer {
       'Content-Type': 'application/problem+json',
       ...(details.retryAfter === undefined ? {} : { 'Retry-After': String(details.retryAfter) }),
       ...(details.allow === undefined ? {} : { Allow: details.allow.join(', ') }),
-      // RFC 6750 §3: the challenge says which scheme would do.
-      ...(code === 'unauthorized' ? { 'WWW-Authenticate': 'Bearer' } : {}),
+      ...(code === 'unauthorized' ? { 'WWW-Authenticate': challenge(details) } : {}),
       ...(code === 'upgrade_required' ? UPGRADE : {}),
     },
     body: {
@@ -59,4 +58,10 @@ export function problemAnswer(error: unknown): Answer {
       ...(details.field === undefined ? {} : { field: details.field }),
     },
   }
+}
+
+/** RFC 6750 §3: the scheme that would do, and what is wrong with the token where one was given. */
+function challenge({ invalidToken, detail }: ErrorDetails): string {
+  if (!invalidToken) return 'Bearer'
+  return `Bearer error="invalid_token", error_description="${detail}"`
 }

@@ -21,7 +21,9 @@ export const postToken: Handler = async (context) => {
   }
   const { user, expires_in } = parseBody(NewTokenBody, await readJson(context))
   if (app.issueToken === undefined) {
-    throw new GlimpseError('not_found', { detail: 'Tokens come from the issuer behind JWKS_URL.' })
+    throw new GlimpseError('not_found', {
+      detail: 'Tokens come from the issuer behind JWKS_URL: there is no secret to sign with.',
+    })
   }
   return { status: 200, body: { token: await app.issueToken(user, expires_in ?? HOUR_SECONDS) } }
 }

@@ -17,8 +17,8 @@ const log = createLogger('silent')
 
 describe('issueToken', () => {
   it('makes what the verifier accepts', async () => {
-    const claims = { issuer: 'https://issuer.example', audience: 'glimpse', now }
-    const verifier = createTokenVerifier({ secret: SECRET, log, ...claims })
+    const claims = { issuers: ['https://issuer.example'], audiences: ['glimpse'], now }
+    const verifier = createTokenVerifier({ secrets: [SECRET], log, ...claims })
     const token = await issueToken(SECRET, 'alice', 60, claims)
     expect(await verifier.verify(token)).toEqual({ user: 'alice', expiresAt: 1_800_000_060_000 })
   })
@@ -79,7 +79,7 @@ describe('scripts/token.ts', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/)
     const secret = await readFile(join(dataDir, 'jwt-secret'), 'utf8')
-    const { user, expiresAt } = await createTokenVerifier({ secret, log }).verify(stdout.trim())
+    const { user, expiresAt } = await createTokenVerifier({ secrets: [secret], log }).verify(stdout.trim())
     expect(user).toBe('alice')
     expect(expiresAt - Date.now()).toBeGreaterThan(0)
     expect(expiresAt - Date.now()).toBeLessThanOrEqual(60_000)
@@ -88,7 +88,7 @@ describe('scripts/token.ts', () => {
   it('uses JWT_SECRET, JWT_ISSUER and JWT_AUDIENCE where they are set', async () => {
     const environment = { JWT_SECRET: SECRET, JWT_ISSUER: 'i', JWT_AUDIENCE: 'a' }
     const { stdout } = await script(['bob'], environment)
-    const verifier = createTokenVerifier({ secret: SECRET, issuer: 'i', audience: 'a', log })
+    const verifier = createTokenVerifier({ secrets: [SECRET], issuers: ['i'], audiences: ['a'], log })
     expect(await verifier.verify(stdout.trim())).toMatchObject({ user: 'bob' })
   })
 

@@ -131,7 +131,7 @@ describe('while the endpoint is down', () => {
     url.password = 'hidden'
     url.search = '?key=hidden'
     world.server.answer('nonsense')
-    await world.restart(url.href)
+    await world.restart([url.href])
     await world.verifier.warm()
     expect(world.logged).toHaveLength(1)
     expect(world.logged[0]).toContain('key set cannot be fetched')

@@ -7,7 +7,10 @@ import { HOUR, keySetWorld, MINUTE, SECOND } from '../support/key-set-world.ts'
 const world = keySetWorld()
 
 describe('tokens of a key set', () => {
-  it.each(['RS256', 'ES256', 'EdDSA'] as const)('are verified with %s', async (alg) => {
+  it.each([
+    ...(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'] as const),
+    ...(['ES256', 'ES384', 'ES512', 'EdDSA'] as const),
+  ])('are verified with %s', async (alg) => {
     const key = await createSigningKey(alg, 'k')
     world.server.publish(world.one, key)
     expect(await world.verifier.verify(await world.tokenOf(key, 'bob'))).toMatchObject({ user: 'bob' })
@@ -30,22 +33,23 @@ describe('tokens of a key set', () => {
     await world.refused(hmacToken(Buffer.from(k, 'base64url'), 'k'))
   })
 
-  it.each([
-    'RS384',
-    'RS512',
-    'PS256',
-    'PS384',
-    'PS512',
-  ])('are not verified with %s, though the key could', async (alg) => {
+  it('are not verified with another algorithm than the key says', async () => {
     const rsa = await createSigningKey('RS256', 'k')
+    world.server.publish(rsa)
+    const exp = Math.floor(world.now / 1000) + 3600
+    const sign = async (alg: string) =>
+      new SignJWT({ sub: 'eve', exp })
+        .setProtectedHeader({ alg, kid: 'k' })
+        .sign(await importJWK(await exportJWK(rsa.privateKey), alg))
+    await world.verifier.verify(await sign('RS256'))
+    await world.refused(await sign('PS256'))
+    await world.refused(await sign('RS512'))
+    // A key that says none may be used with each that its kind knows.
     const { alg: _, ...jwk } = rsa.jwk
     world.server.answer(JSON.stringify({ keys: [jwk] }))
-    await world.verifier.verify(await world.tokenOf(rsa))
-    const key = await importJWK(await exportJWK(rsa.privateKey), alg)
-    const exp = Math.floor(world.now / 1000) + 60
-    await world.refused(
-      await new SignJWT({ sub: 'eve', exp }).setProtectedHeader({ alg, kid: 'k' }).sign(key),
-    )
+    world.now += 10 * MINUTE
+    await world.verifier.warm()
+    for (const alg of ['RS256', 'RS512', 'PS256', 'PS384']) await world.verifier.verify(await sign(alg))
   })
 
   it('do not bring their own key', async () => {
@@ -60,17 +64,31 @@ describe('tokens of a key set', () => {
     }
   })
 
-  it('need a key id where several keys would fit, and none where one does', async () => {
-    const [first, second] = [await createSigningKey('ES256'), await createSigningKey('ES256')]
-    const rsa = await createSigningKey('RS256')
-    world.server.publish(first, rsa)
-    await world.verifier.verify(await world.tokenOf(first))
-    await world.verifier.verify(await world.tokenOf(rsa))
-    world.server.publish(first, second)
-    world.now += 10 * MINUTE
-    await world.verifier.warm()
-    await world.refused(await world.tokenOf(first))
-    await world.refused(await world.tokenOf(second))
+  it.each([
+    ['without a key id', undefined, undefined],
+    ['with the same key id', 'same', undefined],
+    ['without a key id, for tokens that name one', undefined, 'named'],
+    ['that their tokens do not name', 'published', ''],
+  ])('are verified by each of several keys %s', async (_, kid, named) => {
+    const keys = [
+      await createSigningKey('ES256', kid),
+      await createSigningKey('RS256', kid),
+      await createSigningKey('ES256', kid),
+    ]
+    world.server.publish(...keys)
+    for (const key of keys)
+      await world.verifier.verify(
+        await world.tokenOf(key, 'alice', named === undefined ? {} : { kid: named || undefined }),
+      )
+    await world.refused(await world.tokenOf(await createSigningKey('ES256', kid)))
+  })
+
+  it('are verified by a good key beside one that cannot be read', async () => {
+    const key = await createSigningKey('ES256', 'k')
+    world.server.answer(
+      JSON.stringify({ keys: [{ kty: 'EC', crv: 'P-256', kid: 'k', x: 'AA', y: 'AA' }, key.jwk] }),
+    )
+    await world.verifier.verify(await world.tokenOf(key))
   })
 
   it('are not verified with a key for encryption', async () => {
@@ -131,7 +149,7 @@ describe('fetching', () => {
 
   it('is not asked for by tokens that no key could save', async () => {
     await world.verifier.verify(await world.tokenOf(world.one))
-    await world.refused(await world.one.sign({ exp: 1 }))
+    await world.refused(await world.one.sign({ exp: 1 }), 'The access token has expired.')
     await world.refused(hmacToken('x'.repeat(32), 'one'))
     await world.refused('garbage')
     expect(world.server.requests).toBe(1)
@@ -203,10 +221,72 @@ describe('fetching', () => {
   })
 })
 
-function hmacToken(secret: string | Buffer, kid: string): string {
+describe('several key sets', () => {
+  const SECRET = 'a secret of the tests, 32 bytes or more'
+
+  it('verify each its own tokens, beside a secret', async () => {
+    const other = await KeySetServer.start(world.two)
+    try {
+      await world.restart([world.server.url, other.url], [SECRET])
+      for (const token of [
+        await world.tokenOf(world.one),
+        await world.tokenOf(world.two),
+        hmacToken(SECRET, 'one', 'alice'),
+      ]) {
+        const identity = await world.verifier.verify(token)
+        expect(identity.user).toBe('alice')
+        expect(world.verifier.cached(token)).toBe(identity)
+      }
+      await world.refused(await world.tokenOf(await createSigningKey('ES256', 'three')))
+      await world.refused(hmacToken('x'.repeat(32), 'one'))
+    } finally {
+      await other.close()
+    }
+  })
+
+  it('do not wait for one that is away, except for tokens that it may have signed', async () => {
+    const other = await KeySetServer.start(world.two)
+    other.answer((response) => response.writeHead(500).end())
+    try {
+      await world.restart([other.url, world.server.url], [SECRET])
+      await world.verifier.warm()
+      const asked = other.requests
+      await world.verifier.verify(await world.tokenOf(world.one))
+      await world.verifier.verify(hmacToken(SECRET, 'k', 'alice'))
+      expect(other.requests).toBe(asked)
+      await world.unavailable(await world.tokenOf(world.two))
+      await world.refused(hmacToken('x'.repeat(32), 'one'))
+      other.publish(world.two)
+      world.now += 1 * MINUTE
+      await world.verifier.verify(await world.tokenOf(world.two))
+    } finally {
+      await other.close()
+    }
+  })
+
+  it('forget their tokens each by itself', async () => {
+    const other = await KeySetServer.start(world.two)
+    try {
+      await world.restart([world.server.url, other.url])
+      const [first, second] = [await world.tokenOf(world.one), await world.tokenOf(world.two)]
+      await world.verifier.verify(first)
+      await world.verifier.verify(second)
+      other.publish()
+      world.now += 10 * MINUTE
+      await world.verifier.warm()
+      expect(world.verifier.cached(first)).toBeDefined()
+      expect(world.verifier.cached(second)).toBeUndefined()
+      await world.refused(second)
+    } finally {
+      await other.close()
+    }
+  })
+})
+
+function hmacToken(secret: string | Buffer, kid: string, sub = 'eve'): string {
   const input = [
     { alg: 'HS256', kid },
-    { sub: 'eve', exp: 99_999_999_999 },
+    { sub, exp: 99_999_999_999 },
   ]
     .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
     .join('.')

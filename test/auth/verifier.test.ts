@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { inspect } from 'node:util'
 import { SignJWT } from 'jose'
+import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
 import { createTokenVerifier, type TokenVerifierOptions } from '../../src/auth/verifier.ts'
 import { GlimpseError, StartError } from '../../src/errors.ts'
@@ -11,7 +12,7 @@ const NOW = 1_800_000_000_000
 const log = createLogger('silent')
 
 const verifierWith = (options: Partial<TokenVerifierOptions> = {}) =>
-  createTokenVerifier({ secret: SECRET, now: () => NOW, log, ...options })
+  createTokenVerifier({ secrets: [SECRET], now: () => NOW, log, ...options })
 
 /** Signs anything, also what no JWT library would. */
 function token(claims: unknown, header: object = { alg: 'HS256' }, secret: string | Buffer = SECRET): string {
@@ -24,14 +25,17 @@ function token(claims: unknown, header: object = { alg: 'HS256' }, secret: strin
 
 const GOOD = { sub: 'alice', exp: NOW / 1000 + 60 }
 
-/** The one way in which every bad token fails. */
-async function rejection(verifying: Promise<unknown>): Promise<GlimpseError> {
+const NOT_VALID = 'The access token is not valid.'
+
+/** How every bad token fails; the words tell more only where its signature was verified. */
+async function rejection(verifying: Promise<unknown>, words?: string): Promise<GlimpseError> {
   const error = await verifying.then(
     () => undefined,
     (reason: unknown) => reason,
   )
   expect(error).toBeInstanceOf(GlimpseError)
-  expect(error).toMatchObject({ code: 'unauthorized', message: 'The access token is not valid.' })
+  expect(error).toMatchObject({ code: 'unauthorized', details: { invalidToken: true } })
+  if (words !== undefined) expect(error).toMatchObject({ message: words })
   return error as GlimpseError
 }
 
@@ -45,8 +49,8 @@ describe('a token that is good', () => {
     const signed = await new SignJWT({ sub: 'bob', exp: NOW / 1000 + 60 })
       .setProtectedHeader({ alg: 'HS256' })
       .sign(bytes)
-    expect(await verifierWith({ secret: bytes }).verify(signed)).toMatchObject({ user: 'bob' })
-    expect(await verifierWith({ secret: SECRET }).verify(signed)).toMatchObject({ user: 'bob' })
+    expect(await verifierWith({ secrets: [bytes] }).verify(signed)).toMatchObject({ user: 'bob' })
+    expect(await verifierWith({ secrets: [SECRET] }).verify(signed)).toMatchObject({ user: 'bob' })
   })
 
   it.each([
@@ -80,7 +84,7 @@ describe('a token that is good', () => {
   })
 
   it('is held to iss and aud where they are configured', async () => {
-    const verifier = verifierWith({ issuer: 'https://issuer.example', audience: 'glimpse' })
+    const verifier = verifierWith({ issuers: ['https://issuer.example'], audiences: ['glimpse'] })
     const claims = { ...GOOD, iss: 'https://issuer.example' }
     await verifier.verify(token({ ...claims, aud: 'glimpse' }))
     await verifier.verify(token({ ...claims, aud: ['other', 'glimpse'] }))
@@ -95,7 +99,7 @@ describe('a token that is good', () => {
   })
 })
 
-describe('a token that is refused, always in the same words', () => {
+describe('a token that is refused', () => {
   const good = token(GOOD)
   const [header, payload, signature] = good.split('.') as [string, string, string]
   const none = Buffer.from('{"alg":"none"}').toString('base64url')
@@ -123,6 +127,12 @@ describe('a token that is refused, always in the same words', () => {
     ['a good one with padding', `${good}=`],
     ['an unknown critical header', token(GOOD, { alg: 'HS256', crit: ['x'], x: 1 })],
     ['an unencoded payload', token(GOOD, { alg: 'HS256', crit: ['b64'], b64: false })],
+  ])('in the same words, whatever is wrong: %s', async (_, bad) => {
+    const error = await rejection(verifierWith().verify(bad), NOT_VALID)
+    expect(error.cause).toBeInstanceOf(Error)
+  })
+
+  it.each<[string, string]>([
     ['claims that are no JSON', token('{')],
     ['claims that are an array', token([])],
     ['no exp', token({ sub: 'alice' })],
@@ -143,9 +153,29 @@ describe('a token that is refused, always in the same words', () => {
     ['sub with a line end', token({ ...GOOD, sub: 'a\nb' })],
     ['sub with a C1 control', token({ ...GOOD, sub: 'a\u0085b' })],
     ['sub with half an emoji', token(`{"sub":"a\\ud83d","exp":${GOOD.exp}}`)],
-  ])('%s', async (_, bad) => {
-    const error = await rejection(verifierWith().verify(bad))
-    expect(error.cause).toBeInstanceOf(Error)
+  ])('with the reason, because its signature is right: %s', async (_, bad) => {
+    const { message } = await rejection(verifierWith().verify(bad))
+    expect(message).not.toBe(NOT_VALID)
+    // The same claims of a stranger tell nothing.
+    const [head = '', claims = ''] = bad.split('.')
+    await rejection(verifierWith().verify(`${head}.${claims}.${'A'.repeat(43)}`), NOT_VALID)
+  })
+
+  it('is named in one line of the debug log, by the rule that it broke', async () => {
+    const lines: Record<string, unknown>[] = []
+    const verifier = verifierWith({
+      log: pino({ level: 'debug' }, { write: (line) => lines.push(JSON.parse(line)) }),
+      issuers: ['us'],
+    })
+    const strange = token(GOOD, { alg: 'HS256' }, 'another secret of 32 bytes or more')
+    for (const bad of ['garbage', strange, token({ ...GOOD, exp: 1 }), token({ ...GOOD, iss: 'them' })])
+      await rejection(verifier.verify(bad))
+    expect(lines.map(({ msg, rule, claim }) => [msg, rule, claim])).toEqual([
+      ['a token was refused', 'format', undefined],
+      ['a token was refused', 'signature', undefined],
+      ['a token was refused', 'expired', 'exp'],
+      ['a token was refused', 'issuer', 'iss'],
+    ])
   })
 
   it('exp passed within the running second', async () => {
@@ -169,15 +199,34 @@ describe('a token that is refused, always in the same words', () => {
     for (const bad of [
       token({ ...GOOD, sub: secret, exp: 1 }),
       token({ ...GOOD, iss: secret }),
+      token({ ...GOOD, iss: 'x', sub: `${secret}\n` }),
       token(`{"${secret}`),
       `${secret}.${secret}.${secret}`,
     ]) {
-      const { cause } = await rejection(verifierWith({ issuer: 'x' }).verify(bad))
+      const { cause } = await rejection(verifierWith({ issuers: ['x'] }).verify(bad))
       const all = inspect(cause, { depth: null, showHidden: true })
       expect(all).toContain('[message]')
       expect(all).not.toContain(secret)
       expect(all).not.toContain(Buffer.from(secret).toString('base64url').slice(0, 12))
     }
+  })
+})
+
+describe('a secret that is changed', () => {
+  const OLD = 'the old secret of the tests, 32 bytes or more'
+  const signed = (secret: string, header?: object) => token(GOOD, header, secret)
+
+  it('leaves the tokens of the previous one good, plain and with a key id', async () => {
+    const verifier = verifierWith({ secrets: [SECRET, OLD] })
+    for (const secret of [SECRET, OLD])
+      for (const header of [{ alg: 'HS256' }, { alg: 'HS256', kid: 'old' }]) {
+        const good = signed(secret, header)
+        const identity = await verifier.verify(good)
+        expect(identity.user).toBe('alice')
+        expect(verifier.cached(good)).toBe(identity)
+      }
+    await rejection(verifier.verify(signed('a third secret of 32 bytes or more')), NOT_VALID)
+    await rejection(verifierWith({ secrets: [SECRET] }).verify(signed(OLD)), NOT_VALID)
   })
 })
 
@@ -215,15 +264,15 @@ describe('the memory of verified tokens', () => {
 
 describe('construction', () => {
   it.each([
-    ['neither secret nor URL', { secret: undefined }],
-    ['both', { jwksUrl: 'http://127.0.0.1:1/' }],
-    ['a secret of 31 bytes', { secret: 'x'.repeat(31) }],
+    ['neither secret nor URL', { secrets: [] }],
+    ['a secret of 31 bytes', { secrets: ['x'.repeat(31)] }],
+    ['a previous secret of 31 bytes', { secrets: [SECRET, 'x'.repeat(31)] }],
   ])('is refused with %s', (_, options) => {
     expect(() => verifierWith(options)).toThrow(StartError)
   })
 
   it('counts a secret in bytes, not in characters', () => {
-    expect(() => verifierWith({ secret: 'é'.repeat(16) })).not.toThrow()
+    expect(() => verifierWith({ secrets: ['é'.repeat(16)] })).not.toThrow()
   })
 
   it('has nothing to warm or to close with a secret', async () => {

@@ -88,7 +88,7 @@ describe('glimpse token', () => {
       environment: { JWT_SECRET: TEST_SECRET },
     })
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    const verifier = createTokenVerifier({ secret: TEST_SECRET, log: createLogger('silent') })
+    const verifier = createTokenVerifier({ secrets: [TEST_SECRET], log: createLogger('silent') })
     expect(await verifier.verify(stdout.trim())).toMatchObject({ user: 'alice' })
   })
 

@@ -45,6 +45,25 @@ describe.each(TRANSPORTS)('before a stream starts, %s', (transport) => {
   })
 
   it.each([
+    ['no token', async () => ({}), 'A token is needed.', 'Bearer'],
+    [
+      'an expired token',
+      async () => ({ token: await signToken('alice', { expiresIn: -60 }) }),
+      'The access token has expired.',
+      'Bearer error="invalid_token", error_description="The access token has expired."',
+    ],
+    [
+      'an expired token of a stranger',
+      async () => ({ token: await signToken('alice', { expiresIn: -60, secret: 'z'.repeat(40) }) }),
+      'The access token is not valid.',
+      'Bearer error="invalid_token", error_description="The access token is not valid."',
+    ],
+  ])('%s is told what is wrong as far as its signature allows', async (_what, make, detail, challenge) => {
+    const { headers, problem } = await rejection(transport, await make())
+    expect([problem.detail, headers.get('www-authenticate')]).toEqual([detail, challenge])
+  })
+
+  it.each([
     'https://evil.example',
     'null',
     'http://app.example',

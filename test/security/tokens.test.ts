@@ -27,12 +27,11 @@ function hmac(
   return `${input}.${createHmac('sha256', secret).update(input).digest('base64url')}`
 }
 
-/** Tokens that a sloppy verifier might take. */
+/** Tokens that a sloppy verifier might take: none is signed as it must be. */
 function forgeries(): Record<string, string> {
   const good = hmac(GOOD())
   const [header = '', payload = '', signature = ''] = good.split('.')
   const none = (alg: string, end = '') => `${encode({ alg })}.${payload}.${end}`
-  const without = (name: string) => Object.fromEntries(Object.entries(GOOD()).filter(([key]) => key !== name))
   return {
     'alg none': none('none'),
     'alg None': none('None'),
@@ -63,29 +62,37 @@ function forgeries(): Record<string, string> {
     'header in an array': `${encode([{ alg: 'HS256' }])}.${payload}.${signature}`,
     'an unknown critical header': hmac(GOOD(), { alg: 'HS256', crit: ['x'], x: 1 }),
     'an unencoded payload': hmac(GOOD(), { alg: 'HS256', crit: ['b64'], b64: false }),
-    'claims that are no object': hmac('[]'),
-    'claims that are no JSON': hmac('{'),
-    'no exp': hmac(without('exp')),
-    'exp as a text': hmac({ ...GOOD(), exp: String(soon()) }),
-    'exp without end': hmac(`{"sub":"mallory","iss":"${ISSUER}","aud":"${AUDIENCE}","exp":1e999}`),
-    'exp gone by': hmac({ ...GOOD(), exp: soon() - 7200 }),
-    'exp negative': hmac({ ...GOOD(), exp: -1 }),
-    'nbf to come': hmac({ ...GOOD(), nbf: soon() }),
-    'no sub': hmac(without('sub')),
-    'sub empty': hmac({ ...GOOD(), sub: '' }),
-    'sub a number': hmac({ ...GOOD(), sub: 1 }),
-    'sub an object': hmac({ ...GOOD(), sub: { toString: 'alice' } }),
-    'sub with a NUL': hmac({ ...GOOD(), sub: 'alice\0' }),
-    'sub too long': hmac({ ...GOOD(), sub: 'x'.repeat(129) }),
-    'no iss': hmac(without('iss')),
-    'another iss': hmac({ ...GOOD(), iss: `${ISSUER}/` }),
-    'iss as a list': hmac({ ...GOOD(), iss: [ISSUER] }),
-    'no aud': hmac(without('aud')),
-    'another aud': hmac({ ...GOOD(), aud: ['Glimpse'] }),
     'longer than 8 KiB, signed well': hmac({ ...GOOD(), pad: 'x'.repeat(6200) }),
     'garbage of 9,000 characters': 'a'.repeat(9000),
     'nothing but dots': '..',
     'a word': 'x',
+  }
+}
+
+/** Tokens that are signed well and say what they must not. */
+function misfits(secret = TEST_SECRET): Record<string, string> {
+  const signed = (claims: unknown) => hmac(claims, { alg: 'HS256' }, secret)
+  const without = (name: string) => Object.fromEntries(Object.entries(GOOD()).filter(([key]) => key !== name))
+  return {
+    'claims that are no object': signed('[]'),
+    'claims that are no JSON': signed('{'),
+    'no exp': signed(without('exp')),
+    'exp as a text': signed({ ...GOOD(), exp: String(soon()) }),
+    'exp without end': signed(`{"sub":"mallory","iss":"${ISSUER}","aud":"${AUDIENCE}","exp":1e999}`),
+    'exp gone by': signed({ ...GOOD(), exp: soon() - 7200 }),
+    'exp negative': signed({ ...GOOD(), exp: -1 }),
+    'nbf to come': signed({ ...GOOD(), nbf: soon() }),
+    'no sub': signed(without('sub')),
+    'sub empty': signed({ ...GOOD(), sub: '' }),
+    'sub a number': signed({ ...GOOD(), sub: 1 }),
+    'sub an object': signed({ ...GOOD(), sub: { toString: 'alice' } }),
+    'sub with a NUL': signed({ ...GOOD(), sub: 'alice\0' }),
+    'sub too long': signed({ ...GOOD(), sub: 'x'.repeat(129) }),
+    'no iss': signed(without('iss')),
+    'another iss': signed({ ...GOOD(), iss: `${ISSUER}/` }),
+    'iss as a list': signed({ ...GOOD(), iss: [ISSUER] }),
+    'no aud': signed(without('aud')),
+    'another aud': signed({ ...GOOD(), aud: ['Glimpse'] }),
   }
 }
 
@@ -149,6 +156,24 @@ describe('with a secret', () => {
         answers.set(answer, [...(answers.get(answer) ?? []), what])
     expect([...answers.keys()].map((answer) => JSON.parse(answer)[0])).toEqual([401])
     countCases(context, [...answers.values()].flat().length)
+  })
+
+  it('claims that do not fit are explained to those who hold a signed token, and to nobody else', async (context) => {
+    const strangers = misfits('a secret of somebody else, of 32 bytes')
+    const [forged] = await tryEverywhere(instance.url, client, 'x')
+    let cases = 0
+    for (const [what, token] of Object.entries(misfits())) {
+      const answers = await tryEverywhere(instance.url, client, token)
+      expect([...new Set(answers.map((answer) => JSON.parse(answer)[0]))], what).toEqual([401])
+      // The fifth way in is a ticket, which is no token at all.
+      expect(new Set(answers.filter((_, i) => i !== 4)).size, what).toBe(1)
+      expect(answers[0], what).not.toBe(forged)
+      expect(new Set(await tryEverywhere(instance.url, client, strangers[what] ?? '')), what).toEqual(
+        new Set([forged]),
+      )
+      cases += 2 * answers.length
+    }
+    countCases(context, cases)
   })
 })
 

@@ -10,8 +10,20 @@ export interface SigningKey {
   sign(claims?: Record<string, unknown>, header?: Record<string, unknown>): Promise<string>
 }
 
+export type SigningAlgorithm =
+  | 'RS256'
+  | 'RS384'
+  | 'RS512'
+  | 'PS256'
+  | 'PS384'
+  | 'PS512'
+  | 'ES256'
+  | 'ES384'
+  | 'ES512'
+  | 'EdDSA'
+
 /** An issuer's key pair; without `kid` neither the published key nor its tokens name one. */
-export async function createSigningKey(alg: 'RS256' | 'ES256' | 'EdDSA', kid?: string): Promise<SigningKey> {
+export async function createSigningKey(alg: SigningAlgorithm, kid?: string): Promise<SigningKey> {
   const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true })
   const named = kid === undefined ? {} : { kid }
   return {

@@ -22,7 +22,7 @@ export function keySetWorld(fetchTimeoutMs = 20 * SECOND): KeySetWorld {
   beforeEach(async () => {
     world.now = Date.now()
     world.server = await KeySetServer.start(world.one)
-    await world.restart(world.server.url)
+    await world.restart([world.server.url])
   })
 
   afterEach(async () => {
@@ -49,11 +49,12 @@ export class KeySetWorld {
   }
 
   /** Another verifier, which knows nothing yet. */
-  async restart(jwksUrl: string): Promise<void> {
+  async restart(jwksUrls: readonly string[], secrets: readonly string[] = []): Promise<void> {
     await this.verifier?.close()
     this.logged = []
     this.verifier = createTokenVerifier({
-      jwksUrl,
+      jwksUrls,
+      secrets,
       now: () => this.now,
       log: pino({}, { write: (line) => this.logged.push(line) }),
       fetchTimeoutMs: this.#fetchTimeoutMs,
@@ -65,8 +66,9 @@ export class KeySetWorld {
     return key.sign({ sub, exp: Math.floor(this.now / 1000) + 7 * 86_400 }, header)
   }
 
-  refused(token: string): Promise<void> {
-    const error = { code: 'unauthorized', message: 'The access token is not valid.' }
+  /** Refused as every token that no key signed; `message` where one did. */
+  refused(token: string, message = 'The access token is not valid.'): Promise<void> {
+    const error = { code: 'unauthorized', message }
     return expect(this.verifier.verify(token)).rejects.toMatchObject(error)
   }
 

@@ -7,7 +7,7 @@ import { checkConfiguration } from './configuration.ts'
 import { connectionFault, openDatabase } from './connection.ts'
 import { checkDelivery } from './delivery.ts'
 import { attempt, type Finding, fault, skipped } from './finding.ts'
-import { checkKeySet } from './keys.ts'
+import { checkKeySets } from './keys.ts'
 import { checkDataDir, checkDescriptors, checkNode, checkPort } from './machine.ts'
 import { count, formatReport } from './report.ts'
 import { checkSchema } from './schema.ts'
@@ -42,7 +42,7 @@ export const doctor: Command = {
           attempt('data folder', () =>
             checkDataDir(config, { embedded: config.databaseUrl === undefined && !databaseUnknown }),
           ),
-          attempt('key set', () => checkKeySet(config.auth.jwksUrl)),
+          attempt('key set', () => checkKeySets(config.auth.jwksUrls)),
           databaseUnknown
             ? [skipped('database', 'DATABASE_URL has to be mended first')]
             : attempt('database', () => checkDatabase(config), 40_000),

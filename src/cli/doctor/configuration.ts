@@ -87,7 +87,7 @@ function checkFile(): Finding[] {
 /** What is valid and yet not what anybody wants. */
 function checkSense(environment: Environment, config: Config): Finding[] {
   const findings: Finding[] = []
-  if (config.auth.secret === PUBLISHED_SECRET)
+  if (config.auth.secrets.includes(PUBLISHED_SECRET))
     findings.push(
       fault(
         'secret',
@@ -96,7 +96,7 @@ function checkSense(environment: Environment, config: Config): Finding[] {
       ),
     )
   const open = !['127.0.0.1', '::1', 'localhost'].includes(config.host)
-  if (!config.production && config.auth.jwksUrl === undefined && open)
+  if (!config.production && config.auth.jwksUrls.length === 0 && open)
     findings.push(
       warning(
         'secret',
@@ -104,7 +104,7 @@ function checkSense(environment: Environment, config: Config): Finding[] {
         'set NODE_ENV=production, or HOST=127.0.0.1',
       ),
     )
-  if (config.auth.jwksUrl?.startsWith('http://') && config.production)
+  if (config.auth.jwksUrls.some((url) => url.startsWith('http://')) && config.production)
     findings.push(
       warning('key set', 'JWKS_URL is not https: whoever stands in between can sign tokens', 'use https'),
     )

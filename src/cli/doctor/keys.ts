@@ -1,9 +1,13 @@
 import { createKeySetFetcher } from '../../auth/fetch-key-set.ts'
 import { type Finding, fault, ok, skipped } from './finding.ts'
 
-/** Fetches JWKS_URL once, as the service does. */
-export async function checkKeySet(url: string | undefined): Promise<readonly Finding[]> {
-  if (url === undefined) return [skipped('key set', 'JWKS_URL is not set')]
+/** Fetches each key set of JWKS_URL once, as the service does. */
+export async function checkKeySets(urls: readonly string[]): Promise<readonly Finding[]> {
+  if (urls.length === 0) return [skipped('key set', 'JWKS_URL is not set')]
+  return (await Promise.all(urls.map(checkKeySet))).flat()
+}
+
+async function checkKeySet(url: string): Promise<readonly Finding[]> {
   const fetcher = createKeySetFetcher(url, 5000)
   try {
     const { keySet } = await fetcher.fetch()
@@ -14,7 +18,7 @@ export async function checkKeySet(url: string | undefined): Promise<readonly Fin
       fault(
         'key set',
         `JWKS_URL ${fetcher.name} holds no key that can sign tokens`,
-        'have the issuer publish an RSA, EC or OKP public key (for RS256, ES256 or EdDSA)',
+        'have the issuer publish an RSA, EC or OKP public key (for RS256, PS256, ES256 or EdDSA)',
       ),
     ]
   } catch (error) {

@@ -48,7 +48,7 @@ export async function checkDataDir(
   config: Config,
   { embedded }: { readonly embedded: boolean },
 ): Promise<Finding[]> {
-  const needsSecret = config.auth.secret === undefined && config.auth.jwksUrl === undefined
+  const needsSecret = config.auth.secrets.length + config.auth.jwksUrls.length === 0
   if (!embedded && !needsSecret) return [skipped('data folder', 'DATA_DIR is not used by this configuration')]
   const findings: Finding[] = []
   const folder = await existingFolder(resolve(config.dataDir))

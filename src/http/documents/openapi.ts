@@ -67,7 +67,9 @@ const COMPONENTS = {
   headers: {
     Location: text('The path of what was created.'),
     Allow: text('The methods that the path has.'),
-    'WWW-Authenticate': text('The scheme that would do: Bearer.'),
+    'WWW-Authenticate': text(
+      'The scheme that would do, Bearer, and for a token that was given what is wrong with it (RFC 6750 §3).',
+    ),
     'Retry-After': {
       description: 'Seconds after which trying again makes sense.',
       required: true,
