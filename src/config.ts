@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { type ConnectionOptions, ConnectionUrlError, parseConnectionUrl } from './postgres/connection-url.ts'
+import { readSecretFiles, SAMPLE_PASSWORD, SAMPLE_SECRETS, SECRETS } from './secrets.ts'
 
 /** The whole configuration, parsed once from the environment. Times are milliseconds where the name says Ms. */
 export interface Config {
@@ -178,51 +179,66 @@ const Environment = z.object({
 })
 
 /** The name of every variable. */
-export const VARIABLES: readonly string[] = Object.keys(Environment.shape)
+export const VARIABLES: readonly string[] = [
+  ...Object.keys(Environment.shape),
+  ...SECRETS.map((name) => `${name}_FILE`),
+]
 
 /**
  * Parses the environment. Every fault is reported at once, each as `NAME: what is wrong`, so that an operator
- * mends a deployment in one round. An empty variable counts as unset, as shells and compose files write it.
+ * mends a deployment in one round. An empty variable counts as unset, as shells and compose files write it. Files that
+ * NAME_FILE variables name are read now, once.
  * Values are never repeated in a fault: they may be secrets.
  */
 export function parseConfig(environment: Readonly<Record<string, string | undefined>>): ConfigResult {
-  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const { environment: withSecrets, fromFile, faults: unreadable } = readSecretFiles(environment)
+  const given = Object.fromEntries(Object.entries(withSecrets).filter(([, value]) => value !== ''))
+  /** The variable as the operator wrote it. */
+  const named = (name: string) => (fromFile.has(name) ? `${name}_FILE` : name)
+  const isGiven = (name: string) => given[name] !== undefined || fromFile.has(name)
   const parsed = Environment.safeParse(given)
-  const faults = parsed.success
-    ? []
-    : parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
+  const faults = [...unreadable]
+  if (!parsed.success)
+    for (const { path, message } of parsed.error.issues) faults.push(`${named(path.join('.'))}: ${message}`)
 
   const connection = (name: 'DATABASE_URL' | 'LISTEN_DATABASE_URL') => {
     try {
       return given[name] === undefined ? undefined : parseConnectionUrl(given[name], given)
     } catch (error) {
       if (!(error instanceof ConnectionUrlError)) throw error
-      faults.push(`${name}: ${error.message}`)
+      faults.push(`${named(name)}: ${error.message}`)
       return undefined
     }
   }
   const database = connection('DATABASE_URL')
   const listenDatabase = connection('LISTEN_DATABASE_URL')
-  if (given.DATABASE_POOLER === 'transaction' && given.LISTEN_DATABASE_URL === undefined)
+  if (given.DATABASE_POOLER === 'transaction' && !isGiven('LISTEN_DATABASE_URL'))
     faults.push(
       'DATABASE_POOLER, LISTEN_DATABASE_URL: behind a transaction pooler LISTEN needs a direct way to Postgres; ' +
         'set LISTEN_DATABASE_URL',
     )
-  if (given.JWT_SECRET_PREVIOUS !== undefined && given.JWT_SECRET === undefined)
+  if (isGiven('JWT_SECRET_PREVIOUS') && !isGiven('JWT_SECRET'))
     faults.push('JWT_SECRET_PREVIOUS: set without JWT_SECRET')
   if (given.NODE_ENV === 'production') {
-    if (given.JWT_SECRET === undefined && given.JWKS_URL === undefined)
+    if (!isGiven('JWT_SECRET') && !isGiven('JWKS_URL'))
       faults.push('JWT_SECRET, JWKS_URL: with NODE_ENV=production at least one of the two must be set')
-    if (given.DATABASE_URL === undefined)
+    if (!isGiven('DATABASE_URL'))
       faults.push(
         'DATABASE_URL: with NODE_ENV=production it must be set (the embedded Postgres is for development)',
+      )
+    for (const name of ['JWT_SECRET', 'JWT_SECRET_PREVIOUS'])
+      if (SAMPLE_SECRETS.has(given[name] ?? ''))
+        faults.push(`${named(name)}: must not be the sample of .env.example, which everybody can read`)
+    if (database?.password === SAMPLE_PASSWORD)
+      faults.push(
+        `${named('DATABASE_URL')}: its password must not be that of .env.example, which everybody can read`,
       )
   }
   if (parsed.success && parsed.data.HEADERS_TIMEOUT_MS > parsed.data.REQUEST_TIMEOUT_MS)
     faults.push(
       'HEADERS_TIMEOUT_MS: must not be greater than REQUEST_TIMEOUT_MS, which spans headers and body',
     )
-  if (given.LISTEN_DATABASE_URL !== undefined && given.DATABASE_URL === undefined)
+  if (isGiven('LISTEN_DATABASE_URL') && !isGiven('DATABASE_URL'))
     faults.push('LISTEN_DATABASE_URL: set without DATABASE_URL')
   if (!parsed.success || faults.length > 0) return { ok: false, faults }
 

@@ -32,12 +32,14 @@ export const migrate: Command = {
 
 /** Migrates, or waits for it, and logs as the service does; resolves to the exit code. */
 export async function runMigrations(
-  { DATABASE_URL, LISTEN_DATABASE_URL }: Environment,
+  environment: Environment,
   signal: AbortSignal,
   work: (databaseUrl: string, log: Logger, options: { signal: AbortSignal }) => Promise<void>,
 ): Promise<number> {
   const log = createLogger('info')
-  const parsed = parseConfig({ DATABASE_URL, LISTEN_DATABASE_URL })
+  // Whatever else is wrong with the service's variables concerns no migration.
+  const connections = Object.entries(environment).filter(([name]) => /^(LISTEN_)?DATABASE_URL/.test(name))
+  const parsed = parseConfig(Object.fromEntries(connections))
   if (!parsed.ok) {
     for (const fault of parsed.faults) log.fatal(fault)
     return EXIT.fault

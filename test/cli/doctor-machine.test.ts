@@ -29,15 +29,22 @@ describe('of variables, machine and key set, glimpse doctor', () => {
       'the secret of the example',
       set({ JWT_SECRET: 'at-least-32-bytes-of-your-own-secret' }),
       'secret',
-      /example that everybody can read/,
+      /sample that everybody can read/,
       /randomBytes/,
     ],
     [
-      'a secret and a key set',
-      set({ JWKS_URL: 'http://127.0.0.1:1/' }),
+      'a secret and a file of it',
+      set({ JWT_SECRET_FILE: '/run/secrets/jwt' }),
       'configuration',
-      /not both/,
-      /keep JWKS_URL where/,
+      /^JWT_SECRET, JWT_SECRET_FILE: .*not both/,
+      /correct JWT_SECRET, JWT_SECRET_FILE/,
+    ],
+    [
+      'a file of a secret that is not there',
+      set({ JWT_SECRET: '', JWT_SECRET_FILE: '/nowhere/jwt' }),
+      'configuration',
+      /^JWT_SECRET_FILE: the file cannot be read \(ENOENT\)/,
+      /correct JWT_SECRET_FILE/,
     ],
     [
       'production without a database',
@@ -132,7 +139,13 @@ describe('of variables, machine and key set, glimpse doctor', () => {
       /http:\/\/127\.0\.0\.1:1\/keys cannot be fetched: .*ECONNREFUSED/,
       /open it with curl/,
     ],
-    ['an empty key set', () => keySet('{"keys":[]}'), 'key set', /holds no key/, /RS256, ES256 or EdDSA/],
+    [
+      'an empty key set',
+      () => keySet('{"keys":[]}'),
+      'key set',
+      /holds no key/,
+      /RS256, PS256, ES256 or EdDSA/,
+    ],
     ['a page instead of a key set', () => keySet('<html>'), 'key set', /not a JSON Web Key Set/, /200 with/],
   ])
 })

@@ -1,12 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { type Config, parseConfig, VARIABLES } from '../../config.ts'
+import { SAMPLE_SECRETS } from '../../secrets.ts'
 import type { Environment } from '../command.ts'
 import { nearest } from '../nearest.ts'
 import { type Finding, fault, ok, warning } from './finding.ts'
-
-/** What .env.example shows as a secret: whoever reads the repository knows it. */
-const PUBLISHED_SECRET = 'at-least-32-bytes-of-your-own-secret'
 
 const NEW_SECRET = `node -p "require('crypto').randomBytes(32).toString('base64url')" makes one`
 
@@ -35,7 +33,7 @@ export function checkConfiguration(environment: Environment): ConfigurationRepor
   const config = parsed.ok ? parsed.config : withoutFaulty(environment, faults)
   return {
     config,
-    databaseUnknown: namesOf(faults).includes('DATABASE_URL'),
+    databaseUnknown: namesOf(faults).some((name) => ['DATABASE_URL', 'DATABASE_URL_FILE'].includes(name)),
     findings: [
       ...(parsed.ok
         ? [ok('configuration', `none of the variables is wrong; ${setHere(environment)} set`)]
@@ -45,7 +43,7 @@ export function checkConfiguration(environment: Environment): ConfigurationRepor
         return fault('configuration', text, MENDS[names] ?? `correct ${names} in the environment or in .env`)
       }),
       ...checkFile(),
-      ...checkSense(environment, config),
+      ...checkSense(config),
     ],
   }
 }
@@ -85,13 +83,13 @@ function checkFile(): Finding[] {
 }
 
 /** What is valid and yet not what anybody wants. */
-function checkSense(environment: Environment, config: Config): Finding[] {
+function checkSense(config: Config): Finding[] {
   const findings: Finding[] = []
-  if (config.auth.secrets.includes(PUBLISHED_SECRET))
+  if (config.auth.secrets.some((secret) => SAMPLE_SECRETS.has(secret)))
     findings.push(
       fault(
         'secret',
-        'JWT_SECRET is the example that everybody can read',
+        'JWT_SECRET or JWT_SECRET_PREVIOUS is the sample that everybody can read',
         `use one of your own: ${NEW_SECRET}`,
       ),
     )
@@ -116,7 +114,7 @@ function checkSense(environment: Environment, config: Config): Finding[] {
         'keep it well under the idle timeout of every proxy in between; the default is 15000',
       ),
     )
-  if (environment.DATABASE_URL && environment.LISTEN_DATABASE_URL === environment.DATABASE_URL)
+  if (config.databaseUrl !== undefined && config.listenDatabaseUrl === config.databaseUrl)
     findings.push(
       warning(
         'configuration',
