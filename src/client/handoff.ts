@@ -1,27 +1,37 @@
 import type { GlimpseEvent } from '../event.ts'
 
-/** Whoever iterated was left alone with an event that it will not finish. */
+/** The loop left an event unfinished. */
 export const ABANDONED = Symbol('abandoned')
+
+type Outcome = typeof ABANDONED | undefined
 
 /** Hands events to a loop, one at a time: an event is handled when the loop asks for the next. */
 export class Handoff {
-  #offered:
-    | { readonly event: GlimpseEvent; readonly settle: (outcome?: typeof ABANDONED) => void }
-    | undefined
+  #offered: { readonly event: GlimpseEvent; readonly settle: (outcome?: Outcome) => void } | undefined
   #closed = false
+  #looping = false
   #wake = () => {}
 
+  get looping(): boolean {
+    return this.#looping
+  }
+
   /** Resolves when the loop has handled the event, or will not. */
-  offer(event: GlimpseEvent): Promise<typeof ABANDONED | undefined> {
+  offer(event: GlimpseEvent): Promise<Outcome> {
     if (this.#closed) return Promise.resolve(ABANDONED)
     return new Promise((resolve) => {
-      const settle = (outcome?: typeof ABANDONED) => {
+      const settle = (outcome?: Outcome) => {
         this.#offered = undefined
         resolve(outcome)
       }
       this.#offered = { event, settle }
       this.#wake()
     })
+  }
+
+  /** No loop will come: the event that waits for one is left to the handlers. */
+  release(): void {
+    this.#offered?.settle()
   }
 
   /** The event that is handled at this moment is abandoned, and so is every one to come. */
@@ -32,6 +42,7 @@ export class Handoff {
 
   /** The events for one loop, until `done` settles; it ends, or fails, as `done` does. */
   async *events(done: Promise<void>): AsyncGenerator<GlimpseEvent, void, void> {
+    this.#looping = true
     let ended = false
     const end = () => {
       ended = true

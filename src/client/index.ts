@@ -23,9 +23,13 @@ export {
   type ClosedReason,
   type ConnectOptions,
   type CursorStore,
+  type EventOf,
   type Gap,
+  type Notices,
   type Reset,
+  SignedOutError,
   type State,
+  type StoryEvents,
   StreamError,
   type Timing,
   type Transport,
@@ -41,6 +45,6 @@ export {
  * @example
  * for await (const event of connect({ url, token })) show(event)
  */
-export function connect(options: ConnectOptions): Stream {
+export function connect<Own extends object = object>(options: ConnectOptions<Own>): Stream<Own> {
   return new Stream(options)
 }

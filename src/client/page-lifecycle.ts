@@ -10,30 +10,46 @@ interface Page {
 
 const here: Page = globalThis
 
+/**
+ * `online`, `offline`: the network came or went. `look`: somebody looks at the page again. `away`: the page is frozen or
+ * goes into the back-forward cache, and nothing of it runs until `back`.
+ */
+export type PageChange = 'online' | 'offline' | 'look' | 'away' | 'back'
+
+/** Whether there is a page at all that somebody could look at. */
+export function hasPage(): boolean {
+  return here.document !== undefined && here.addEventListener !== undefined
+}
+
 /** Nobody looks at the page: there is no hurry. */
 export function isHidden(): boolean {
   return here.document?.visibilityState === 'hidden'
 }
 
 /**
- * Calls back when it makes sense to look after the connection at once: the network is there again (`online`), or the
- * page is looked at again, after a nap of the machine or out of the back-forward cache (`visible`).
+ * Calls back when the page or its network changes.
  *
  * @returns what ends it
  */
-export function watchPage(onBack: (what: 'online' | 'visible') => void): () => void {
-  if (here.document === undefined || here.addEventListener === undefined) return () => {}
+export function watchPage(onChange: (change: PageChange) => void): () => void {
   const { document } = here
-  const online = () => onBack('online')
-  const visible = () => {
-    if (!isHidden()) onBack('visible')
+  if (!hasPage() || document === undefined) return () => {}
+  const as = (change: PageChange) => () => onChange(change)
+  const look = () => {
+    if (!isHidden()) onChange('look')
   }
-  here.addEventListener('online', online)
-  here.addEventListener('pageshow', visible)
-  document.addEventListener('visibilitychange', visible)
+  const listeners = [
+    [here, 'online', as('online')],
+    [here, 'offline', as('offline')],
+    [here, 'pagehide', as('away')],
+    [document, 'freeze', as('away')],
+    [here, 'pageshow', as('back')],
+    [document, 'resume', as('back')],
+    [here, 'focus', look],
+    [document, 'visibilitychange', look],
+  ] as const
+  for (const [target, type, listener] of listeners) target.addEventListener?.(type, listener)
   return () => {
-    here.removeEventListener?.('online', online)
-    here.removeEventListener?.('pageshow', visible)
-    document.removeEventListener('visibilitychange', visible)
+    for (const [target, type, listener] of listeners) target.removeEventListener?.(type, listener)
   }
 }

@@ -1,37 +1,43 @@
+/** What can cut a pause short: anything that speaks for trying again, only somebody's look at the page, or nothing. */
+export type Wakeable = 'any' | 'look' | 'no'
+
 /** Waiting that can be cut short: because the network or the page is back, or because the stream ends. */
 export class Pauses {
   #ended = false
-  #wake = () => {}
+  #wake = (_look: boolean) => {}
 
-  /** @param wakeable whether `wake` ends it; `end` always does */
-  pause(ms: number, wakeable: boolean): Promise<void> {
+  /** @param ms Infinity: until it is woken */
+  pause(ms: number, wakeable: Wakeable): Promise<void> {
+    if (this.#ended) return Promise.resolve()
     return new Promise((resolve) => {
       const end = () => {
         clearTimeout(timer)
         resolve()
       }
-      const timer = setTimeout(end, ms)
-      this.#wake = () => {
-        if (wakeable || this.#ended) end()
+      // setTimeout takes Infinity for 0.
+      const timer = ms === Number.POSITIVE_INFINITY ? undefined : setTimeout(end, ms)
+      this.#wake = (look) => {
+        if (this.#ended || wakeable === 'any' || (wakeable === 'look' && look)) end()
       }
     })
   }
 
-  /** A wakeable pause that the signal ends too; rejects with its reason. */
+  /** A pause that anything may cut short, the signal's abort too; rejects with its reason. */
   async pauseUnless(signal: AbortSignal, ms: number): Promise<void> {
-    const interrupted = () => this.#wake()
+    const interrupted = () => this.#wake(true)
     signal.addEventListener('abort', interrupted)
-    await this.pause(ms, true)
+    await this.pause(ms, 'any')
     signal.removeEventListener('abort', interrupted)
     signal.throwIfAborted()
   }
 
-  wake(): void {
-    this.#wake()
+  /** @param look somebody looks at the page again */
+  wake(look: boolean): void {
+    this.#wake(look)
   }
 
   end(): void {
     this.#ended = true
-    this.#wake()
+    this.#wake(true)
   }
 }

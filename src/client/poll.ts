@@ -1,5 +1,6 @@
 import type { GlimpseEvent, ResetReason } from '../event.ts'
 import { type Attempt, type Open, refusalOf, requestInit } from './attempt.ts'
+import { split } from './position.ts'
 
 interface Page {
   readonly events: readonly GlimpseEvent[]
@@ -42,12 +43,19 @@ export function openPoll(
       const { events, unread, read, reset } = page
       const [first] = events
       // Everything after this place is in the page or still to come.
-      const cursor = first === undefined ? page.cursor : `${epochOf(first.id)}.${first.seq - 1}`
+      const cursor = first === undefined ? page.cursor : `${split(first.id)[0]}.${first.seq - 1}`
       if (known === '') {
         const oldest = reset?.oldest ?? 1
         yield {
           type: 'stream.open',
-          data: { cursor, oldest, resumed: after === cursor, heartbeat_ms: 0, unread, read },
+          data: {
+            cursor,
+            oldest,
+            resumed: after !== undefined && reset === null,
+            heartbeat_ms: 0,
+            unread,
+            read,
+          },
         }
       }
       if (reset !== null) yield { type: 'stream.reset', data: { ...reset, cursor } }
@@ -59,8 +67,4 @@ export function openPoll(
       if (!page.has_more) await pause(attempt.signal)
     }
   }
-}
-
-function epochOf(cursor: string): string {
-  return cursor.slice(0, cursor.lastIndexOf('.'))
 }

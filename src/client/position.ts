@@ -38,8 +38,8 @@ export class Position {
   }
 }
 
-/** The history and the number in a cursor, `<epoch>.<seq>`. */
+/** The history and the number in a cursor: `<epoch>.<seq>`, and whatever the service adds behind. */
 export function split(cursor: string): [epoch: string, seq: number] {
-  const dot = cursor.lastIndexOf('.')
-  return [cursor.slice(0, dot), Number(cursor.slice(dot + 1))]
+  const [epoch = '', seq] = cursor.split('.')
+  return [epoch, Number(seq)]
 }

@@ -1,4 +1,7 @@
 import { Refused } from './attempt.ts'
+import { within } from './deadline.ts'
+import { hasPage } from './page-lifecycle.ts'
+import type { Wakeable } from './pauses.ts'
 import { readPage } from './poll.ts'
 import type { Session } from './session.ts'
 import type { Tokens } from './tokens.ts'
@@ -9,12 +12,17 @@ import { FinalClose } from './websocket.ts'
 /** A connection that lived so long was a good one: the next failure counts as the first. */
 const STABLE_MS = 5000
 
-/** How long to wait before the next connection; `asked`: the service wants it, so nothing shortens it. */
+/** Fewer refusals than this don't prove that a token is bad, however much time has passed: a machine may have slept. */
+const MIN_REFUSALS = 4
+
+/** How long to wait before the next connection, and what may shorten it. */
 export interface Pause {
   readonly ms: number
   readonly reason: string
-  readonly asked?: boolean
+  readonly wakeable?: Wakeable
 }
+
+export const AT_ONCE: Pause = { ms: 0, reason: '' }
 
 export interface RecoveryOptions {
   readonly base: URL
@@ -22,14 +30,15 @@ export interface RecoveryOptions {
   readonly tokens: Tokens
   readonly fallback: TransportFallback
   readonly timing: Timing
+  readonly signal: AbortSignal
 }
 
 /** What follows the end of a connection: another one, when, over what and with which token; or nothing. */
 export class Recovery {
   readonly #options: RecoveryOptions
   #failures = 0
-  #diagnosis: AbortController | undefined
-  #tokenRefused = false
+  #refusals = 0
+  #refusedAt = 0
 
   constructor(options: RecoveryOptions) {
     this.#options = options
@@ -37,12 +46,7 @@ export class Recovery {
 
   /** The service has taken the token. */
   opened(): void {
-    this.#tokenRefused = false
-  }
-
-  /** The stream is closed: nothing more is to be found out. */
-  stop(): void {
-    this.#diagnosis?.abort()
+    this.#refusals = 0
   }
 
   /**
@@ -53,71 +57,87 @@ export class Recovery {
    */
   async after(session: Session, cause: unknown, cursor: string | undefined): Promise<Pause> {
     if (session.livedMs > STABLE_MS) this.#failures = 0
-    if (session.restartsAtOnce) return { ms: 0, reason: '' }
-    if (session.closeMessage !== undefined) return this.#dismissed(session.closeMessage, session.isOpen)
-    if (cause instanceof FinalClose)
-      throw new StreamError(cause.code === 4500 ? 'replaced' : 'refused', cause.message, {})
+    if (session.restartsAtOnce) return AT_ONCE
+    if (session.interruption === 'offline') return this.backoff('the browser is offline')
+    if (session.closeMessage !== undefined) return this.#dismissed(session)
+    if (cause instanceof FinalClose) {
+      if (cause.code === 4500) return this.#replaced()
+      // A token whose user the client could not read: the service could.
+      throw new StreamError(/another user/.test(cause.message) ? 'another_user' : 'refused', cause.message)
+    }
     if (cause instanceof Refused && cause.isProblem) return this.#refused(cause)
     if (!session.isOpen && session.transport !== 'poll') return this.#diagnose(session.transport, cursor)
     if (cause instanceof Refused) return this.#refused(cause)
     return this.backoff(session.isOpen ? 'the connection was lost' : 'the service cannot be reached')
   }
 
-  #dismissed({ reason, reconnect, retry_ms }: NonNullable<Session['closeMessage']>, wasOpen: boolean): Pause {
+  #dismissed({ closeMessage, livedMs, isOpen }: Session): Pause {
+    const { reason = '', reconnect = true, retry_ms = 0 } = closeMessage ?? {}
     if (reason === 'token_expired') {
-      if (!this.#options.tokens.renewable) throw new StreamError('token_expired', 'the token has expired', {})
+      if (!this.#options.tokens.renewable) throw new StreamError('token_expired', 'the token has expired')
       this.#options.tokens.refuse()
-      return { ms: 0, reason }
+      // Tokens that expire as soon as they are taken must not be asked for in a circle.
+      return livedMs > STABLE_MS ? AT_ONCE : this.backoff('the token has expired')
     }
-    if (!reconnect && reason === 'replaced')
-      throw new StreamError('replaced', 'a newer connection took its place', {})
-    if (!reconnect) throw new StreamError('ended', `the service says: ${reason}`, {})
+    if (!reconnect && reason === 'replaced') return this.#replaced()
+    if (!reconnect) throw new StreamError('ended', `the service says: ${reason}`)
     // Refused before the stream began: without a backoff that grows, a long outage would be asked about every second.
-    if (!wasOpen) {
+    if (!isOpen) {
       const backoff = this.backoff(`the service says: ${reason}`)
-      return { ...backoff, ms: retry_ms + backoff.ms, asked: true }
+      return { ...backoff, ms: retry_ms + backoff.ms, wakeable: 'no' }
     }
     // Never earlier than asked, and not all who were asked the same at the same moment.
-    return { ms: retry_ms * (1 + Math.random() / 2), reason: `the service says: ${reason}`, asked: true }
+    return { ms: retry_ms * (1 + Math.random() / 2), reason: `the service says: ${reason}`, wakeable: 'no' }
   }
 
+  /** Coming back by itself would end the newer connection, which would come back in turn. Who looks at a page wants it. */
+  #replaced(): Pause {
+    const reason = 'a newer connection took its place'
+    if (!hasPage()) throw new StreamError('replaced', reason)
+    return { ms: Number.POSITIVE_INFINITY, reason, wakeable: 'look' }
+  }
+
+  /** Of refused tokens the first is exchanged at once; then the token service gets time to recover. */
   #refused(refusal: Refused): Pause {
     const { status, message } = refusal
     if (status === 401) {
-      if (!this.#options.tokens.renewable || this.#tokenRefused)
-        throw new StreamError('unauthorized', message, { status })
-      this.#tokenRefused = true
-      this.#options.tokens.refuse()
-      return { ms: 0, reason: message }
+      const { tokens, timing } = this.#options
+      const now = Date.now()
+      if (this.#refusals === 0) this.#refusedAt = now
+      this.#refusals += 1
+      const tried = this.#refusals > MIN_REFUSALS && now - this.#refusedAt > timing.refusedMs
+      if (!tokens.mayImprove || tried) throw new StreamError('unauthorized', message, { status })
+      tokens.refuse()
+      return this.#refusals === 1 && tokens.renewable ? AT_ONCE : this.backoff(message)
     }
     if (refusal.isProblem && status < 500 && status !== 429 && status !== 408)
       throw new StreamError('refused', message, { status })
     const backoff = this.backoff(message)
     return refusal.retryAfterMs === 0
       ? backoff
-      : { ms: refusal.retryAfterMs + backoff.ms, reason: message, asked: true }
+      : { ms: refusal.retryAfterMs + backoff.ms, reason: message, wakeable: 'no' }
   }
 
   /**
    * A connection did not come about, and a browser does not say why. The poll is the same resource behind the same
-   * checks: where it answers, the transport is what does not get through here; where not, it says what is wrong.
+   * checks: where it answers, the transport is blocked here; where not, it says what is wrong.
    */
   async #diagnose(transport: Transport, cursor: string | undefined): Promise<Pause> {
+    const { base, fetch, tokens, timing, fallback, signal: ended } = this.#options
     const controller = new AbortController()
-    this.#diagnosis = controller
-    const timer = setTimeout(() => controller.abort(), this.#options.timing.openTimeoutMs)
     try {
-      const { signal } = controller
-      const token = await this.#options.tokens.current()
-      await readPage(this.#options.fetch, { base: this.#options.base, token, signal }, cursor, 1)
+      const token = await tokens.current()
+      const page = readPage(fetch, { base, token, signal: controller.signal }, cursor, 1)
+      await within(page, { signal: ended, ms: timing.openTimeoutMs, what: 'a poll' })
     } catch (error) {
+      if (error instanceof StreamError) throw error
       return error instanceof Refused ? this.#refused(error) : this.backoff('the service cannot be reached')
     } finally {
-      clearTimeout(timer)
+      controller.abort()
     }
-    this.#options.fallback.failed(transport)
+    fallback.failed(transport)
     const backoff = this.backoff(`${transport} does not get through`)
-    return this.#options.fallback.current === transport ? backoff : { ms: 0, reason: '' }
+    return fallback.current === transport ? backoff : AT_ONCE
   }
 
   /** Full jitter: a crowd that lost the same instance comes back spread over the whole time. */
@@ -127,8 +147,4 @@ export class Recovery {
     this.#failures += 1
     return { ms: Math.max(1, Math.random() * ceiling), reason }
   }
-}
-
-export function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -1,7 +1,7 @@
 import type { ControlMessage } from '../event.ts'
 import type { Attempt } from './attempt.ts'
 import type { Tokens } from './tokens.ts'
-import type { Transport } from './types.ts'
+import { StreamError, type Transport } from './types.ts'
 
 /** Why the client itself ends a connection. */
 type Interruption =
@@ -9,10 +9,17 @@ type Interruption =
   /** Nothing was heard for longer than heartbeats allow. */
   | 'silent'
   | 'gap'
+  | 'offline'
   /** The rest connect again at once. */
   | 'renewed'
   | 'online'
   | 'upgrade'
+  /** A handler takes so long that its connection is better given back. */
+  | 'busy'
+  /** The page is put away. */
+  | 'away'
+
+const AT_ONCE: readonly unknown[] = ['renewed', 'online', 'upgrade', 'busy', 'away']
 
 /** Of the heartbeat's interval: one may be late, two in a row are not. */
 const HEARTBEATS_ALLOWED = 2.5
@@ -32,6 +39,8 @@ export interface SessionOptions {
   readonly openTimeoutMs: number
   /** Silence that is no sign of death, where the transport knows better than the heartbeat. */
   readonly quietMs: number | undefined
+  /** The stream has to end, because of the token. */
+  readonly fail: (error: StreamError) => void
 }
 
 /** One connection as the stream sees it: whether it lives, and until when its token does. */
@@ -73,9 +82,11 @@ export class Session {
   }
 
   get restartsAtOnce(): boolean {
-    return (
-      this.#interruption === 'renewed' || this.#interruption === 'online' || this.#interruption === 'upgrade'
-    )
+    return AT_ONCE.includes(this.#interruption)
+  }
+
+  get interruption(): Interruption | undefined {
+    return this.#interruption
   }
 
   opened(heartbeatMs: number): void {
@@ -100,7 +111,7 @@ export class Session {
   }
 
   /** The network or the page is back. What can't be asked whether it lives is replaced where the network was gone. */
-  lookAfter(what: 'online' | 'visible'): void {
+  lookAfter(what: 'online' | 'look'): void {
     if (!this.isOpen) return
     if (this.attempt.probe !== undefined) this.#probe(PROBE_MS)
     else if (what === 'online') this.interrupt('online')
@@ -158,15 +169,21 @@ export class Session {
   }
 
   async #renew(): Promise<void> {
-    const before = this.attempt.token
-    // What fails now is asked for again, and at the end the service says that the token has expired.
-    const token = await this.#options.tokens.fresh().catch(() => before)
-    if (this.signal.aborted) return
-    if (token !== undefined && token !== before) {
-      this.attempt.token = token
-      if (this.attempt.renew === undefined) return this.interrupt('renewed')
-      this.attempt.renew(token)
+    try {
+      const token = await this.#options.tokens.fresh()
+      if (!this.signal.aborted) this.renewed(token)
+    } catch (error) {
+      // Anything else is asked for again, and at the end the service says that the token has expired.
+      if (error instanceof StreamError) return this.#options.fail(error)
     }
-    this.#planRenewal()
+    if (!this.signal.aborted) this.#planRenewal()
+  }
+
+  /** There is a new token: it goes over the connection where the transport can, else over the next connection. */
+  renewed(token: string | undefined): void {
+    if (token === undefined || token === this.attempt.token) return
+    this.attempt.token = token
+    if (this.attempt.renew === undefined) this.interrupt('renewed')
+    else this.attempt.renew(token)
   }
 }

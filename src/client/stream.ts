@@ -1,24 +1,27 @@
-import type { ControlMessage, GlimpseEvent } from '../event.ts'
 import { type Open, refusalOf, requestInit } from './attempt.ts'
-import { ABANDONED, Handoff } from './handoff.ts'
-import { isHidden, watchPage } from './page-lifecycle.ts'
+import { CursorSaver } from './cursor-saver.ts'
+import { within } from './deadline.ts'
+import { Delivery } from './delivery.ts'
+import { isHidden, type PageChange, watchPage } from './page-lifecycle.ts'
 import { Pauses } from './pauses.ts'
 import { openPoll } from './poll.ts'
-import { Position } from './position.ts'
-import { type Pause, Recovery, wordsOf } from './recovery.ts'
+import { AT_ONCE, type Pause, Recovery } from './recovery.ts'
 import { Session } from './session.ts'
 import { openSse } from './sse.ts'
 import { Tickets, Tokens } from './tokens.ts'
 import { TransportFallback } from './transport-fallback.ts'
 import {
+  type ClosedReason,
   type ConnectOptions,
-  type Message,
+  type EventOf,
+  handlerFailed,
+  type Notices,
   type State,
   StreamError,
   type Timing,
   type Transport,
+  wordsOf,
 } from './types.ts'
-import { Unread } from './unread.ts'
 import { openWebSocket } from './websocket.ts'
 
 const TIMING: Timing = {
@@ -27,44 +30,72 @@ const TIMING: Timing = {
   backoffMaxMs: 30_000,
   pollIntervalMs: 3000,
   upgradeMs: 300_000,
+  answerTimeoutMs: 15_000,
+  storeTimeoutMs: 5000,
+  handlerTimeoutMs: 30_000,
+  refusedMs: 180_000,
 }
 
 /** A page nobody looks at polls so many times more seldom. */
 const HIDDEN_FACTOR = 10
 
-/** One user's events, kept coming whatever happens to the connections that bring them. */
-export class Stream implements AsyncIterable<GlimpseEvent> {
-  /** Settles when the stream has ended: rejects with a StreamError unless the caller ended it. */
+/** So long a handler at work, and a save under way, are waited for when the stream ends; `done` settles within a second. */
+const FINISH_MS = 800
+
+/** The service ends a connection so soon after it has said `stream.close`. */
+const GOODBYE_MS = 1000
+
+/**
+ * One user's events, kept coming over any number of connections.
+ *
+ * ```
+ * starting ── store.load ──▶ connecting ── stream.open ──▶ live ── handler takes too long ──▶ busy
+ *                             ▲  │  ▲                       │                                  │
+ *                             │  │  └── new token, online,  │                                  │
+ *              due, woken or  │  │      better transport ◀──┤                                  │
+ *              handler done   │  │                          │ lost, silent, dismissed, gap     │
+ *                             │  └─ no token, refused, ─┐   │ offline, page put away           │
+ *                             │     unreachable         ▼   ▼                                  │
+ *                             └────────────────────── waiting ◀── (its socket is closed) ──────┘
+ *
+ * any ── close(), signal, loop left, signed out, a StreamError ──▶ ending ── at most FINISH_MS ──▶ closed
+ * ```
+ *
+ * `#run` goes around the circle; `Recovery` says what the end of a connection leads to; `#end` leads out of any state,
+ * because everything that `#run` waits for ends with `#ended`. `starting` and `busy` show as `waiting`.
+ */
+export class Stream<Own extends object = object> implements AsyncIterable<EventOf<Own>> {
+  /** Settles when the stream has ended: rejects with a StreamError unless the caller ended it or signed out. */
   readonly done: Promise<void>
-  readonly #options: ConnectOptions
   readonly #timing: Timing
   readonly #base: URL
   readonly #fetch: typeof fetch
+  readonly #debug: (what: string) => void
   readonly #tokens: Tokens
   readonly #fallback: TransportFallback
   readonly #recovery: Recovery
   readonly #transports: Readonly<Record<Transport, Open>>
-  readonly #unread = new Unread()
-  readonly #handoff = new Handoff()
+  readonly #saver: CursorSaver
+  readonly #delivery: Delivery
   readonly #pauses = new Pauses()
-  readonly #handle: (event: GlimpseEvent) => unknown
-  #position: Position
+  readonly #ended = new AbortController()
   #state: State = { name: 'waiting', reason: 'starting', retryInMs: 0 }
   #session: Session | undefined
-  #closed = false
-  #toldUnread = -1
-  #fault: StreamError | undefined
+  #ending: { readonly reason: ClosedReason; readonly error?: StreamError } | undefined
+  #away = false
 
-  constructor(options: ConnectOptions) {
-    const { url, after = 'now', onEvent, signal } = options
-    this.#options = options
+  constructor(options: ConnectOptions<Own>) {
+    const { url, signal, debug } = options
+    const { signal: ended } = this.#ended
     this.#timing = { ...TIMING, ...options.timing }
     this.#base = new URL(url)
     if (!this.#base.pathname.endsWith('/')) this.#base.pathname += '/'
     // Called as a function of its own: browsers refuse a fetch whose `this` is anything but the window.
     const send = options.fetch ?? globalThis.fetch
     this.#fetch = (input, init) => send(input, init)
-    this.#tokens = new Tokens(options.token, options.getToken)
+    this.#debug =
+      typeof debug === 'function' ? debug : debug ? (what) => console.debug(`glimpse: ${what}`) : () => {}
+    this.#tokens = new Tokens(options, { ms: this.#timing.answerTimeoutMs, signal: ended })
     const WebSocket = options.WebSocket ?? (globalThis.WebSocket as ConnectOptions['WebSocket'])
     if (options.transport === 'websocket' && WebSocket === undefined)
       throw new TypeError('connect: there is no WebSocket here; give one in the option WebSocket')
@@ -75,6 +106,7 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
       tokens: this.#tokens,
       fallback: this.#fallback,
       timing: this.#timing,
+      signal: ended,
     })
     const tickets = new Tickets(this.#fetch)
     this.#transports = {
@@ -82,17 +114,25 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
       poll: openPoll(this.#fetch, (signal) => this.#pollPause(signal)),
       websocket: openWebSocket(WebSocket, (attempt) => tickets.take(attempt)),
     }
-    this.#position = new Position(after === 'now' ? undefined : after === 'oldest' ? '0' : after)
-    this.#handle = onEvent ?? ((event) => this.#handoff.offer(event))
-    const unwatch = watchPage((what) => this.#lookAfter(what))
+    this.#saver = new CursorSaver(options.store, this.#timing.storeTimeoutMs, this.#debug)
+    this.#delivery = new Delivery({
+      options,
+      saver: this.#saver,
+      handlerTimeoutMs: this.#timing.handlerTimeoutMs,
+      signal: ended,
+      fail: (error) => this.#fail(error),
+      opened: (session) => this.#opened(session),
+      busy: () => this.#wait('a handler is busy', Number.POSITIVE_INFINITY),
+    })
+    const unwatch = watchPage((change) => this.#pageChanged(change))
     const close = () => this.close()
     signal?.addEventListener('abort', close)
-    if (signal?.aborted === true) this.#closed = true
+    if (signal?.aborted === true) close()
     this.done = this.#run().finally(() => {
       unwatch()
       signal?.removeEventListener('abort', close)
     })
-    // Who is told of the end by a callback need not listen to the promise as well.
+    // A caller that is told of the end by a callback need not listen to the promise as well.
     if (options.onState !== undefined) this.done.catch(() => {})
   }
 
@@ -102,30 +142,57 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
 
   /** The place after the last event that was handled; undefined before the first connection. */
   get cursor(): string | undefined {
-    return this.#position.cursor
+    return this.#delivery.cursor
   }
 
   /** Events the user has not read; 0 before the first connection. */
   get unread(): number {
-    return this.#unread.count
+    return this.#delivery.unread
   }
 
-  /** Ends the stream. An event that is being handled is finished first; `done` tells when. */
+  /**
+   * Adds a handler for one type of event, for all (`*`), or for what happens to the stream (`stream.state`, `stream.reset`,
+   * `stream.gap`, `stream.unread`). An event is done when all its handlers are; events without one are passed over.
+   *
+   * @returns what removes it again
+   * @throws TypeError where somebody iterates over the stream
+   */
+  on<Type extends keyof Notices<Own> & string>(
+    type: Type,
+    handler: (value: Notices<Own>[Type]) => void | Promise<void>,
+  ): () => void {
+    return this.#delivery.on(type, handler)
+  }
+
+  /** Ends the stream. An event that is being handled is finished if it takes less than a second; `done` tells when. */
   close(): void {
-    this.#closed = true
-    this.#handoff.close()
-    this.#session?.interrupt('closed')
-    this.#recovery.stop()
-    this.#pauses.end()
+    this.#end({ reason: 'by_caller' })
+  }
+
+  /**
+   * Uses another token of the same user from now on. null: the user has signed out, and the stream ends.
+   *
+   * @throws TypeError where the text is no token
+   */
+  setToken(token: string | null): void {
+    try {
+      this.#tokens.set(token)
+    } catch (error) {
+      if (!(error instanceof StreamError)) throw error
+      this.#fail(error)
+    }
+    if (token !== null) this.#session?.renewed(token.trim())
+    this.#pauses.wake(true)
   }
 
   /**
    * Says that the user has read everything up to a cursor, on all devices. It never moves back.
    *
    * @param cursor of an event, `id`; the last one handled where left out
-   * @throws StreamError `refused` with the status where the service does not take it; TypeError where it can't be reached
+   * @throws StreamError `refused` with the status where the service does not take it, or why the stream has ended;
+   *   an Error where there is no answer in time
    */
-  async markRead(cursor = this.#position.cursor): Promise<void> {
+  async markRead(cursor = this.cursor): Promise<void> {
     if (cursor === undefined || cursor === '0') return
     let response = await this.#putRead(cursor)
     if (response.status === 401 && this.#tokens.renewable) {
@@ -133,22 +200,30 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
       response = await this.#putRead(cursor)
     }
     if (!response.ok) {
-      const { message, status } = await refusalOf(response)
+      const { message, status } = await this.#inTime(refusalOf(response))
       throw new StreamError('refused', message, { status })
     }
-    const { cursor: read, unread } = await response.json()
-    this.#unread.marked(read, unread)
-    this.#tellUnread()
+    const { cursor: read, unread } = await this.#inTime(response.json())
+    this.#delivery.marked(read, unread)
   }
 
   async #putRead(cursor: string): Promise<Response> {
-    const { signal } = new AbortController()
+    const { signal } = this.#ended
     const init = requestInit({ token: await this.#tokens.current(), signal }, 'application/json')
-    return this.#fetch(new URL('me/read', this.#base), {
+    const answer = this.#fetch(new URL('me/read', this.#base), {
       ...init,
       method: 'PUT',
       headers: { ...init.headers, 'content-type': 'application/json' },
       body: JSON.stringify({ cursor }),
+    })
+    return this.#inTime(answer)
+  }
+
+  #inTime<Result>(work: Promise<Result>): Promise<Result> {
+    return within(work, {
+      signal: this.#ended.signal,
+      ms: this.#timing.answerTimeoutMs,
+      what: 'markRead',
     })
   }
 
@@ -156,11 +231,11 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
    * The events, one at a time. The cursor moves when the next one is asked for, so an event whose turn of the loop did
    * not end comes again; leaving the loop closes the stream.
    */
-  async *[Symbol.asyncIterator](): AsyncGenerator<GlimpseEvent, void, void> {
-    if (this.#options.onEvent !== undefined)
-      throw new TypeError('connect: either onEvent or iterating, not both')
+  async *[Symbol.asyncIterator](): AsyncGenerator<EventOf<Own>, void, void> {
+    if (this.#delivery.hasHandlers)
+      throw new TypeError('connect: either onEvent and on, or iterating, not both')
     try {
-      yield* this.#handoff.events(this.done)
+      yield* this.#delivery.handoff.events(this.done)
     } finally {
       this.close()
     }
@@ -168,138 +243,88 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
 
   async #run(): Promise<void> {
     try {
-      const kept = await this.#options.store?.load()
-      if (typeof kept === 'string' && kept !== '') this.#position = new Position(kept)
-      while (!this.#closed) {
-        const { ms, reason, asked = false } = await this.#connect()
-        if (this.#closed) break
-        if (ms > 0) {
-          this.#setState({ name: 'waiting', reason, retryInMs: ms })
-          // A pause that the service asked for is kept.
-          await this.#pauses.pause(ms, !asked)
+      const { signal } = this.#ended
+      const kept = await this.#saver.load(signal)
+      if (this.#ending === undefined) this.#delivery.restore(kept)
+      while (this.#ending === undefined) {
+        const { ms, reason, wakeable = 'any' } = await this.#connect()
+        if (this.#away) {
+          this.#wait('the page is put away', Number.POSITIVE_INFINITY)
+          await this.#pauses.pause(Number.POSITIVE_INFINITY, 'any')
+        } else if (ms > 0 && this.#ending === undefined) {
+          this.#wait(reason, ms)
+          await this.#pauses.pause(ms, wakeable)
         }
       }
-      if (this.#fault !== undefined) throw this.#fault
-      this.#setState({ name: 'closed', reason: 'by_caller' })
     } catch (error) {
-      const failure = error instanceof StreamError ? error : handlerFailed(error)
-      this.#closed = true
-      this.#setState({ name: 'closed', reason: failure.reason, error: failure })
-      throw failure
+      this.#fail(error instanceof StreamError ? error : handlerFailed(error))
     }
+    await this.#delivery.finish(FINISH_MS)
+    const ending = this.#ending ?? { reason: 'by_caller' }
+    this.#setState({ name: 'closed', ...ending })
+    if (ending.error !== undefined) throw ending.error
   }
 
   /** One connection from its beginning to its end; says how long to wait before the next. */
   async #connect(): Promise<Pause> {
     const transport = this.#fallback.current
+    if (this.#away) return AT_ONCE
     this.#setState({ name: 'connecting', transport })
     let token: string | undefined
     try {
       token = await this.#tokens.current()
     } catch (error) {
+      if (error instanceof StreamError) throw error
       return this.#recovery.backoff(`no token: ${wordsOf(error)}`)
     }
-    if (this.#closed) return { ms: 0, reason: '' }
+    if (this.#ending !== undefined) return AT_ONCE
     const { openTimeoutMs, pollIntervalMs } = this.#timing
     const session = new Session({
       transport,
       base: this.#base,
       token,
-      after: this.#position.cursor,
+      after: this.cursor,
       tokens: this.#tokens,
       openTimeoutMs,
       quietMs: transport === 'poll' ? pollIntervalMs * HIDDEN_FACTOR + openTimeoutMs : undefined,
+      fail: (error) => this.#fail(error),
     })
     this.#session = session
+    const messages = this.#transports[transport](session.attempt)
+    let cause: unknown
     try {
-      for await (const message of this.#transports[transport](session.attempt)) {
-        if (session.signal.aborted) break
-        await session.whileBusy(() => this.#take(message, session))
+      for (;;) {
+        // A transport can hang in a fetch that heeds no signal: it is left behind. After its last message the service
+        // ends the connection, or we do.
+        const ms = session.closeMessage && GOODBYE_MS
+        const { done, value } = await within(messages.next(), { signal: session.signal, ms })
+        if (done) break
+        await session.whileBusy(() => this.#delivery.take(value, session))
+        session.signal.throwIfAborted()
       }
-      session.signal.throwIfAborted()
-      return await this.#recovery.after(session, undefined, this.#position.cursor)
     } catch (error) {
       if (error instanceof StreamError) throw error
-      if (this.#closed) return { ms: 0, reason: '' }
-      return await this.#recovery.after(
-        session,
-        session.signal.aborted ? session.signal.reason : error,
-        this.#position.cursor,
-      )
+      cause = session.signal.aborted ? session.signal.reason : error
     } finally {
       this.#session = undefined
       session.end()
+      void messages.return().catch(() => {})
     }
+    if (this.#ending !== undefined) return AT_ONCE
+    this.#debug(`the connection has ended: ${session.closeMessage?.reason ?? wordsOf(cause ?? 'no reason')}`)
+    return this.#recovery.after(session, cause, this.cursor)
   }
 
-  async #take(message: Message, session: Session): Promise<void> {
-    switch (message.type) {
-      case 'stream.open':
-        return this.#opened(message.data, session)
-      case 'stream.reset':
-        await this.#callOut(() => this.#options.onReset?.(message.data))
-        this.#unread.kept(message.data.oldest)
-        return this.#moveTo(message.data.cursor)
-      case 'stream.close':
-        session.closeMessage = message.data
-        return
-      case 'stream.read':
-        this.#unread.marked(message.data.cursor, message.data.unread)
-        return this.#tellUnread()
-    }
-    // Control messages to come: whoever does not know them passes them over.
-    if ('seq' in message) await this.#event(message, session)
-  }
-
-  async #opened(
-    data: Extract<ControlMessage, { type: 'stream.open' }>['data'],
-    session: Session,
-  ): Promise<void> {
-    session.opened(data.heartbeat_ms)
-    this.#fallback.worked(session.transport)
+  #opened(session: Session): void {
+    const { transport } = session
+    this.#fallback.worked(transport)
     this.#recovery.opened()
-    // A cursor that we have stays until a reset follows or an event does: were the connection to end in between, the
-    // reset would never be heard of.
-    const { cursor } = this.#position
-    if (cursor === undefined || cursor === '0') await this.#moveTo(data.cursor)
-    this.#unread.opened(data.read, data.unread, data.oldest)
-    this.#tellUnread()
-    this.#setState({ name: 'live', transport: session.transport })
-    if (session.transport === 'poll' && this.#fallback.hasOthers)
+    this.#setState({ name: 'live', transport })
+    if (transport === 'poll' && this.#fallback.hasOthers)
       session.after(this.#timing.upgradeMs, () => {
         this.#fallback.forgive()
         session.interrupt('upgrade')
       })
-  }
-
-  async #event(event: GlimpseEvent, session: Session): Promise<void> {
-    const verdict = this.#position.judge(event)
-    if (verdict === 'seen') return
-    if (verdict !== 'next') {
-      this.#tell(() => this.#options.onGap?.(verdict))
-      if (!verdict.lost) return session.interrupt('gap')
-    }
-    this.#unread.saw(event.seq)
-    this.#tellUnread()
-    if ((await this.#callOut(() => this.#handle(event))) === ABANDONED) return
-    await this.#moveTo(event.id)
-  }
-
-  async #callOut<Result>(call: () => Result): Promise<Awaited<Result>> {
-    try {
-      return await call()
-    } catch (error) {
-      throw handlerFailed(error)
-    }
-  }
-
-  async #moveTo(cursor: string): Promise<void> {
-    this.#position.moveTo(cursor)
-    try {
-      await this.#options.store?.save(cursor)
-    } catch {
-      // An older cursor stays kept: it costs events that come again, not one that is lost.
-    }
   }
 
   async #pollPause(signal: AbortSignal): Promise<void> {
@@ -308,33 +333,42 @@ export class Stream implements AsyncIterable<GlimpseEvent> {
     await this.#pauses.pauseUnless(signal, interval * (0.75 + Math.random() / 2))
   }
 
-  /** The network or the page is back: what was put off is done now, and what seems to live is asked whether it does. */
-  #lookAfter(what: 'online' | 'visible'): void {
-    if (what === 'online') this.#fallback.forgive()
-    this.#pauses.wake()
-    this.#session?.lookAfter(what)
+  /** What was put off is done now where there is hope again, and what seems to live is asked whether it does. */
+  #pageChanged(change: PageChange): void {
+    this.#debug(`page: ${change}`)
+    if (change === 'away' || change === 'offline') {
+      this.#away ||= change === 'away'
+      this.#session?.interrupt(change)
+      return
+    }
+    if (change === 'online') this.#fallback.forgive()
+    else this.#away = false
+    this.#pauses.wake(change !== 'online')
+    if (change !== 'back') this.#session?.lookAfter(change)
   }
 
-  /** Calls somebody who only looks on. One that fails ends the stream as a handler would: nothing fails unheard. */
-  #tell(call: () => void): void {
-    try {
-      call()
-    } catch (error) {
-      this.#fault ??= handlerFailed(error)
-      this.close()
-    }
+  #fail(error: StreamError): void {
+    this.#end(error.reason === 'signed_out' ? { reason: 'signed_out' } : { reason: error.reason, error })
+  }
+
+  /** Out of any state: whatever `#run` waits for ends. */
+  #end(ending: { readonly reason: ClosedReason; readonly error?: StreamError }): void {
+    if (this.#ending !== undefined) return
+    this.#ending = ending
+    this.#delivery.handoff.close()
+    this.#session?.interrupt('closed')
+    this.#ended.abort(ending.error ?? new StreamError(ending.reason, 'the stream is closed'))
+    this.#pauses.end()
+  }
+
+  #wait(reason: string, retryInMs: number): void {
+    this.#setState({ name: 'waiting', reason, retryInMs })
   }
 
   #setState(state: State): void {
     this.#state = state
-    this.#tell(() => this.#options.onState?.(state))
-  }
-
-  #tellUnread(): void {
-    const { count } = this.#unread
-    if (count === this.#toldUnread) return
-    this.#toldUnread = count
-    this.#tell(() => this.#options.onUnread?.(count))
+    this.#debug(JSON.stringify(state))
+    this.#delivery.tell('stream.state', state)
   }
 }
 
@@ -345,8 +379,4 @@ function transportsOf(
   if (wanted !== 'auto') return [wanted]
   // WebSocket first: over HTTP/1.1 a browser opens six connections to a host, and six tabs with SSE would take them all.
   return hasWebSocket ? ['websocket', 'sse', 'poll'] : ['sse', 'poll']
-}
-
-function handlerFailed(error: unknown): StreamError {
-  return new StreamError('handler_failed', `a handler failed: ${wordsOf(error)}`, { cause: error })
 }

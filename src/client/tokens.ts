@@ -1,6 +1,6 @@
 import { type Attempt, refusalOf, requestInit } from './attempt.ts'
-
-export type GetToken = (why: { readonly refused: boolean }) => string | Promise<string>
+import { within } from './deadline.ts'
+import { type ConnectOptions, StreamError } from './types.ts'
 
 /** A token is replaced this long before it ends, or after three quarters of what is left to a short one. */
 const LEAD_MS = 60_000
@@ -8,16 +8,36 @@ const LEAD_MS = 60_000
 /** The longest that setTimeout can wait. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
-/** The caller's token: asked for when there is none, kept while it is good. */
+/** What can stand after `Bearer` (RFC 6750 §2.1); an error page of the token service can't. */
+const TOKEN = /^[\w.~+/=-]+$/
+
+/** A token that is not yet valid may become so within this. */
+const CLOCK_SKEW_MS = 30_000
+
+/** The caller's token: asked for when there is none, kept while it is good, and always of the same user. */
 export class Tokens {
-  readonly #getToken: GetToken | undefined
+  readonly #getToken: ConnectOptions['getToken']
+  readonly #claim: string
+  readonly #limits: { readonly ms: number; readonly signal: AbortSignal }
   #token: string | undefined
+  #user: string | undefined
   #refused = false
   #asking: Promise<string> | undefined
 
-  constructor(token: string | undefined, getToken: GetToken | undefined) {
-    this.#token = token
+  /** @param limits how long `getToken` may take, and what ends it earlier */
+  constructor(
+    { token, getToken, userClaim = 'sub' }: Pick<ConnectOptions, 'token' | 'getToken' | 'userClaim'>,
+    limits: { readonly ms: number; readonly signal: AbortSignal },
+  ) {
     this.#getToken = getToken
+    this.#claim = userClaim
+    this.#limits = limits
+    if (token !== undefined) this.#token = this.#accept(token)
+  }
+
+  /** The user that the first token named; undefined before it, with a cookie, and where the claim can't be read. */
+  get user(): string | undefined {
+    return this.#user
   }
 
   /** Whether another token can be had where this one is refused. */
@@ -25,26 +45,34 @@ export class Tokens {
     return this.#getToken !== undefined
   }
 
-  /** The token to send; undefined where a cookie is to speak. Rejects where `getToken` does. */
+  /** Whether a token that was refused now may be taken later, or another instead of it. */
+  get mayImprove(): boolean {
+    return this.renewable || Number(claimsOf(this.#token).nbf) * 1000 > Date.now() - CLOCK_SKEW_MS
+  }
+
+  /**
+   * The token to send; undefined where the cookie says who calls. Whoever asks while `getToken` runs gets its answer.
+   *
+   * @throws StreamError `signed_out` or `another_user`; anything else means that there is no token at the moment
+   */
   async current(): Promise<string | undefined> {
     if (this.#token !== undefined || this.#getToken === undefined) return this.#token
-    // Who asks while the caller is being asked waits for the same answer.
-    this.#asking ??= this.#ask(this.#getToken).finally(() => {
-      this.#asking = undefined
-    })
-    return this.#asking
+    return this.#ask(this.#getToken)
   }
 
-  async #ask(getToken: GetToken): Promise<string> {
-    this.#token = await getToken({ refused: this.#refused })
-    this.#refused = false
-    return this.#token
-  }
-
-  /** A fresh one, shortly before the last one ends. */
+  /** A new one, shortly before the last one ends. Rejects as `current` does. */
   async fresh(): Promise<string | undefined> {
-    if (this.#getToken !== undefined) this.#token = await this.#getToken({ refused: false })
-    return this.#token
+    return this.#getToken === undefined ? this.#token : this.#ask(this.#getToken)
+  }
+
+  /**
+   * The caller has a new one; null: nobody is signed in.
+   *
+   * @throws StreamError as `current` does; TypeError where it is no token
+   */
+  set(token: string | null): void {
+    this.#token = this.#accept(token)
+    this.#refused = false
   }
 
   /** The service did not take it: the next `current` asks for another. */
@@ -56,23 +84,58 @@ export class Tokens {
 
   /**
    * After how long the token should be replaced; undefined where that can't be said, or it has ended by this clock,
-   * which may be wrong: then the service's word counts.
+   * which may be wrong: then the service decides.
    */
   renewInMs(now: number): number | undefined {
     if (this.#token === undefined || this.#getToken === undefined) return undefined
-    const leftMs = expiryOf(this.#token) - now
+    const leftMs = Number(claimsOf(this.#token).exp) * 1000 - now
     if (!(leftMs > 0)) return undefined
     return Math.min(Math.max(leftMs - LEAD_MS, leftMs * 0.75), MAX_TIMEOUT_MS)
   }
+
+  #ask(getToken: NonNullable<ConnectOptions['getToken']>): Promise<string> {
+    this.#asking ??= (async () => {
+      const before = this.#token
+      try {
+        const work = (async () => getToken({ refused: this.#refused }))()
+        const given = this.#accept(await within(work, { ...this.#limits, what: 'getToken' }))
+        // One that the caller has set meanwhile is newer.
+        if (this.#token === before) this.set(given)
+        return this.#token ?? given
+      } catch (error) {
+        if (error instanceof Error && error.name === 'SignedOutError') throw signedOut()
+        throw error
+      } finally {
+        this.#asking = undefined
+      }
+    })()
+    return this.#asking
+  }
+
+  #accept(given: unknown): string {
+    if (given === null) throw signedOut()
+    const token = typeof given === 'string' ? given.trim() : ''
+    if (!TOKEN.test(token)) throw new TypeError('that is not a token (an error page?)')
+    const user = claimsOf(token)[this.#claim]
+    if (typeof user === 'string') {
+      this.#user ??= user
+      if (user !== this.#user) throw new StreamError('another_user', 'the token is another user’s')
+    }
+    return token
+  }
 }
 
-/** The `exp` of a JWT in ms; NaN where it can't be read. */
-function expiryOf(token: string): number {
+function signedOut(): StreamError {
+  return new StreamError('signed_out', 'nobody is signed in')
+}
+
+/** The claims of a JWT; none where they can't be read. Nothing is verified: that is the service's part. */
+function claimsOf(token = ''): Readonly<Record<string, unknown>> {
   try {
-    const payload = token.split('.')[1]?.replaceAll('-', '+').replaceAll('_', '/') ?? ''
-    return Number(JSON.parse(atob(payload)).exp) * 1000
+    const payload = atob(token.split('.')[1]?.replaceAll('-', '+').replaceAll('_', '/') ?? '')
+    return JSON.parse(new TextDecoder().decode(Uint8Array.from(payload, (char) => char.charCodeAt(0)))) ?? {}
   } catch {
-    return Number.NaN
+    return {}
   }
 }
 

@@ -2,10 +2,14 @@ import type { Attempt, Open } from './attempt.ts'
 import type { Message, WebSocketConstructor, WebSocketLike } from './types.ts'
 
 /**
- * A WebSocket can't be read slowly: what its reader has not taken lies in memory. Past this many messages the socket is
- * closed, and the stream goes on from its cursor once the reader has come so far.
+ * A WebSocket can't be read slowly: what its reader has not taken lies in memory. Past this many messages, or characters,
+ * the socket is closed, and the stream goes on from its cursor once the reader has come so far.
  */
 const MAX_UNREAD = 1000
+const MAX_UNREAD_CHARACTERS = 1 << 20
+
+/** A socket that is given up while it connects is closed by force after this. */
+const CONNECTING_MS = 10_000
 
 /** 4500 replaced, 1008 a policy of the service: coming back would end the same way. */
 const FINAL_CODES = [4500, 1008]
@@ -14,8 +18,8 @@ const FINAL_CODES = [4500, 1008]
 export class FinalClose extends Error {
   readonly code: number
 
-  constructor(code: number) {
-    super(code === 4500 ? 'a newer connection took its place' : `the service closed with code ${code}`)
+  constructor(code: number, reason: string) {
+    super(reason || `the service closed with code ${code}`)
     this.code = code
   }
 }
@@ -39,16 +43,18 @@ export function openWebSocket(
     for (const [name, value] of Object.entries(await credential(attempt))) url.searchParams.set(name, value)
     signal.throwIfAborted()
 
-    const unread: Message[] = []
+    const unread: string[] = []
+    let characters = 0
     let ended: { readonly error?: unknown } | undefined
     let wake = () => {}
     const end = (error?: unknown) => {
       ended ??= { error }
+      leave(socket)
       wake()
     }
+    const socket = new WebSocket(url.href)
     const aborted = () => end(signal.reason)
     signal.addEventListener('abort', aborted)
-    const socket = new WebSocket(url.href)
     const send = (message: object) => {
       if (socket.readyState === 1) socket.send(JSON.stringify(message))
     }
@@ -58,20 +64,23 @@ export function openWebSocket(
       onmessage: ({ data }: { data: unknown }) => {
         attempt.alive()
         if (typeof data !== 'string' || ended !== undefined) return
-        unread.push(JSON.parse(data))
-        if (unread.length > MAX_UNREAD) end()
+        unread.push(data)
+        characters += data.length
+        if (unread.length > MAX_UNREAD || characters > MAX_UNREAD_CHARACTERS) end()
         wake()
       },
-      onclose: ({ code }: { code: number }) =>
-        end(FINAL_CODES.includes(code) ? new FinalClose(code) : undefined),
+      onclose: ({ code, reason = '' }: { code: number; reason?: string }) =>
+        end(FINAL_CODES.includes(code) ? new FinalClose(code, reason) : undefined),
       // Says nothing that the close does not; without a listener some implementations throw.
       onerror: () => {},
     })
     try {
       for (;;) {
-        const message = unread.shift()
-        if (message !== undefined) yield message
-        else if (ended !== undefined) break
+        const text = unread.shift()
+        if (text !== undefined) {
+          characters -= text.length
+          yield JSON.parse(text) as Message
+        } else if (ended !== undefined) break
         else
           await new Promise<void>((resolve) => {
             wake = resolve
@@ -79,12 +88,20 @@ export function openWebSocket(
       }
     } finally {
       signal.removeEventListener('abort', aborted)
-      // Closing one that is still connecting makes browsers complain on the console.
-      if (socket.readyState === 0) socket.onopen = () => socket.close()
-      else socket.close()
+      if (ended === undefined) leave(socket)
     }
     if (ended.error !== undefined) throw ended.error
   }
+}
+
+/** Closes a socket. While it still connects browsers would complain on the console, so that is put off. */
+function leave(socket: WebSocketLike): void {
+  const close = () => socket.close()
+  if (socket.readyState === 0) {
+    const timer = setTimeout(close, CONNECTING_MS)
+    socket.onopen = close
+    socket.onclose = () => clearTimeout(timer)
+  } else close()
 }
 
 /** The events' types differ between the browser's WebSocket, ws and undici; the parts used here do not. */

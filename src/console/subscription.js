@@ -60,6 +60,7 @@ export class Subscription {
     this.#drop()
     this.#cursor = after
     const { fetch, WebSocket } = this.#network
+    /** @type {import('./client/index.js').Stream} */
     const stream = connect({
       url: location.origin,
       transport: this.#transport,

@@ -19,6 +19,7 @@ export const QUICK = {
   backoffMaxMs: 400,
   pollIntervalMs: 50,
   upgradeMs: 60_000,
+  refusedMs: 400,
 }
 
 /** Somebody who uses the client and writes down all it says. */

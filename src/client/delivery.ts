@@ -1,0 +1,177 @@
+import type { ControlMessage, GlimpseEvent } from '../event.ts'
+import type { CursorSaver } from './cursor-saver.ts'
+import { within } from './deadline.ts'
+import { ABANDONED, Handoff } from './handoff.ts'
+import { Listeners } from './listeners.ts'
+import { Position } from './position.ts'
+import type { Session } from './session.ts'
+import { type ConnectOptions, handlerFailed, type Message, type StreamError } from './types.ts'
+import { Unread } from './unread.ts'
+
+type Opened = Extract<ControlMessage, { type: 'stream.open' }>['data']
+
+export interface DeliveryOptions {
+  /** Only the caller's handler knows what an event may hold. */
+  readonly options: Omit<ConnectOptions, 'onEvent'> & {
+    readonly onEvent?: ((event: never) => unknown) | undefined
+  }
+  readonly saver: CursorSaver
+  readonly handlerTimeoutMs: number
+  /** Aborted when the stream ends: no handler is waited for any longer than `finish` says. */
+  readonly signal: AbortSignal
+  readonly fail: (error: StreamError) => void
+  readonly opened: (session: Session) => void
+  /** A handler takes so long that its connection was closed. */
+  readonly busy: () => void
+}
+
+/** What becomes of a message: numbers are checked, handlers called one at a time, then the cursor moves and is kept. */
+export class Delivery {
+  readonly listeners = new Listeners()
+  readonly handoff = new Handoff()
+  readonly #options: DeliveryOptions
+  readonly #unread = new Unread()
+  #position: Position
+  #work: Promise<void> = Promise.resolve()
+  #hasHandlers = false
+  #finished = false
+  #toldUnread = -1
+
+  constructor(options: DeliveryOptions) {
+    this.#options = options
+    const { after = 'now', onEvent, onReset, onGap, onState, onUnread } = options.options
+    this.#position = new Position(after === 'now' ? undefined : after === 'oldest' ? '0' : after)
+    if (onEvent !== undefined) this.on('*', onEvent)
+    this.listeners.add('stream.reset', onReset)
+    this.listeners.add('stream.gap', onGap)
+    this.listeners.add('stream.state', onState)
+    this.listeners.add('stream.unread', onUnread)
+  }
+
+  get cursor(): string | undefined {
+    return this.#position.cursor
+  }
+
+  get unread(): number {
+    return this.#unread.count
+  }
+
+  get hasHandlers(): boolean {
+    return this.#hasHandlers
+  }
+
+  on(type: string, handler: (value: never) => unknown): () => void {
+    if (!type.startsWith('stream.')) {
+      if (this.handoff.looping) throw new TypeError('on: either handlers or iterating, not both')
+      this.#hasHandlers = true
+      this.handoff.release()
+    }
+    return this.listeners.add(type, handler)
+  }
+
+  /** Begins after the kept cursor, if there is one; null: it could not be read, so all may come again. */
+  restore(kept: string | null | undefined): void {
+    const cursor = kept === null ? (this.cursor ?? '0') : kept
+    if (cursor !== undefined) this.#position = new Position(cursor)
+  }
+
+  /** Resolves when the message is done with, handlers included, or the stream ends. */
+  async take(message: Message, session: Session): Promise<void> {
+    switch (message.type) {
+      case 'stream.open':
+        return this.#opened(message.data, session)
+      case 'stream.reset':
+        return this.#do(session, async () => {
+          for (const call of this.listeners.of('stream.reset')) await call(message.data)
+          this.#unread.kept(message.data.oldest)
+          this.#moveTo(message.data.cursor, true)
+        })
+      case 'stream.close':
+        session.closeMessage = message.data
+        return
+      case 'stream.read':
+        return this.marked(message.data.cursor, message.data.unread)
+    }
+    // Control messages to come: a client that does not know them passes them over.
+    if ('seq' in message) await this.#event(message, session)
+  }
+
+  /** The user has read up to a cursor. */
+  marked(cursor: string, unread: number): void {
+    this.#unread.marked(cursor, unread)
+    this.#tellUnread()
+  }
+
+  tell(type: string, value: unknown): void {
+    this.listeners.tell(type, value, (error) => this.#options.fail(handlerFailed(error)))
+  }
+
+  /** Waits for the handler that is at work, but no longer than `ms`; from then on nothing moves any more. */
+  async finish(ms: number): Promise<void> {
+    const { saver } = this.#options
+    const all = this.#work.catch(() => {}).then(() => saver.saved())
+    await within(all, { ms }).catch(() => {})
+    this.#finished = true
+  }
+
+  #opened(data: Opened, session: Session): void {
+    session.opened(data.heartbeat_ms)
+    // A cursor that we have stays until a reset follows or an event does: were the connection to end in between, the
+    // reset would never be heard of.
+    if (this.cursor === undefined || this.cursor === '0') this.#moveTo(data.cursor, false)
+    this.#unread.opened(data.read, data.unread, data.oldest)
+    this.#tellUnread()
+    this.#options.opened(session)
+  }
+
+  async #event(event: GlimpseEvent, session: Session): Promise<void> {
+    const verdict = this.#position.judge(event)
+    if (verdict === 'seen') return
+    if (verdict !== 'next') {
+      this.tell('stream.gap', verdict)
+      if (!verdict.lost) return session.interrupt('gap')
+    }
+    this.#unread.saw(event.seq)
+    this.#tellUnread()
+    await this.#do(session, async () => {
+      if (!this.#hasHandlers && (await this.handoff.offer(event)) === ABANDONED) return
+      // None where a loop has handled it.
+      for (const call of this.listeners.of(event.type, '*')) await call(event)
+      this.#moveTo(event.id, false)
+    })
+  }
+
+  /**
+   * Calls handlers. Past its time the connection is given back, so that nothing piles up behind it; the handler itself is
+   * waited for until the stream ends, because the next event must not overtake it.
+   */
+  async #do(session: Session, call: () => Promise<void>): Promise<void> {
+    const { signal, handlerTimeoutMs, busy } = this.#options
+    this.#work = call().catch((error) => {
+      throw handlerFailed(error)
+    })
+    const timer = setTimeout(() => {
+      session.interrupt('busy')
+      busy()
+    }, handlerTimeoutMs)
+    try {
+      await within(this.#work, { signal })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #moveTo(cursor: string, reset: boolean): void {
+    // A handler that outlived the stream: its event comes again in the next one.
+    if (this.#finished) return
+    this.#position.moveTo(cursor)
+    this.#options.saver.save(cursor, reset)
+  }
+
+  #tellUnread(): void {
+    const { unread } = this
+    if (unread === this.#toldUnread) return
+    this.#toldUnread = unread
+    this.tell('stream.unread', unread)
+  }
+}

@@ -1,0 +1,33 @@
+type Handler = (value: never) => unknown
+
+/** The handlers by what they listen to; each registration is its own, even of one function twice. */
+export class Listeners {
+  readonly #handlers = new Map<string, Set<{ readonly call: Handler }>>()
+
+  /** @returns what removes it again */
+  add(type: string, call: Handler | undefined): () => void {
+    if (call === undefined) return () => {}
+    const registration = { call }
+    const handlers = this.#handlers.get(type) ?? new Set()
+    this.#handlers.set(type, handlers.add(registration))
+    return () => void handlers.delete(registration)
+  }
+
+  /** In the order in which they were added. */
+  of(...types: string[]): ((value: unknown) => unknown)[] {
+    return types.flatMap((type) =>
+      [...(this.#handlers.get(type) ?? [])].map(({ call }) => call as (value: unknown) => unknown),
+    )
+  }
+
+  /** All at once, for those who only look on; a failure, a late one too, goes to `failed`. */
+  tell(type: string, value: unknown, failed: (error: unknown) => void): void {
+    for (const call of this.of(type)) {
+      try {
+        Promise.resolve(call(value)).catch(failed)
+      } catch (error) {
+        failed(error)
+      }
+    }
+  }
+}
