@@ -12,7 +12,7 @@ export interface Binaries {
 /** The same as `locateBinaries`, made ready to run. */
 export async function findBinaries(platform: string, arch: string): Promise<Binaries> {
   const binaries = await locateBinaries(platform, arch)
-  await mend(binaries)
+  await mendBinaries(binaries)
   return binaries
 }
 
@@ -37,7 +37,7 @@ export async function locateBinaries(platform: string, arch: string): Promise<Bi
  * Does what the package's install script does, since some npm versions and settings skip it: without its links
  * the server can't find its libraries. Any number of processes may do this at once.
  */
-async function mend(binaries: Binaries): Promise<void> {
+export async function mendBinaries(binaries: Binaries): Promise<void> {
   const root = dirname(dirname(dirname(binaries.postgres)))
   try {
     for (const { source, target } of await readLinks(root))
