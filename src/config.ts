@@ -9,11 +9,8 @@ export interface Config {
   /** 0 asks for any free port. */
   readonly port: number
   /** Absent: an embedded Postgres in `dataDir`. */
-  readonly databaseUrl: string | undefined
-  /** Absent: `databaseUrl`. A direct connection where that one goes through a transaction pooler. */
-  readonly listenDatabaseUrl: string | undefined
-  /** What `databaseUrl` and `listenDatabaseUrl` mean. */
   readonly database: ConnectionOptions | undefined
+  /** Absent: `database`. A direct connection where that one goes through a transaction pooler. */
   readonly listenDatabase: ConnectionOptions | undefined
   /** What stands between here and Postgres on the way of `database`; that of `listenDatabase` is always direct. */
   readonly databasePooler: 'none' | 'transaction'
@@ -249,8 +246,6 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       production: env.NODE_ENV === 'production',
       host: env.HOST,
       port: env.PORT,
-      databaseUrl: env.DATABASE_URL,
-      listenDatabaseUrl: env.LISTEN_DATABASE_URL,
       database,
       listenDatabase,
       databasePooler: env.DATABASE_POOLER,

@@ -18,8 +18,8 @@ import { registerGauges } from './observability/gauges.ts'
 import type { Logger } from './observability/log.ts'
 import { createMetrics } from './observability/metrics.ts'
 import { createTracing } from './observability/tracing.ts'
-import { CONNECTIONS, createPool } from './postgres/pool.ts'
-import { TimedPool } from './postgres/timed-pool.ts'
+import { type ConnectionOptions, parseConnectionUrl } from './postgres/connection-url.ts'
+import { CONNECTIONS, Database, DEADLINES } from './postgres/database.ts'
 import { createBatchers } from './store/batchers.ts'
 import { Cleaner } from './store/cleaner.ts'
 import { EventLog } from './store/event-log.ts'
@@ -83,14 +83,14 @@ async function start(
 ): Promise<Service> {
   const metrics = createMetrics()
   const tracing = createTracing()
-  const { databaseUrl, listenUrl } = await openDatabase(config, log, undo, signal)
+  const { connection, listen: listenConnection } = await openDatabase(config, log, undo, signal)
 
-  const readPool = createPool(databaseUrl, CONNECTIONS.read, 'glimpse-read')
-  const writePools = new WritePools(databaseUrl)
-  const editPool = createPool(databaseUrl, CONNECTIONS.edit, 'glimpse-edit')
-  undo.push((leftMs) =>
-    Promise.all([readPool, writePools, editPool].map((pool) => pool.end({ timeout: leftMs / 1000 }))),
-  )
+  const database = new Database(connection, config.databasePooler)
+  const pool = (purpose: Exclude<keyof typeof DEADLINES, 'write'>) =>
+    database.open(purpose, { max: CONNECTIONS[purpose], deadlineMs: DEADLINES[purpose] })
+  const readPool = pool('read')
+  const canaryPool = pool('canary')
+  undo.push((leftMs) => database.end({ timeout: leftMs / 1000 }))
   await unlessAborted(signal, checkDatabase(readPool))
 
   const secrets =
@@ -103,7 +103,7 @@ async function start(
 
   const instance = randomBytes(6).toString('hex')
   const presence = new Presence({
-    pool: new TimedPool(() => createPool(databaseUrl, CONNECTIONS.presence, 'glimpse-presence')),
+    pool: pool('presence'),
     instance,
     maxConnectionsPerUser: config.maxConnectionsPerUser,
     databaseNow: () => bus.clock.now ?? Date.now(),
@@ -113,7 +113,7 @@ async function start(
   })
   undo.push((leftMs) => presence.stop(leftMs))
 
-  const eventLog = new EventLog(readPool)
+  const eventLog = new EventLog(pool('log'))
   const hub = new Hub({
     eventLog,
     limits: config,
@@ -125,11 +125,11 @@ async function start(
   undo.push(() => hub.close())
 
   const bus = new PostgresBus({
-    url: listenUrl,
+    connection: listenConnection,
     log,
     instance,
     notify: async (payload) => {
-      const { queueUsage, ...shown } = await sendCanary(readPool, payload)
+      const { queueUsage, ...shown } = await sendCanary(canaryPool, payload)
       metrics.notifyQueueUsage.set(queueUsage)
       return shown
     },
@@ -156,7 +156,12 @@ async function start(
   const sweeper = setInterval(() => void hub.sweep(), SWEEP_INTERVAL_MS).unref()
   undo.push(() => clearInterval(sweeper))
 
-  const cleaner = new Cleaner({ sql: readPool, retentionHours: config.eventRetentionHours, log, metrics })
+  const cleaner = new Cleaner({
+    sql: pool('clean'),
+    retentionHours: config.eventRetentionHours,
+    log,
+    metrics,
+  })
   cleaner.start()
   undo.push((leftMs) => within(leftMs, cleaner.stop()))
 
@@ -169,8 +174,8 @@ async function start(
     limits: new Limits(config, metrics, log),
     waiting: new Gate(config.maxWaitingRequests, () => metrics.limited.inc({ limit: 'waiting_requests' })),
     sql: readPool,
-    edits: editPool,
-    ...createBatchers(writePools, metrics, config.maxWaitingWrites, tracing),
+    edits: pool('edit'),
+    ...createBatchers(new WritePools(database), metrics, config.maxWaitingWrites, tracing),
     eventLog,
     hub,
     presence,
@@ -226,25 +231,25 @@ async function start(
  */
 const BACKLOG = 8192
 
-/** The database's URLs: the given ones, or those of an embedded Postgres; migrated where the configuration says so. */
+/** Where the database is: as configured, or an embedded Postgres; migrated where the configuration says so. */
 async function openDatabase(
   config: Config,
   log: Logger,
   undo: Undo[],
   signal: AbortSignal | undefined,
-): Promise<{ databaseUrl: string; listenUrl: string }> {
-  let { databaseUrl } = config
-  if (databaseUrl === undefined) {
+): Promise<{ connection: ConnectionOptions; listen: ConnectionOptions }> {
+  let { database } = config
+  if (database === undefined) {
     // Not left half-way: a server that nobody knows of would go on.
     const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, log, signal })
     undo.push(() => embedded.release())
-    databaseUrl = embedded.url
+    database = parseConnectionUrl(embedded.url)
   }
-  const listenUrl = config.listenDatabaseUrl ?? databaseUrl
+  const listen = config.listenDatabase ?? database
   // Migrating holds a session's advisory lock, which a transaction pooler would lose: it goes the direct way too.
-  if (config.migrate) await migrate(listenUrl, log, { signal })
+  if (config.migrate) await migrate(listen, log, { signal })
   signal?.throwIfAborted()
-  return { databaseUrl, listenUrl }
+  return { connection: database, listen }
 }
 
 /** Settles as a step of the start does, or rejects with the signal's reason where that comes first. */

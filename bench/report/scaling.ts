@@ -1,4 +1,4 @@
-import { CONNECTIONS } from '../../src/postgres/pool.ts'
+import { CONNECTIONS } from '../../src/postgres/database.ts'
 import { type Figures, figuresOf } from '../model/figures.ts'
 import { simulateStorm } from '../model/storm.ts'
 import { HEADROOM, instancesFor, mostEvents, strain } from '../model/system.ts'

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StartError } from '../errors.ts'
 import type { Logger } from '../observability/log.ts'
+import type { ConnectionOptions } from '../postgres/connection-url.ts'
 import { ListenSession } from '../postgres/listen-session.ts'
 import type { Bus, BusListener } from './bus.ts'
 import { DatabaseClock } from './database-clock.ts'
@@ -8,7 +9,7 @@ import { readPayloads } from './payload.ts'
 
 export interface PostgresBusOptions {
   /** A direct connection; through a transaction pooler LISTEN succeeds and nothing ever arrives. */
-  readonly url: string
+  readonly connection: ConnectionOptions
   readonly listener: BusListener
   /**
    * Sends a payload on the channel over the way that writers use, and returns the history that is written there, and
@@ -194,7 +195,7 @@ export class PostgresBus implements Bus {
 
   async #connect(): Promise<void> {
     const session = await ListenSession.open({
-      url: this.#options.url,
+      connection: this.#options.connection,
       connectTimeoutMs: this.#options.canaryTimeoutMs,
       onPayload: (payload) => this.#take(payload),
       onClosed: () => this.#sessionClosed(),

@@ -1,6 +1,7 @@
 import { parseConfig } from '../config.ts'
 import { StartError } from '../errors.ts'
 import { createLogger, type Logger } from '../observability/log.ts'
+import type { ConnectionOptions } from '../postgres/connection-url.ts'
 import { migrate as migrateSchema } from '../store/migrate.ts'
 import { untilMigrated } from '../store/requirements.ts'
 import { type Command, type Environment, EXIT, parse, UsageError } from './command.ts'
@@ -34,23 +35,23 @@ export const migrate: Command = {
 export async function runMigrations(
   environment: Environment,
   signal: AbortSignal,
-  work: (databaseUrl: string, log: Logger, options: { signal: AbortSignal }) => Promise<void>,
+  work: (connection: ConnectionOptions, log: Logger, options: { signal: AbortSignal }) => Promise<void>,
 ): Promise<number> {
   const log = createLogger('info')
   // Whatever else is wrong with the service's variables concerns no migration.
-  const connections = Object.entries(environment).filter(([name]) => /^(LISTEN_)?DATABASE_URL/.test(name))
+  const connections = Object.entries(environment).filter(([name]) => /^(LISTEN_)?DATABASE_URL|^PG/.test(name))
   const parsed = parseConfig(Object.fromEntries(connections))
   if (!parsed.ok) {
     for (const fault of parsed.faults) log.fatal(fault)
     return EXIT.fault
   }
-  const url = parsed.config.listenDatabaseUrl ?? parsed.config.databaseUrl
-  if (url === undefined) {
+  const connection = parsed.config.listenDatabase ?? parsed.config.database
+  if (connection === undefined) {
     log.fatal('DATABASE_URL: must be set; the embedded Postgres is migrated at every start')
     return EXIT.fault
   }
   try {
-    await work(url, log, { signal })
+    await work(connection, log, { signal })
     log.info('the schema is up to date')
     return EXIT.ok
   } catch (error) {

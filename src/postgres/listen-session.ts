@@ -1,22 +1,16 @@
 import type { Socket } from 'node:net'
-import postgres from 'postgres'
 import { withTimeout } from '../limits/with-timeout.ts'
+import type { ConnectionOptions } from './connection-url.ts'
 import { NotificationReader } from './notification-reader.ts'
-import { type Destination, socketFactory } from './socket.ts'
+import { SESSION_SETTINGS, Session } from './session.ts'
 
 export const CHANNEL = 'glimpse_events'
 
 export interface ListenOptions {
-  readonly url: string
+  readonly connection: ConnectionOptions
   readonly connectTimeoutMs: number
   readonly onPayload: (payload: string) => void
   readonly onClosed: () => void
-}
-
-/** Two options of the driver that its types leave out; its own `listen` is made of them. */
-interface SessionOptions extends postgres.Options<Record<string, never>> {
-  readonly onnotify: (channel: string, payload: string) => void
-  readonly socket: (destination: Destination) => Socket
 }
 
 /**
@@ -26,69 +20,65 @@ interface SessionOptions extends postgres.Options<Record<string, never>> {
 export class ListenSession {
   /** The history that this session hears of. */
   readonly epoch: string
+  readonly #session: Session
   readonly #end: () => void
 
-  private constructor(epoch: string, end: () => void) {
+  private constructor(epoch: string, session: Session, end: () => void) {
     this.epoch = epoch
+    this.#session = session
     this.#end = end
   }
 
-  /** Resolves once LISTEN is in force: what commits from then on is heard. Rejects with the driver's error. */
+  /** Resolves once LISTEN is in force: what commits from then on is heard. Rejects with what went wrong. */
   static async open(options: ListenOptions): Promise<ListenSession> {
-    let socket: Socket | undefined
-    let reader: NotificationReader
+    const { connection, connectTimeoutMs } = options
     let ended = false
     const onPayload = (payload: string) => {
       if (!ended) options.onPayload(payload)
     }
-    const sessionOptions: SessionOptions = {
-      max: 1,
-      idle_timeout: 0,
-      max_lifetime: null,
-      fetch_types: false,
-      connect_timeout: options.connectTimeoutMs / 1000,
-      connection: {
-        application_name: 'glimpse-listen',
+    const session = await Session.open({
+      connection,
+      primary: true,
+      purpose: 'listen',
+      timeoutMs: connectTimeoutMs,
+      settings: {
+        ...SESSION_SETTINGS,
         // A LISTEN session that idles inside a transaction would pin the cluster's NOTIFY queue.
-        idle_in_transaction_session_timeout: 10_000,
+        idle_in_transaction_session_timeout: '10000',
       },
-      onnotice: () => {},
-      onnotify: (_, payload) => onPayload(payload),
-      onclose: () => {
+      onNotify: onPayload,
+      read: notificationsOut(onPayload),
+      onClosed: () => {
         if (ended) return
         ended = true
         options.onClosed()
       },
-      // Made here, because only who holds the socket can end it when the peer has fallen silent.
-      socket: socketFactory(
-        (opened) => {
-          socket = opened
-          reader = new NotificationReader(onPayload, (message) => opened.push(message))
-        },
-        (chunk) => reader.read(chunk),
-      ),
-    }
-    const sql = postgres(options.url, sessionOptions)
+    })
     const end = () => {
       ended = true
-      // In this order: the driver says goodbye through its TLS, whose failure on a socket that is gone nobody hears of.
-      void sql
-        .end({ timeout: 0 })
-        .catch(() => {})
-        .finally(() => socket?.destroy())
+      void session.end()
     }
     // Reading a reply has no time limit of its own in the driver; a server that accepts and is silent must not hold us.
     try {
       const epoch = await withTimeout(
-        options.connectTimeoutMs,
-        listen(sql),
+        connectTimeoutMs,
+        listen(session.sql),
         () => new Error('no answer in time'),
       )
-      return new ListenSession(epoch, end)
+      return new ListenSession(epoch, session, end)
     } catch (error) {
       end()
       throw error
     }
+  }
+
+  /** Whether the server still answers here; a peer that fell silent has so long. Never rejects. */
+  async answers(milliseconds: number): Promise<boolean> {
+    const asked = this.#session.sql`select 1`.then(
+      () => true,
+      () => false,
+    )
+    return withTimeout(milliseconds, asked, () => new Error('no answer in time')).catch(() => false)
   }
 
   /** Ends the session at once, whether or not its peer still answers; `onClosed` is not called. */
@@ -97,8 +87,21 @@ export class ListenSession {
   }
 }
 
+/** One reader for each socket that is tried. */
+function notificationsOut(onPayload: (payload: string) => void): (chunk: Buffer, socket: Socket) => void {
+  const readers = new WeakMap<Socket, NotificationReader>()
+  return (chunk, socket) => {
+    let reader = readers.get(socket)
+    if (reader === undefined) {
+      reader = new NotificationReader(onPayload, (message) => socket.push(message))
+      readers.set(socket, reader)
+    }
+    reader.read(chunk)
+  }
+}
+
 /** @returns the epoch that is listened to */
-async function listen(sql: postgres.Sql): Promise<string> {
+async function listen(sql: Session['sql']): Promise<string> {
   await sql`listen glimpse_events`
   const [row] = await sql<{ epoch: string }[]>`select glimpse.epoch() as epoch`
   if (row === undefined) throw new Error('no epoch')

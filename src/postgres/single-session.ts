@@ -1,81 +1,56 @@
-import type { Socket } from 'node:net'
-import postgres from 'postgres'
-import { type Destination, socketFactory } from './socket.ts'
-
-/** An option of the driver that its types leave out. */
-interface SessionOptions extends postgres.Options<Record<string, never>> {
-  readonly socket: (destination: Destination) => Socket
-}
+import { ConnectionError } from './connection-error.ts'
+import type { ConnectionOptions } from './connection-url.ts'
+import { Session } from './session.ts'
 
 export interface SingleSessionOptions {
-  readonly url: string
-  /** `application_name`, by which operators find it in pg_stat_activity. */
-  readonly name: string
+  readonly connection: ConnectionOptions
+  /** What it is for, as its `application_name` ends, by which operators find it in pg_stat_activity. */
+  readonly purpose: string
   readonly connectTimeoutMs: number
 }
 
 /**
  * One connection that is never replaced, for work that relies on its session: advisory locks, settings, a transaction
- * over several statements. The driver would connect anew for the next statement, without what the session held.
+ * over several statements.
  */
 export class SingleSession {
-  readonly #sql: postgres.Sql
-  readonly #socket: { current: Socket | undefined }
-  readonly #state: { lost: boolean }
-  #pid = 0
+  readonly #session: Session
 
-  private constructor(sql: postgres.Sql, socket: { current: Socket | undefined }, state: { lost: boolean }) {
-    this.#sql = sql
-    this.#socket = socket
-    this.#state = state
+  private constructor(session: Session) {
+    this.#session = session
   }
 
   /**
    * Connects.
    *
-   * @throws the driver's error, or the signal's reason where it is aborted meanwhile
+   * @throws what Session.open() throws, or the signal's reason where it is aborted meanwhile
    */
   static async open(
-    { url, name, connectTimeoutMs }: SingleSessionOptions,
+    { connection, purpose, connectTimeoutMs }: SingleSessionOptions,
     signal?: AbortSignal,
   ): Promise<SingleSession> {
-    const socket: { current: Socket | undefined } = { current: undefined }
-    const state = { lost: false }
-    const options: SessionOptions = {
-      max: 1,
-      idle_timeout: 0,
-      max_lifetime: null,
-      fetch_types: false,
+    signal?.throwIfAborted()
+    const opening = Session.open({
+      connection,
+      purpose,
+      primary: true,
       prepare: false,
-      connect_timeout: connectTimeoutMs / 1000,
-      connection: { application_name: name },
-      onnotice: () => {},
-      onclose: () => {
-        state.lost = true
-      },
-      socket: socketFactory((opened) => {
-        socket.current = opened
-      }),
-    }
-    const session = new SingleSession(postgres(url, options), socket, state)
-    const end = () => session.end()
-    signal?.addEventListener('abort', end, { once: true })
+      timeoutMs: connectTimeoutMs,
+    })
+    const aborted = new Promise<never>((_, reject) => {
+      signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
+    })
     try {
-      signal?.throwIfAborted()
-      const [row] = await session.query<{ pid: number }>('select pg_backend_pid() as pid')
-      session.#pid = row?.pid ?? 0
-      return session
+      return new SingleSession(await Promise.race([opening, aborted]))
     } catch (error) {
-      session.end()
-      throw signal?.aborted ? signal.reason : error
-    } finally {
-      signal?.removeEventListener('abort', end)
+      void opening.then((session) => session.destroy()).catch(() => {})
+      throw error
     }
   }
 
   /** The server process of this session. */
   get pid(): number {
-    return this.#pid
+    return this.#session.pid
   }
 
   /**
@@ -87,17 +62,12 @@ export class SingleSession {
     text: string,
     parameters: readonly (string | number)[] = [],
   ): Promise<readonly Row[]> {
-    if (this.#state.lost) throw new Error('the connection was closed')
-    return this.#sql.unsafe<Row[]>(text, [...parameters])
+    if (this.#session.closed) throw new ConnectionError('CLOSED', 'the connection was closed')
+    return this.#session.sql.unsafe<Row[]>(text, [...parameters])
   }
 
   /** Ends the session at once; what is under way is rejected. The server goes on with it until it notices. */
   end(): void {
-    this.#state.lost = true
-    // In this order: the driver says goodbye through its TLS, whose failure on a socket that is gone nobody hears of.
-    void this.#sql
-      .end({ timeout: 0 })
-      .catch(() => {})
-      .finally(() => this.#socket.current?.destroy())
+    void this.#session.end()
   }
 }

@@ -1,42 +1,91 @@
 import { connect, type OnReadOpts, type Socket } from 'node:net'
-
-/** Where the driver wants to connect: the hosts of the URL with their ports, or a Unix socket's path. */
-export interface Destination {
-  readonly host: readonly string[]
-  readonly port: readonly number[]
-  readonly path: string | false
-  /** Whatever is neither false nor missing: the driver puts TLS around the socket. */
-  readonly ssl?: unknown
-}
+import { connect as connectTls } from 'node:tls'
+import { ConnectionError } from './connection-error.ts'
+import type { ConnectionOptions, Endpoint } from './connection-url.ts'
+import { type Encryption, tlsFor } from './tls.ts'
 
 /** As much as Node reads at a time. */
 const CHUNK_BYTES = 65_536
 
+/** Node gives each of a name's addresses this long before it tries the next; its own 250 ms are too short for a far server. */
+const ADDRESS_TIMEOUT_MS = 1000
+
+/** PostgreSQL, Message Formats: SSLRequest. */
+const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
+const OFFERED = 0x53
+const REFUSED = 0x4e
+
+/** What carries a connection. */
+export interface OpenSocket {
+  /** Connected, encrypted where that was agreed on, and listened to for errors from its first moment. */
+  readonly socket: Socket
+  readonly encrypted: boolean
+}
+
+export interface OpenOptions {
+  readonly connection: ConnectionOptions
+  readonly endpoint: Endpoint
+  readonly encryption: Encryption
+  readonly timeoutMs: number
+  /**
+   * Takes the bytes of a socket without TLS in the driver's stead, out of memory that is used again after it returns; it
+   * may hand on what it leaves to the driver with `socket.push`.
+   */
+  readonly read?: ((chunk: Buffer, socket: Socket) => void) | undefined
+}
+
 /**
- * Makes the driver's sockets, so that two things are ours: a socket can be destroyed whatever its peer does, and a
- * server that accepts and closes without a word is an error. The driver takes that for nothing at all, tries again at
- * once and for ever, and never answers the query. Several hosts are tried in turn, one at each call.
+ * Opens a socket to Postgres. Both drivers are given sockets that are open: neither connects, looks at errors before it
+ * listens for them, or negotiates TLS by itself.
  *
- * The socket is returned while it connects: its first bytes wait in it, and its failure reaches the driver as an event.
- * A promise that rejects would leave the driver's connection object waiting for ever.
- *
- * @param onSocket hears of each socket made
- * @param read takes the bytes of a socket without TLS in the driver's stead, out of memory that is used again after it
- *   returns; it may hand on what it leaves to the driver with `socket.push`
+ * @throws the socket's own error; ConnectionError `TLS` where the server cannot encrypt or its certificate is refused,
+ *   `TIMEOUT` where the endpoint is silent
  */
-export function socketFactory(onSocket: (socket: Socket) => void = () => {}, read?: (chunk: Buffer) => void) {
-  let attempt = 0
-  return ({ host, port, path, ssl }: Destination): Socket => {
-    const nth = attempt++ % host.length
-    const address = { host: host[nth] ?? 'localhost', port: port[nth] ?? 5432 }
-    const onread = ssl ? undefined : read && ownReading(read)
-    const socket = connect({ ...(path ? { path } : address), onread })
-    socket.once('end', () => socket.destroy(new Error('the server closed the connection')))
-    socket.setNoDelay(true)
-    onSocket(socket)
-    // The driver reads the name to verify a certificate against from its socket.
-    return Object.assign(socket, address)
+export async function openSocket(options: OpenOptions): Promise<OpenSocket> {
+  const { connection, endpoint, encryption, timeoutMs, read } = options
+  // An abstract of both limits: the name service, TCP and TLS together may take no longer.
+  const deadline = performance.now() + timeoutMs
+  const left = () => Math.max(1, deadline - performance.now())
+  // A socket that reads for itself cannot be wrapped in TLS later.
+  const own = encryption === 'none' ? read : undefined
+  const socket = await openTcp(endpoint, left(), own)
+  socket.setNoDelay(true)
+  if (connection.keepAliveMs > 0) socket.setKeepAlive(true, connection.keepAliveMs)
+  if (encryption === 'none') return { socket: watched(socket), encrypted: false }
+  try {
+    const offered = connection.tls.direct || (await offersTls(socket, left()))
+    if (offered)
+      return { socket: watched(await secure(socket, connection, endpoint, left())), encrypted: true }
+    if (encryption === 'always')
+      throw new ConnectionError('TLS', 'the server does not offer TLS, which sslmode asks for')
+    if (read === undefined) return { socket: watched(socket), encrypted: false }
+  } catch (error) {
+    socket.destroy()
+    throw error
   }
+  socket.destroy()
+  return openSocket({ ...options, encryption: 'none', timeoutMs: left() })
+}
+
+/** A server that closes without a word is an error; the driver takes it for nothing at all and never answers. */
+function watched(socket: Socket): Socket {
+  socket.on('error', () => {})
+  socket.once('end', () => socket.destroy(new ConnectionError('CLOSED', 'the server closed the connection')))
+  return socket
+}
+
+function openTcp(
+  { host, address, port, path }: Endpoint,
+  timeoutMs: number,
+  read: OpenOptions['read'],
+): Promise<Socket> {
+  const socket: Socket = connect({
+    ...(path === undefined
+      ? { host: address ?? host, port, autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS }
+      : { path }),
+    onread: read && ownReading((chunk) => read(chunk, socket)),
+  })
+  return settled(socket, 'connect', timeoutMs).then(() => socket)
 }
 
 function ownReading(read: (chunk: Buffer) => void): OnReadOpts {
@@ -46,4 +95,59 @@ function ownReading(read: (chunk: Buffer) => void): OnReadOpts {
     return true
   }
   return { buffer, callback }
+}
+
+async function offersTls(socket: Socket, timeoutMs: number): Promise<boolean> {
+  let answer: Buffer | undefined
+  socket.once('data', (bytes: Buffer) => {
+    answer = bytes
+  })
+  socket.write(SSL_REQUEST)
+  await settled(socket, 'data', timeoutMs)
+  // More than a byte would be what somebody in between wants to be taken for encrypted (CVE-2021-23222).
+  if (answer?.length === 1 && answer[0] === OFFERED) return true
+  if (answer?.length === 1 && answer[0] === REFUSED) return false
+  throw new ConnectionError('TLS', 'the server did not say whether it offers TLS')
+}
+
+async function secure(
+  socket: Socket,
+  connection: ConnectionOptions,
+  endpoint: Endpoint,
+  timeoutMs: number,
+): Promise<Socket> {
+  const secured = connectTls({ ...(await tlsFor(connection.tls, endpoint.host)), socket })
+  // Destroying the one leaves the other open where the peer does not answer.
+  secured.once('close', () => socket.destroy())
+  try {
+    await settled(secured, 'secureConnect', timeoutMs)
+    return secured
+  } catch (error) {
+    secured.destroy()
+    if (error instanceof ConnectionError && error.code !== 'CLOSED') throw error
+    const reason = (error as Error).message || (error as NodeJS.ErrnoException).code
+    throw new ConnectionError('TLS', `no TLS with the server: ${reason}`, error)
+  }
+}
+
+/**
+ * Waits for one event, an error, or the end. The listener for errors stays: an error that comes when nobody listens ends
+ * the process, and sockets fail at any moment.
+ */
+function settled(socket: Socket, event: string, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => socket.destroy(new ConnectionError('TIMEOUT', 'the server does not answer')),
+      timeoutMs,
+    )
+    const closed = () => reject(new ConnectionError('CLOSED', 'the server closed the connection'))
+    socket.on('error', reject)
+    socket.once('close', closed).once('end', closed)
+    socket.once(event, () => {
+      clearTimeout(timer)
+      socket.off('close', closed).off('end', closed)
+      resolve()
+    })
+    socket.once('close', () => clearTimeout(timer))
+  })
 }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { runner } from 'node-pg-migrate'
 import { StartError } from '../errors.ts'
 import type { Logger } from '../observability/log.ts'
+import type { ConnectionOptions } from '../postgres/connection-url.ts'
 import { SingleSession } from '../postgres/single-session.ts'
 import {
   type AppliedMigration,
@@ -81,18 +82,18 @@ export interface MigrateOptions {
  *                              └→ refused: newer than we know, or changed
  * ```
  *
- * @param databaseUrl a direct connection: a transaction pooler would lose the advisory lock
+ * @param connection a direct one: a transaction pooler would lose the advisory lock
  * @throws StartError one line for the operator; the signal's reason where it was aborted
  */
 export async function migrate(
-  databaseUrl: string,
+  connection: ConnectionOptions,
   log: Logger,
   { signal, directory = MIGRATIONS }: MigrateOptions = {},
 ): Promise<void> {
   const known = await readMigrations(directory)
   const sessions: SingleSession[] = []
-  const open = async (name: string) => {
-    const options = { url: databaseUrl, name, connectTimeoutMs: CONNECT_TIMEOUT_MS }
+  const open = async (purpose: string) => {
+    const options = { connection, purpose, connectTimeoutMs: CONNECT_TIMEOUT_MS }
     const session = await SingleSession.open(options, signal)
     sessions.push(session)
     return session
@@ -110,7 +111,7 @@ export async function migrate(
   }
   signal?.addEventListener('abort', onAbort, { once: true })
   try {
-    const session = await open('glimpse-migrate')
+    const session = await open('migrate')
     await session.query(SETTINGS)
     await takeLock(session, log, signal)
     const { pending, unrecorded } = await untilFree(session, undefined, log, signal, () =>
@@ -118,7 +119,7 @@ export async function migrate(
     )
     if (pending.length === 0 && unrecorded.length === 0) return
     // A second session sees for whom the first one waits.
-    const watcher = await open('glimpse-migrate-watch')
+    const watcher = await open('migrate-watch')
     await untilFree(session, watcher, log, signal, () => apply(session, known, directory, log))
   } catch (error) {
     if (signal?.aborted) {

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../observability/log.ts'
 import type { Metrics } from '../observability/metrics.ts'
-import type { Pool } from '../postgres/pool.ts'
-import type { TimedPool } from '../postgres/timed-pool.ts'
+import type { Pool, TimedPool } from '../postgres/pool.ts'
 import {
   beat,
   type ClosingOrder,
@@ -115,7 +114,7 @@ export class Presence {
     await pool
       .within(Math.min(leftMs, STOP_MS), (sql) => removeInstance(sql, instance))
       .catch((error) => log.debug({ err: error }, 'this instance could not take itself out'))
-    await pool.end()
+    await pool.end({ timeout: 0 })
   }
 
   get #pending(): boolean {

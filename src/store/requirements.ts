@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StartError } from '../errors.ts'
 import type { Logger } from '../observability/log.ts'
-import { createPool, type Pool } from '../postgres/pool.ts'
+import type { ConnectionOptions } from '../postgres/connection-url.ts'
+import { openPool, type Pool } from '../postgres/pool.ts'
 import { type AppliedMigration, compareMigrations, readMigrations, refusalOf } from './migrations.ts'
 
 /** As server_version_num writes it: Postgres 14. */
@@ -49,11 +50,11 @@ const WAIT_MS = 500
  * could not is logged.
  */
 export async function untilMigrated(
-  databaseUrl: string,
+  connection: ConnectionOptions,
   log: Logger,
   { signal }: { readonly signal?: AbortSignal },
 ): Promise<void> {
-  const sql = createPool(databaseUrl, 1, 'glimpse-migrate-wait')
+  const sql = openPool(connection, 'migrate-wait', { max: 1 })
   try {
     for (let told = ''; ; ) {
       try {

@@ -1,12 +1,12 @@
+import { CONNECTIONS, type Database, DEADLINES } from '../postgres/database.ts'
 import type { LockPolicy } from '../postgres/lock-timeout.ts'
-import { CONNECTIONS, createPool, type Pool } from '../postgres/pool.ts'
-import { TimedPool } from '../postgres/timed-pool.ts'
+import type { Pool, TimedPool } from '../postgres/pool.ts'
 
 /** What is written in batches, each kind over a connection of its own. */
 type Kind = 'views' | 'reactions' | 'reads'
 
-/** Beyond it whoever still waits is told that the row may or may not be stored. */
-const STATEMENT_TIMEOUT_MS = 10_000
+/** One that Postgres carries out and one that it finds waiting when that is done: what a write queue sends. */
+const PIPELINE = 2
 
 /**
  * The connections that batches are written over. Those of one kind go over one, behind each other: Postgres finds the next
@@ -16,13 +16,13 @@ const STATEMENT_TIMEOUT_MS = 10_000
 export class WritePools {
   readonly #lines: Readonly<Record<Kind, TimedPool>>
   readonly #isolated: TimedPool
-  readonly #statementTimeoutMs: number
 
-  constructor(url: string, { statementTimeoutMs = STATEMENT_TIMEOUT_MS } = {}) {
-    const line = () => new TimedPool(() => createPool(url, 1, 'glimpse-write'))
+  /** @param options.statementTimeoutMs beyond it whoever still waits is told that the row may or may not be stored */
+  constructor(database: Database, { statementTimeoutMs = DEADLINES.write as number } = {}) {
+    const bounds = { deadlineMs: statementTimeoutMs }
+    const line = () => database.open('write', { ...bounds, max: 1, pipeline: PIPELINE })
     this.#lines = { views: line(), reactions: line(), reads: line() }
-    this.#isolated = new TimedPool(() => createPool(url, CONNECTIONS.isolated, 'glimpse-write'))
-    this.#statementTimeoutMs = statementTimeoutMs
+    this.#isolated = database.open('write', { ...bounds, max: CONNECTIONS.isolated })
   }
 
   /** Rejects as the statement does, or where it takes too long. */
@@ -31,12 +31,6 @@ export class WritePools {
     { isolated }: LockPolicy,
     statement: (sql: Pool) => Promise<Result>,
   ): Promise<Result> {
-    const pool = isolated ? this.#isolated : this.#lines[kind]
-    return pool.within(this.#statementTimeoutMs, statement)
-  }
-
-  /** @param options `timeout`: how long statements in flight may still take, in seconds */
-  async end(options?: { readonly timeout?: number }): Promise<void> {
-    await Promise.all([...Object.values(this.#lines), this.#isolated].map((pool) => pool.end(options)))
+    return statement(isolated ? this.#isolated : this.#lines[kind])
   }
 }

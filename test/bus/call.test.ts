@@ -2,6 +2,7 @@ import postgres from 'postgres'
 import { expect, it, onTestFinished } from 'vitest'
 import { PostgresBus } from '../../src/bus/postgres-bus.ts'
 import { createLogger } from '../../src/observability/log.ts'
+import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { createPool } from '../../src/postgres/pool.ts'
 import { sendCanary } from '../../src/store/notify.ts'
 import { createDatabase } from '../support/database.ts'
@@ -13,7 +14,7 @@ it('a call reaches the instance that it names, and no other', async () => {
   let calls = 0
   let called = () => {}
   const bus = new PostgresBus({
-    url: database.url,
+    connection: parseConnectionUrl(database.url),
     log: createLogger('silent'),
     instance: 'here',
     notify: (payload) => sendCanary(pool, payload),

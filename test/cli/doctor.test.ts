@@ -5,6 +5,7 @@ import postgres from 'postgres'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { startEmbeddedPostgres } from '../../src/embedded/index.ts'
 import { createLogger } from '../../src/observability/log.ts'
+import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { migrate } from '../../src/store/migrate.ts'
 import { call } from '../support/api.ts'
 import { glimpse, type Invocation } from '../support/cli.ts'
@@ -170,7 +171,7 @@ describe('a server of its own', () => {
 
   it('serves a role that has the rights which the doctor asks for, and no more', async () => {
     const { url } = await ownServer({})
-    await migrate(url, createLogger('silent'))
+    await migrate(parseConnectionUrl(url), createLogger('silent'))
     await query(url, "create role app login password 'app'")
     const environment = {
       DATABASE_URL: Object.assign(new URL(url), { username: 'app', password: 'app' }).href,

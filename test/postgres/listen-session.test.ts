@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { ListenSession } from '../../src/postgres/listen-session.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { hasOpenssl, TlsFront } from '../support/tls-front.ts'
@@ -25,7 +26,7 @@ async function heard(url: string, payloads: readonly string[]): Promise<string[]
     complete = resolve
   })
   const session = await ListenSession.open({
-    url,
+    connection: parseConnectionUrl(url),
     connectTimeoutMs: 5000,
     onPayload: (payload) => {
       if (received.push(payload) === payloads.length) complete()
@@ -61,7 +62,7 @@ it('tells that it was closed by the server', async () => {
     closed = resolve
   })
   const session = await ListenSession.open({
-    url: database.url,
+    connection: parseConnectionUrl(database.url),
     connectTimeoutMs: 5000,
     onPayload: () => {},
     onClosed: closed,
@@ -89,7 +90,7 @@ describe('a server that is silent once it is connected to', () => {
       url = front.urlFor(database.url)
     }
     const opening = ListenSession.open({
-      url,
+      connection: parseConnectionUrl(url),
       connectTimeoutMs: 200,
       onPayload: () => {},
       onClosed: () => {},
@@ -101,7 +102,7 @@ describe('a server that is silent once it is connected to', () => {
 it('rejects with what the server said', async () => {
   const missing = Object.assign(new URL(database.url), { pathname: '/there_is_no_such_database' }).href
   const opening = ListenSession.open({
-    url: missing,
+    connection: parseConnectionUrl(missing),
     connectTimeoutMs: 5000,
     onPayload: () => {},
     onClosed: () => {},

@@ -1,7 +1,6 @@
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest'
-import { createPool } from '../../src/postgres/pool.ts'
-import { TimedPool } from '../../src/postgres/timed-pool.ts'
+import { createPool, type TimedPool } from '../../src/postgres/pool.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
@@ -11,7 +10,7 @@ let timed: TimedPool
 beforeAll(async () => {
   database = await createDatabase()
   sql = postgres(database.url, { max: 2 })
-  timed = new TimedPool(() => createPool(database.url, 1, 'timed'))
+  timed = createPool(database.url, 1, 'timed')
 })
 afterAll(async () => {
   await Promise.all([timed.end(), sql.end()])
@@ -46,8 +45,8 @@ it('gives up a server that says nothing, a statement made of fragments included'
   const silent = await TcpProxy.before(database.url)
   onTestFinished(() => silent.close())
   silent.blackhole()
-  const behind = new TimedPool(() => createPool(silent.urlFor(database.url), 1, 'timed'))
-  onTestFinished(() => behind.end())
+  const behind = createPool(silent.urlFor(database.url), 1, 'timed')
+  onTestFinished(() => behind.end({ timeout: 0 }))
   // Cancelling what was never sent, or dropping the promise of a cancel, would be an unhandled rejection: it fails the run.
   await expect(
     behind.within(100, async (pool) => pool`WITH ${pool`a AS (SELECT 1)`} SELECT * FROM a`),

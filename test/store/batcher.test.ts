@@ -4,6 +4,8 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { GlimpseError } from '../../src/errors.ts'
 import { createMetrics } from '../../src/observability/metrics.ts'
+import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
+import { Database } from '../../src/postgres/database.ts'
 import type { LockPolicy } from '../../src/postgres/lock-timeout.ts'
 import { Batcher } from '../../src/store/batcher.ts'
 import { createBatchers } from '../../src/store/batchers.ts'
@@ -15,20 +17,20 @@ import { insertStory, upTo } from '../support/sql-writer.ts'
 
 let database: Awaited<ReturnType<typeof createDatabase>>
 let sql: postgres.Sql
-const opened: WritePools[] = []
+const opened: Database[] = []
 beforeAll(async () => {
   database = await createDatabase()
   sql = postgres(database.url, { max: 6 })
 })
 afterAll(async () => {
-  await Promise.all([sql.end(), ...opened.map((pools) => pools.end({ timeout: 0 }))])
+  await Promise.all([sql.end(), ...opened.map((each) => each.end({ timeout: 0 }))])
   await database.drop()
 })
 
-function openPools(...options: ConstructorParameters<typeof WritePools>): WritePools {
-  const pools = new WritePools(...options)
-  opened.push(pools)
-  return pools
+function openPools(url: string, options?: { statementTimeoutMs: number }): WritePools {
+  const edge = new Database(parseConnectionUrl(url))
+  opened.push(edge)
+  return new WritePools(edge, options)
 }
 
 const batchers = () => createBatchers(openPools(database.url), createMetrics(), 20_000)

@@ -8,6 +8,7 @@ import { runner } from 'node-pg-migrate'
 import postgres from 'postgres'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Logger } from '../../src/observability/log.ts'
+import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { createPool } from '../../src/postgres/pool.ts'
 import { migrate } from '../../src/store/migrate.ts'
 import { MIGRATIONS, readMigrations } from '../../src/store/migrations.ts'
@@ -115,7 +116,11 @@ describe('migrating', () => {
   it('records the name and the checksum of each migration, once', async () => {
     const { url } = await database(createEmptyDatabase)
     const { log } = recordingLog()
-    await Promise.all([migrate(url, log), migrate(url, log), migrate(url, log)])
+    await Promise.all([
+      migrate(parseConnectionUrl(url), log),
+      migrate(parseConnectionUrl(url), log),
+      migrate(parseConnectionUrl(url), log),
+    ])
     const sql = session(url)
     expect([...(await sql`select name, checksum from glimpse.migrations order by id`)]).toEqual(
       await readMigrations(),
@@ -130,7 +135,7 @@ describe('migrating', () => {
     const writer = session(url, 'writer')
     const story = await insertStory(writer, 'alice')
     let migrated = false
-    const migrating = migrate(url, log, { directory }).finally(() => {
+    const migrating = migrate(parseConnectionUrl(url), log, { directory }).finally(() => {
       migrated = true
     })
     const until = performance.now() + 5000
@@ -156,7 +161,7 @@ describe('migrating', () => {
     const holder = session(url, 'another release')
     await holder`select pg_advisory_lock(${LOCK})`
     const { log, lines } = recordingLog()
-    const migrating = migrate(url, log)
+    const migrating = migrate(parseConnectionUrl(url), log)
     await expect.poll(() => lines, { timeout: 10_000 }).toHaveLength(1)
     expect(lines[0]).toMatchObject({
       reason: 'another session is migrating',
@@ -172,7 +177,7 @@ describe('migrating', () => {
       'select 1; alter table glimpse.events add column extra int; select 1 / 0;',
     )
     const { log } = recordingLog()
-    await expect(migrate(url, log, { directory })).rejects.toThrow(
+    await expect(migrate(parseConnectionUrl(url), log, { directory })).rejects.toThrow(
       /^DATABASE_URL: migrating failed: division by zero$/,
     )
     const sql = session(url)
@@ -180,7 +185,7 @@ describe('migrating', () => {
       await sql`select from pg_attribute where attrelid = 'glimpse.events'::regclass and attname = 'extra'`,
     ).toEqual([])
     await writeFile(join(directory, '9001_extra.sql'), 'alter table glimpse.events add column extra int;')
-    await migrate(url, log, { directory })
+    await migrate(parseConnectionUrl(url), log, { directory })
   })
 
   it('is not ended by the settings of the role or the database', async () => {
@@ -195,7 +200,9 @@ describe('migrating', () => {
       "default_transaction_isolation = 'serializable'",
     ])
       await admin.unsafe(`alter database "${name}" set ${setting}`)
-    await migrate(made.url, recordingLog().log, { directory: await withAnother('select pg_sleep(0.2);') })
+    await migrate(parseConnectionUrl(made.url), recordingLog().log, {
+      directory: await withAnother('select pg_sleep(0.2);'),
+    })
   })
 
   it('works in a schema that was made for a role that may create none', async () => {
@@ -207,7 +214,7 @@ describe('migrating', () => {
     await admin.unsafe(`revoke all on database "${name}" from current_user`)
     await admin.unsafe(`grant connect on database "${name}" to current_user`)
     await expect(admin`create schema other`).rejects.toThrow(/permission denied/)
-    await migrate(made.url, recordingLog().log)
+    await migrate(parseConnectionUrl(made.url), recordingLog().log)
     await expect(admin`select count(*)::int as count from glimpse.migrations`).resolves.toMatchObject([
       { count: (await readMigrations()).length },
     ])
@@ -230,7 +237,7 @@ describe('a migration that does not fit', () => {
     const { url } = await database()
     await session(url).unsafe(change)
     const { log } = recordingLog()
-    await expect(migrate(url, log)).rejects.toThrow(expected)
+    await expect(migrate(parseConnectionUrl(url), log)).rejects.toThrow(expected)
     await expect(
       startInstance({ MIGRATE: 'off' }, { database: { url, drop: async () => {} } }),
     ).rejects.toThrow(expected)
@@ -264,14 +271,14 @@ describe('glimpse migrate --wait', () => {
     const { url } = await database(createEmptyDatabase)
     const { log, lines } = recordingLog()
     let up = false
-    const waiting = untilMigrated(url, log, {}).then(() => {
+    const waiting = untilMigrated(parseConnectionUrl(url), log, {}).then(() => {
       up = true
     })
     await expect.poll(() => lines, { timeout: 10_000 }).toHaveLength(1)
     expect(lines[0]?.reason).toMatch(/the schema glimpse is missing/)
     expect(await session(url)`select to_regnamespace('glimpse') as schema`).toEqual([{ schema: null }])
     expect(up).toBe(false)
-    await migrate(url, recordingLog().log)
+    await migrate(parseConnectionUrl(url), recordingLog().log)
     await waiting
   })
 })
@@ -339,7 +346,7 @@ describe('an interruption', () => {
   ])('ends the migrating at once while it waits for %s', async (_, prepare) => {
     const { url, waits } = await prepare()
     const stop = new AbortController()
-    const migrating = migrate(url, recordingLog().log, {
+    const migrating = migrate(parseConnectionUrl(url), recordingLog().log, {
       signal: stop.signal,
       directory: await withAnother(),
     })
@@ -359,7 +366,7 @@ describe('an interruption', () => {
     const directory = await withAnother(
       "set lock_timeout = '1h'; alter table glimpse.events add column extra int;",
     )
-    const migrating = migrate(url, recordingLog().log, { signal: stop.signal, directory })
+    const migrating = migrate(parseConnectionUrl(url), recordingLog().log, { signal: stop.signal, directory })
     migrating.catch(() => {})
     await migratorWaits(sql)
     stop.abort()

@@ -5,6 +5,7 @@ import postgres from 'postgres'
 import { expect, it, onTestFinished } from 'vitest'
 import { startEmbeddedPostgres } from '../../src/embedded/index.ts'
 import { createLogger } from '../../src/observability/log.ts'
+import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { createPool } from '../../src/postgres/pool.ts'
 import { migrate } from '../../src/store/migrate.ts'
 import { recordReactions } from '../../src/store/reactions.ts'
@@ -19,7 +20,7 @@ it('a batch does not take a slow commit of somebody else for a held row', async 
   const log = createLogger('silent')
   const { url, release } = await startEmbeddedPostgres({ dataDir, log, settings: { fsync: 'off' } })
   onTestFinished(release)
-  await migrate(url, log)
+  await migrate(parseConnectionUrl(url), log)
 
   const sql = postgres(url, { max: 1, onnotice: () => {} })
   onTestFinished(() => sql.end())

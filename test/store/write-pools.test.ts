@@ -1,16 +1,20 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
+import { Database } from '../../src/postgres/database.ts'
 import type { Pool } from '../../src/postgres/pool.ts'
 import { WritePools } from '../../src/store/write-pools.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 
 let database: TestDatabase
+let edge: Database
 let pools: WritePools
 beforeAll(async () => {
   database = await createDatabase()
-  pools = new WritePools(database.url)
+  edge = new Database(parseConnectionUrl(database.url))
+  pools = new WritePools(edge)
 })
 afterAll(async () => {
-  await pools.end()
+  await edge.end({ timeout: 1 })
   await database.drop()
 })
 

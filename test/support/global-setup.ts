@@ -6,6 +6,7 @@ import postgres from 'postgres'
 import type { TestProject } from 'vitest/node'
 import { startEmbeddedPostgres } from '../../src/embedded/index.ts'
 import { createLogger } from '../../src/observability/log.ts'
+import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { migrate } from '../../src/store/migrate.ts'
 import { clearLeftovers, PREFIX } from './leftovers.ts'
 
@@ -27,7 +28,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const sql = postgres(server.url, { max: 1, onnotice: () => {} })
   try {
     await sql`CREATE DATABASE ${sql(template)}`
-    await migrate(withDatabase(server.url, template), log)
+    await migrate(parseConnectionUrl(withDatabase(server.url, template)), log)
     // Nobody may stand in the template: Postgres copies no database that has a session.
     await sql`ALTER DATABASE ${sql(template)} ALLOW_CONNECTIONS false`
   } catch (error) {

@@ -2,6 +2,8 @@ import type { Config } from '../../config.ts'
 import { locateBinaries } from '../../embedded/binaries.ts'
 import { runningUrl } from '../../embedded/running.ts'
 import { StartError } from '../../errors.ts'
+import { type ConnectionOptions, parseConnectionUrl } from '../../postgres/connection-url.ts'
+import type { Session } from '../../postgres/session.ts'
 import { type Command, EXIT, parse, UsageError } from '../command.ts'
 import { checkConfiguration } from './configuration.ts'
 import { connectionFault, openDatabase } from './connection.ts'
@@ -40,7 +42,7 @@ export const doctor: Command = {
         await Promise.all([
           attempt('port', () => checkPort(config)),
           attempt('data folder', () =>
-            checkDataDir(config, { embedded: config.databaseUrl === undefined && !databaseUnknown }),
+            checkDataDir(config, { embedded: config.database === undefined && !databaseUnknown }),
           ),
           attempt('key set', () => checkKeySets(config.auth.jwksUrls)),
           databaseUnknown
@@ -60,28 +62,36 @@ export const doctor: Command = {
 }
 
 async function checkDatabase(config: Config): Promise<readonly Finding[]> {
-  const database = config.databaseUrl ?? (await runningUrl(config.dataDir).catch(() => undefined))
+  const database = config.database ?? (await runningDatabase(config))
   if (database === undefined) return checkEmbedded()
-  const sql = openDatabase(database)
+  let session: Session
+  let survey: Survey
   try {
-    let survey: Survey
-    try {
-      survey = await readSurvey(sql)
-    } catch (error) {
-      return [
-        connectionFault('DATABASE_URL', database, error),
-        skipped('listen', 'without the database nothing more can be looked at'),
-      ]
-    }
-    const urls = { database, listen: config.listenDatabaseUrl }
+    session = await openDatabase(database)
+    survey = await readSurvey(session.sql)
+  } catch (error) {
+    return [
+      connectionFault('DATABASE_URL', database, error),
+      skipped('listen', 'without the database nothing more can be looked at'),
+    ]
+  }
+  const { sql } = session
+  try {
     return [
       ...checkServer(survey, config),
       ...(await attempt('migrations', () => checkSchema(sql, survey, config))),
-      ...(await attempt('listen', () => checkDelivery(sql, survey, urls))),
+      ...(await attempt('listen', () =>
+        checkDelivery(sql, survey, { database, listen: config.listenDatabase }),
+      )),
     ]
   } finally {
-    await sql.end({ timeout: 0 }).catch(() => {})
+    await session.end()
   }
+}
+
+async function runningDatabase({ dataDir }: Config): Promise<ConnectionOptions | undefined> {
+  const url = await runningUrl(dataDir).catch(() => undefined)
+  return url === undefined ? undefined : parseConnectionUrl(url)
 }
 
 async function checkEmbedded(): Promise<Finding[]> {

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { parseEnv } from 'node:util'
+import { isDeepStrictEqual, parseEnv } from 'node:util'
 import { type Config, parseConfig, VARIABLES } from '../../config.ts'
 import { SAMPLE_SECRETS } from '../../secrets.ts'
 import type { Environment } from '../command.ts'
@@ -114,7 +114,7 @@ function checkSense(config: Config): Finding[] {
         'keep it well under the idle timeout of every proxy in between; the default is 15000',
       ),
     )
-  if (config.databaseUrl !== undefined && config.listenDatabaseUrl === config.databaseUrl)
+  if (config.database !== undefined && isDeepStrictEqual(config.listenDatabase, config.database))
     findings.push(
       warning(
         'configuration',

@@ -1,43 +1,43 @@
-import postgres from 'postgres'
-import { type Destination, socketFactory } from '../../postgres/socket.ts'
+import type { ConnectionOptions } from '../../postgres/connection-url.ts'
+import { Session } from '../../postgres/session.ts'
 import { type Finding, fault } from './finding.ts'
 
-const CONNECT_TIMEOUT_SECONDS = 5
+const CONNECT_TIMEOUT_MS = 5000
 
-interface Options extends postgres.Options<Record<string, never>> {
-  readonly socket: (destination: Destination) => unknown
-}
-
-/** One connection for the checks; the pool of the service would hide its breaking. */
-export function openDatabase(url: string): postgres.Sql {
-  const options: Options = {
-    max: 1,
-    connect_timeout: CONNECT_TIMEOUT_SECONDS,
-    fetch_types: false,
+/** One connection for the checks, made as the service makes its own; without its settings, which would hide the server's. */
+export function openDatabase(
+  connection: ConnectionOptions,
+  onNotify?: (payload: string) => void,
+): Promise<Session> {
+  return Session.open({
+    connection,
+    purpose: 'doctor',
     prepare: false,
-    connection: { application_name: 'glimpse-doctor' },
-    onnotice: () => {},
-    socket: socketFactory(),
-  }
-  return postgres(url, options)
+    timeoutMs: CONNECT_TIMEOUT_MS,
+    ...(onNotify === undefined ? {} : { onNotify }),
+  })
 }
 
-/** What a URL may say in a report: never its password. */
-export function describeUrl(url: string): string {
-  const { hostname, port, pathname, username } = new URL(url)
-  return `${decodeURIComponent(username)}@${hostname}:${port || 5432}${decodeURIComponent(pathname)}`
+/** What a connection may say of itself in a report: never its password. */
+export function describe({ user, database, endpoints }: ConnectionOptions): string {
+  const places = endpoints.map(
+    ({ host, port, path }) => path ?? `${host.includes(':') ? `[${host}]` : host}:${port}`,
+  )
+  return `${user}@${places.join(',')}/${database}`
 }
 
 /** What to do about a connection that failed, by the code of the system call or the SQLSTATE. */
 const MENDS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there: start Postgres, or correct host and port',
+  ENOENT: 'there is no such socket: start Postgres, or correct the folder of its socket',
   ENOTFOUND: 'correct the host: there is no such name',
   EAI_AGAIN: 'correct the host, or mend name resolution on this machine',
   EHOSTUNREACH: 'no route leads there: look at network and firewall',
   ETIMEDOUT: 'look at the firewall between here and there, and at listen_addresses',
-  CONNECT_TIMEOUT:
-    'it is silent: look at the firewall between here and there, and whether this is Postgres at all',
-  CONNECTION_CLOSED: 'it closed the connection: is this the port of Postgres?',
+  TIMEOUT: 'it is silent: look at the firewall between here and there, and whether this is Postgres at all',
+  CLOSED: 'it closed the connection: is this the port of Postgres?',
+  STANDBY: 'name the primary, or all the servers that could be it',
+  TLS: 'correct sslmode and sslrootcert: verify-full needs the CA that signed the certificate, require takes any certificate',
   '28P01': 'correct user or password; percent-encode what is special in it',
   '28000': 'let this user and address in by pg_hba.conf; add ?sslmode=require where the server wants TLS',
   '3D000': 'create it (createdb), or correct the name at the end of the URL',
@@ -47,10 +47,10 @@ const MENDS: Readonly<Record<string, string>> = {
 }
 
 /** @param variable the one that holds the URL */
-export function connectionFault(variable: string, url: string, error: unknown): Finding {
+export function connectionFault(variable: string, connection: ConnectionOptions, error: unknown): Finding {
   const { code = '', message } = error as NodeJS.ErrnoException
   const reason = message || code
-  const says = `${variable}: ${describeUrl(url)} cannot be reached: ${reason.split('\n')[0]}`
+  const says = `${variable}: ${describe(connection)} cannot be reached: ${reason.split('\n')[0]}`
   return fault(
     'database',
     says,

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type postgres from 'postgres'
+import { withTimeout } from '../../limits/with-timeout.ts'
+import type { ConnectionOptions } from '../../postgres/connection-url.ts'
+import type { Session } from '../../postgres/session.ts'
 import { connectionFault, openDatabase } from './connection.ts'
 import { type Finding, fault, ok } from './finding.ts'
 import type { Survey } from './server.ts'
@@ -13,18 +15,26 @@ const PATIENCE_MS = 2500
 export async function checkDelivery(
   sql: postgres.Sql,
   survey: Survey,
-  urls: { readonly database: string; readonly listen: string | undefined },
+  ways: { readonly database: ConnectionOptions; readonly listen: ConnectionOptions | undefined },
 ): Promise<Finding[]> {
-  const variable = urls.listen === undefined ? 'DATABASE_URL' : 'LISTEN_DATABASE_URL'
-  const url = urls.listen ?? urls.database
-  const listener = openDatabase(url)
+  const variable = ways.listen === undefined ? 'DATABASE_URL' : 'LISTEN_DATABASE_URL'
+  const way = ways.listen ?? ways.database
+  const payload = randomBytes(9).toString('hex')
+  let arrived = (_: true) => {}
+  const heard = new Promise<true>((resolve) => {
+    arrived = resolve
+  })
+  let listener: Session
+  let place: Place
   try {
-    let place: Place
-    try {
-      place = await readPlace(listener)
-    } catch (error) {
-      return [connectionFault(variable, url, error)]
-    }
+    listener = await openDatabase(way, (text) => {
+      if (text === payload) arrived(true)
+    })
+    place = await readPlace(listener.sql)
+  } catch (error) {
+    return [connectionFault(variable, way, error)]
+  }
+  try {
     const here = await readPlace(sql)
     if (place.name !== here.name)
       return [
@@ -36,9 +46,12 @@ export async function checkDelivery(
       ]
     const pooled =
       survey.pid !== survey.announced_pid ? [ok('pooler', 'DATABASE_URL goes through a pooler')] : []
-    return [...pooled, await listenAndNotify(sql, listener, variable, place.pooled)]
+    return [
+      ...pooled,
+      await listenAndNotify({ sql, listener, payload, heard, variable, pooled: place.pooled }),
+    ]
   } finally {
-    await listener.end({ timeout: 0 }).catch(() => {})
+    await listener.end()
   }
 }
 
@@ -55,26 +68,30 @@ async function readPlace(sql: postgres.Sql): Promise<Place> {
   return { name: rows[0]?.name ?? '', pooled: rows[0]?.pid !== (rows.state as { pid: number }).pid }
 }
 
-async function listenAndNotify(
-  sql: postgres.Sql,
-  listener: postgres.Sql,
-  variable: string,
-  pooled: boolean,
-): Promise<Finding> {
-  const payload = randomBytes(9).toString('hex')
-  const patience = new AbortController()
-  const heard = new Promise<boolean>((resolve) => {
-    const listening = listener.listen(CHANNEL, (text) => {
-      if (text === payload) resolve(true)
-    })
-    listening.then(() => sql`select pg_notify(${CHANNEL}, ${payload})`).catch(() => resolve(false))
-  })
+async function listenAndNotify({
+  sql,
+  listener,
+  payload,
+  heard,
+  variable,
+  pooled,
+}: {
+  readonly sql: postgres.Sql
+  readonly listener: Session
+  readonly payload: string
+  readonly heard: Promise<true>
+  readonly variable: string
+  readonly pooled: boolean
+}): Promise<Finding> {
   const sentAt = performance.now()
-  const arrived = await Promise.race([
-    heard,
-    sleep(PATIENCE_MS, false, { signal: patience.signal }).catch(() => false),
-  ])
-  patience.abort()
+  const sent = listener.sql`listen ${listener.sql(CHANNEL)}`.then(
+    () => sql`select pg_notify(${CHANNEL}, ${payload})`,
+  )
+  const arrived = await withTimeout(
+    PATIENCE_MS,
+    sent.then(() => heard),
+    () => new Error('not heard in time'),
+  ).catch(() => false)
   if (arrived) return ok('listen', `a NOTIFY came back in ${Math.ceil(performance.now() - sentAt)} ms`)
   const through = pooled
     ? `${variable} goes through a transaction pooler, where LISTEN hears nothing`

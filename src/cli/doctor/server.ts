@@ -1,6 +1,6 @@
 import type postgres from 'postgres'
 import type { Config } from '../../config.ts'
-import { CONNECTIONS } from '../../postgres/pool.ts'
+import { CONNECTIONS } from '../../postgres/database.ts'
 import { OLDEST_VERSION } from '../../store/requirements.ts'
 import { type Finding, fault, ok, warning } from './finding.ts'
 

@@ -1,0 +1,64 @@
+import type { ConnectionOptions } from './connection-url.ts'
+import { openPool, type PoolOptions, type TimedPool } from './pool.ts'
+
+/**
+ * The most connections that an instance opens, for each of its purposes. What keeps the promise has its own: the canary,
+ * and the log (two statements of heads and two of pages at a time, and the sweep). `read` is for what users ask, `clean`
+ * for the retention, `write` one for each kind of batch, `isolated` for those that wait for a lock; `listen` is the bus's.
+ */
+export const CONNECTIONS = {
+  canary: 1,
+  log: 5,
+  read: 4,
+  clean: 1,
+  write: 3,
+  isolated: 6,
+  edit: 3,
+  presence: 1,
+  listen: 1,
+} as const
+
+/** How long each kind of statement may take, ms. */
+export const DEADLINES = {
+  canary: 2500,
+  log: 5000,
+  read: 5000,
+  clean: 20_000,
+  /** Beyond it whoever still waits is told that the row may or may not be stored. */
+  write: 10_000,
+  edit: 5000,
+  presence: 4000,
+} as const
+
+/**
+ * The pools of an instance on one database. Where a connection of one is found silent, the others look at theirs: a flow
+ * that a firewall forgot is rarely the only one.
+ */
+export class Database {
+  readonly connection: ConnectionOptions
+  readonly #pooler: 'none' | 'transaction'
+  readonly #pools: TimedPool[] = []
+
+  constructor(connection: ConnectionOptions, pooler: 'none' | 'transaction' = 'none') {
+    this.connection = connection
+    this.#pooler = pooler
+  }
+
+  /** A pool for one purpose. */
+  open(purpose: string, options: Omit<PoolOptions, 'pooler' | 'onSilence'>): TimedPool {
+    const pool = openPool(this.connection, purpose, {
+      ...options,
+      pooler: this.#pooler,
+      onSilence: (since) => {
+        for (const other of this.#pools) other.doubt(since)
+      },
+    })
+    this.#pools.push(pool)
+    return pool
+  }
+
+  /** @param options `timeout`: how long statements in flight may still take, in seconds */
+  async end(options: { readonly timeout: number }): Promise<void> {
+    await Promise.all(this.#pools.map((pool) => pool.end(options)))
+  }
+}

@@ -1,0 +1,242 @@
+import { Socket } from 'node:net'
+import postgres from 'postgres'
+import { ARRAYS } from './array-types.ts'
+import { ConnectionError } from './connection-error.ts'
+import type { ConnectionOptions, Endpoint } from './connection-url.ts'
+import { connectFirst } from './endpoints.ts'
+import { type OpenSocket, openSocket } from './socket.ts'
+
+export interface SessionOptions {
+  readonly connection: ConnectionOptions
+  /** Whether a standby will not do, although the connection does not ask for a primary. */
+  readonly primary?: boolean
+  /** What it is for, as its name in pg_stat_activity ends. */
+  readonly purpose: string
+  /**
+   * Server settings that hold for the session, by name; the server's own defaults are overruled. None through a
+   * transaction pooler, which would hand them on to others.
+   */
+  readonly settings?: Readonly<Record<string, string>> | undefined
+  /** For one attempt at one endpoint, where the URL does not say. */
+  readonly timeoutMs?: number
+  /** Whether statements are kept prepared; false through a transaction pooler. */
+  readonly prepare?: boolean
+  /** Takes what comes without TLS in the driver's stead. */
+  readonly read?: ((chunk: Buffer, socket: Socket) => void) | undefined
+  readonly onNotify?: (payload: string) => void
+  /** The session ended, by whomever; called once. */
+  readonly onClosed?: (session: Session) => void
+}
+
+/**
+ * What our statements rely on, whatever the role's or the database's own defaults are. `serializable` would fail a part
+ * of the writes, a negative `extra_float_digits` would round the numbers of events, a session that idles would be ended.
+ */
+export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
+  default_transaction_isolation: 'read committed',
+  default_transaction_read_only: 'off',
+  default_transaction_deferrable: 'off',
+  extra_float_digits: '1',
+  standard_conforming_strings: 'on',
+  statement_timeout: '0',
+  lock_timeout: '0',
+  idle_session_timeout: '0',
+  transaction_timeout: '0',
+}
+
+/** Options of the driver that its types leave out. */
+interface DriverOptions extends postgres.Options<{ arrays: typeof ARRAYS }> {
+  readonly socket: () => Socket
+  readonly onnotify?: ((channel: string, payload: string) => void) | undefined
+  readonly no_subscribe: boolean
+}
+
+interface Backend {
+  readonly pid: number
+  readonly secret: number
+}
+
+/**
+ * One connection with the driver that speaks over it, from its opening to its end; it is never mended, only replaced.
+ *
+ * opening → open → closed. The driver is given a socket that is open and never makes another: it loses track of what it
+ * was asked where a connection breaks (see README.md in this folder).
+ */
+export class Session {
+  /** The driver itself. What is asked once the session is closed is rejected. */
+  readonly sql: postgres.Sql
+  readonly openedAt = performance.now()
+  /** Whether the server is a standby. */
+  readonly standby: boolean
+  readonly #options: SessionOptions
+  readonly #endpoint: Endpoint
+  readonly #opened: OpenSocket
+  readonly #backend: Backend
+  #closed = false
+
+  private constructor(
+    options: SessionOptions,
+    opened: OpenSocket,
+    endpoint: Endpoint,
+    sql: postgres.Sql,
+    begun: Begun,
+  ) {
+    this.#options = options
+    this.#opened = opened
+    this.#endpoint = endpoint
+    this.#backend = begun.backend
+    this.sql = sql
+    this.standby = begun.standby
+    opened.socket.once('close', () => this.#end())
+  }
+
+  /** @throws what connectFirst() throws; ConnectionError `STANDBY` where a primary is asked for and none was found */
+  static open(options: SessionOptions): Promise<Session> {
+    const { connection, timeoutMs, read } = options
+    return connectFirst(
+      connection,
+      async (opened, endpoint) => {
+        const sql = driver(options, endpoint, opened.socket)
+        try {
+          const begun = await begin(sql, options.settings)
+          if (begun.standby && (options.primary || connection.primary))
+            throw new ConnectionError('STANDBY', 'the server is a standby, which cannot be written to')
+          if (opened.socket.destroyed) throw new ConnectionError('CLOSED', 'the server closed the connection')
+          return new Session(options, opened, endpoint, sql, begun)
+        } catch (error) {
+          void sql.end({ timeout: 0 }).catch(() => {})
+          throw error
+        }
+      },
+      { ...(timeoutMs === undefined ? {} : { timeoutMs }), read },
+    )
+  }
+
+  /** The server process that carries out what is asked here; a pooler makes up its own. */
+  get pid(): number {
+    return this.#backend.pid
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** Grows with everything that the server says. */
+  get bytesRead(): number {
+    return this.#opened.socket.bytesRead
+  }
+
+  /** Asks the server, over a connection of its own, to end the statement that it carries out here. Never rejects. */
+  cancel(): void {
+    void sendCancel(this.#options.connection, this.#endpoint, this.#backend, this.#opened.encrypted).catch(
+      () => {},
+    )
+  }
+
+  /** Ends the session at once, whether or not its peer still answers. Statements in flight are rejected with `reason`. */
+  destroy(reason: Error = new ConnectionError('ENDED', 'the connection was given up')): void {
+    this.#opened.socket.destroy(reason)
+  }
+
+  /** Says goodbye, and ends. For a session that has nothing in flight. */
+  async end(): Promise<void> {
+    // In this order: the driver says goodbye through its TLS, whose failure on a socket that is gone nobody hears of.
+    await this.sql.end({ timeout: 0 }).catch(() => {})
+    this.#opened.socket.destroy()
+  }
+
+  #end(): void {
+    if (this.#closed) return
+    this.#closed = true
+    void this.sql.end({ timeout: 0 }).catch(() => {})
+    this.#options.onClosed?.(this)
+  }
+}
+
+/** Every option is given, so that no environment variable of libpq's (PGHOST, PGSSLMODE …) is looked up for it. */
+function driver(options: SessionOptions, endpoint: Endpoint, socket: Socket): postgres.Sql {
+  const { connection, purpose, onNotify, prepare = true } = options
+  let given = false
+  const driverOptions: DriverOptions = {
+    host: endpoint.host,
+    port: endpoint.port,
+    user: connection.user,
+    password: connection.password,
+    database: connection.database,
+    max: 1,
+    ssl: false,
+    prepare,
+    debug: false,
+    // At each connect the driver would ask for all types and await the answer nowhere: a reset in that moment would be
+    // an unhandled rejection, which ends the process.
+    fetch_types: false,
+    types: { arrays: ARRAYS },
+    // The attempt as a whole is timed; a session is never reopened, so the rest of the driver's timers has no use.
+    connect_timeout: 0,
+    idle_timeout: 0,
+    max_lifetime: null,
+    keep_alive: 0,
+    backoff: () => 0,
+    no_subscribe: true,
+    connection: {
+      application_name: `${connection.name}-${purpose}`,
+      ...(connection.startupOptions === undefined ? {} : { options: connection.startupOptions }),
+    },
+    onnotice: () => {},
+    onnotify: onNotify && ((_, payload) => onNotify(payload)),
+    socket: () => {
+      if (given) return dead()
+      given = true
+      return socket
+    },
+  }
+  return postgres(driverOptions)
+}
+
+/** The driver wants to connect again for what it still has in its queue: that is refused. */
+function dead(): Socket {
+  const socket = new Socket()
+  socket.on('error', () => {})
+  setImmediate(() => socket.destroy(new ConnectionError('CLOSED', 'the connection is closed')))
+  return socket
+}
+
+interface Begun {
+  readonly standby: boolean
+  readonly backend: Backend
+}
+
+/** The first statement: sets what the session relies on, as far as this version of Postgres knows it. */
+async function begin(sql: postgres.Sql, settings: SessionOptions['settings'] = {}): Promise<Begun> {
+  const values = Object.entries(settings).map(([name, value]) => `('${name}', '${value}')`)
+  const set =
+    values.length === 0
+      ? '0'
+      : `(select pg_catalog.count(pg_catalog.set_config(s.name, v.value, false))
+            from (values ${values.join(', ')}) as v (name, value) join pg_catalog.pg_settings s on s.name = v.name)`
+  const rows = await sql.unsafe<{ standby: boolean }[]>(
+    `select pg_catalog.pg_is_in_recovery() as standby, ${set} as settings`,
+  )
+  return { standby: rows[0]?.standby === true, backend: rows.state as unknown as Backend }
+}
+
+const CANCEL_TIMEOUT_MS = 3000
+
+/** PostgreSQL, Message Formats: CancelRequest. The server answers it by closing the connection. */
+async function sendCancel(
+  connection: ConnectionOptions,
+  endpoint: Endpoint,
+  { pid, secret }: Backend,
+  encrypted: boolean,
+): Promise<void> {
+  const request = Buffer.alloc(16)
+  request.writeInt32BE(16, 0)
+  request.writeInt32BE(80_877_102, 4)
+  request.writeInt32BE(pid | 0, 8)
+  request.writeInt32BE(secret | 0, 12)
+  const encryption = encrypted ? 'always' : 'none'
+  const { socket } = await openSocket({ connection, endpoint, encryption, timeoutMs: CANCEL_TIMEOUT_MS })
+  socket.setTimeout(CANCEL_TIMEOUT_MS, () => socket.destroy())
+  socket.end(request)
+  socket.resume()
+}
