@@ -8,6 +8,10 @@ export interface Config {
   readonly host: string
   /** 0 asks for any free port. */
   readonly port: number
+  /** Where health and metrics are served; absent: on `port`. 0 asks for any free port. */
+  readonly adminPort: number | undefined
+  /** Whether the console and the documents are served. */
+  readonly pages: boolean
   /** Absent: an embedded Postgres in `dataDir`. */
   readonly database: ConnectionOptions | undefined
   /** Absent: `database`. A direct connection where that one goes through a transaction pooler. */
@@ -68,13 +72,16 @@ export type ConfigResult =
   | { readonly ok: true; readonly config: Config }
   | { readonly ok: false; readonly faults: readonly string[] }
 
-const whole = (min: number, max: number, fallback: number) =>
+const between = (min: number, max: number) =>
   z
     .string()
     .regex(/^\d{1,15}$/, `must be a whole number from ${min} to ${max}`)
     .transform(Number)
     .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
-    .default(fallback)
+
+const whole = (min: number, max: number, fallback: number) => between(min, max).default(fallback)
+
+const port = between(0, 65_535)
 
 const origins = z
   .string()
@@ -123,6 +130,8 @@ const Environment = z.object({
   NODE_ENV: z.string().optional(),
   HOST: z.string().default('127.0.0.1'),
   PORT: whole(0, 65_535, 8080),
+  ADMIN_PORT: port.optional(),
+  PAGES: z.enum(['on', 'off'], 'must be on or off').optional(),
   DATABASE_URL: z.string().optional(),
   LISTEN_DATABASE_URL: z.string().optional(),
   DATABASE_POOLER: z.enum(['none', 'transaction'], 'must be none or transaction').default('none'),
@@ -235,6 +244,8 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
     faults.push(
       'HEADERS_TIMEOUT_MS: must not be greater than REQUEST_TIMEOUT_MS, which spans headers and body',
     )
+  if (parsed.success && parsed.data.ADMIN_PORT === parsed.data.PORT && parsed.data.PORT !== 0)
+    faults.push('ADMIN_PORT: must not be PORT')
   if (isGiven('LISTEN_DATABASE_URL') && !isGiven('DATABASE_URL'))
     faults.push('LISTEN_DATABASE_URL: set without DATABASE_URL')
   if (!parsed.success || faults.length > 0) return { ok: false, faults }
@@ -246,6 +257,8 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       production: env.NODE_ENV === 'production',
       host: env.HOST,
       port: env.PORT,
+      adminPort: env.ADMIN_PORT,
+      pages: env.PAGES === undefined ? env.NODE_ENV !== 'production' : env.PAGES === 'on',
       database,
       listenDatabase,
       databasePooler: env.DATABASE_POOLER,

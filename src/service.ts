@@ -10,6 +10,7 @@ import type { Config } from './config.ts'
 import { startEmbeddedPostgres } from './embedded/index.ts'
 import { StartError } from './errors.ts'
 import type { App } from './http/context.ts'
+import { ADMIN_ROUTES } from './http/routes.ts'
 import { createHttpServer } from './http/server.ts'
 import { Hub } from './hub/hub.ts'
 import { Gate } from './limits/gate.ts'
@@ -35,6 +36,8 @@ import { WebSocketTransport } from './transport/websocket.ts'
 export interface Service {
   /** Where it listens, such as `http://127.0.0.1:8080`. */
   readonly url: string
+  /** Where health and metrics are served, where ADMIN_PORT is set. */
+  readonly adminUrl: string | undefined
   /** Stops as on SIGTERM: not ready at once, streams told and ended over the drain time, writes answered, then closed. */
   drain(): Promise<void>
   /** Stops at once. */
@@ -197,18 +200,29 @@ async function start(
     ],
   }
   registerGauges(metrics, { ...app, bus })
+  let adminUrl: string | undefined
+  if (config.adminPort !== undefined) {
+    // First to open and last to close: a probe must not find it gone while the instance drains.
+    const admin = createHttpServer(app, ADMIN_ROUTES)
+    adminUrl = await listen(admin, 'ADMIN_PORT', config.host, config.adminPort)
+    undo.push(() => {
+      admin.closeAllConnections()
+      return new Promise((resolve) => admin.close(resolve))
+    })
+  }
   const server = createHttpServer(app)
-  const url = await listen(server, config)
+  const url = await listen(server, 'PORT', config.host, config.port)
   undo.push(() => {
     // The server waits for upgraded sockets and cannot end them: the hub does.
     hub.close()
     server.closeAllConnections()
     return new Promise((resolve) => server.close(resolve))
   })
-  log.info({ url, instance }, 'listening')
+  log.info({ url, adminUrl, instance }, 'listening')
 
   return {
     url,
+    adminUrl,
     close: () => close(),
     async drain() {
       log.info({ connections: hub.connections }, 'draining')
@@ -268,13 +282,16 @@ async function within(milliseconds: number, something: Promise<unknown>): Promis
   await Promise.race([something, sleep(milliseconds, undefined, { ref: false })])
 }
 
-function listen(server: Server, { host, port }: Config): Promise<string> {
+function listen(server: Server, variable: string, host: string, port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       reject(
-        new StartError(`HOST, PORT: cannot listen on ${host}:${port}: ${error.code ?? error.message}`, {
-          cause: error,
-        }),
+        new StartError(
+          `HOST, ${variable}: cannot listen on ${host}:${port}: ${error.code ?? error.message}`,
+          {
+            cause: error,
+          },
+        ),
       )
     })
     server.listen({ port, host, backlog: BACKLOG }, () => {

@@ -55,6 +55,29 @@ describe.each([
   })
 })
 
+describe('ADMIN_PORT and PAGES', () => {
+  it('are by default one port, and pages except in production', () => {
+    expect([config().adminPort, config().pages]).toEqual([undefined, true])
+    const production = {
+      NODE_ENV: 'production',
+      DATABASE_URL: 'postgres://db/glimpse',
+      JWT_SECRET: 's'.repeat(32),
+    }
+    expect(config(production).pages).toBe(false)
+    expect(config({ ...production, PAGES: 'on' }).pages).toBe(true)
+    expect(config({ PAGES: 'off', ADMIN_PORT: '9090' })).toMatchObject({ pages: false, adminPort: 9090 })
+  })
+
+  it('are held to what they may be', () => {
+    expect(faults({ PAGES: 'yes' })).toEqual(['PAGES: must be on or off'])
+    expect(faults({ ADMIN_PORT: '65536' })).toEqual([
+      expect.stringMatching(/^ADMIN_PORT: must be a whole number/),
+    ])
+    expect(faults({ ADMIN_PORT: '8080' })).toEqual(['ADMIN_PORT: must not be PORT'])
+    expect(faults({ ADMIN_PORT: '0', PORT: '0' })).toEqual([])
+  })
+})
+
 describe('whose tokens are taken', () => {
   const SECRET = 's'.repeat(32)
 

@@ -14,7 +14,9 @@ import { postToken } from './tokens.ts'
 
 type Method = 'GET' | 'POST' | 'PUT' | 'DELETE'
 
-const ROUTES: readonly (readonly [Method, string, Handler])[] = [
+export type RouteTable = readonly (readonly [Method, string, Handler])[]
+
+const CALLS: RouteTable = [
   ['POST', '/stories', postStory],
   ['GET', '/stories/:id', readStory],
   ['DELETE', '/stories/:id', removeStory],
@@ -27,10 +29,19 @@ const ROUTES: readonly (readonly [Method, string, Handler])[] = [
   ['GET', '/ws', getWebSocket],
   ['GET', '/me/connections', getConnections],
   ['DELETE', '/me/connections/:connection', deleteConnection],
+]
+
+/** Served on both ports: balancers ask the one that they send requests to. */
+const HEALTH: RouteTable = [
   ['GET', '/livez', getLive],
   ['GET', '/healthz', getLive],
   ['GET', '/readyz', getReady],
-  ['GET', '/metrics', getMetrics],
+]
+
+const METRICS: RouteTable = [['GET', '/metrics', getMetrics]]
+
+/** For people; PAGES=off leaves them out. */
+const PAGES: RouteTable = [
   ['GET', '/openapi.json', getOpenApi],
   ['GET', '/asyncapi.json', getAsyncApi],
   ['GET', '/docs', getDocs],
@@ -40,12 +51,25 @@ const ROUTES: readonly (readonly [Method, string, Handler])[] = [
 ]
 
 /** Routes that exist outside production only. */
-const DEVELOPMENT_ROUTES: typeof ROUTES = [['POST', '/dev/tokens', postToken]]
+const DEVELOPMENT: RouteTable = [['POST', '/dev/tokens', postToken]]
 
-/** The routes there are, as method, pattern and handler. */
-export function routeTable({ production }: { readonly production: boolean }): typeof ROUTES {
-  return production ? ROUTES : [...ROUTES, ...DEVELOPMENT_ROUTES]
+/** The routes of `PORT`, as method, pattern and handler. */
+export function routeTable({
+  production,
+  pages = true,
+  adminPort,
+}: Pick<Config, 'production'> & Partial<Pick<Config, 'pages' | 'adminPort'>>): RouteTable {
+  return [
+    ...CALLS,
+    ...HEALTH,
+    ...(adminPort === undefined ? METRICS : []),
+    ...(pages ? PAGES : []),
+    ...(production ? [] : DEVELOPMENT),
+  ]
 }
+
+/** The routes of `ADMIN_PORT`. */
+export const ADMIN_ROUTES: RouteTable = [...HEALTH, ...METRICS]
 
 export interface Match {
   /** The route's pattern, as metrics and logs name it. */
@@ -58,8 +82,8 @@ export class Routes {
   readonly #router = createRouter({ ignoreTrailingSlash: false, maxParamLength: 200 })
   readonly #methods = new Set<HTTPMethod>()
 
-  constructor(config: Config) {
-    for (const [method, path, handler] of routeTable(config)) {
+  constructor(table: RouteTable) {
+    for (const [method, path, handler] of table) {
       this.#router.on(method, path, () => {}, { route: path, handler })
       this.#methods.add(method)
     }

@@ -9,16 +9,16 @@ import { corsHeaders, optionsAnswer } from './cors.ts'
 import { asksForEventStream, pauseAnswer } from './pause-stream.ts'
 import { problemAnswer } from './problem.ts'
 import { refuseBadHead } from './request-head.ts'
-import { Routes } from './routes.ts'
+import { Routes, type RouteTable, routeTable } from './routes.ts'
 import { wantsJson } from './streams.ts'
 
 /** What says whether an instance lives must not fall to a limit: the balancer that asks may share its users' address. */
 const UNLIMITED: ReadonlySet<string> = new Set(['/livez', '/readyz', '/healthz'])
 
-/** The HTTP server with its routes, not yet listening. It stands on Node's own http, streams included. */
-export function createHttpServer(app: App): Server {
+/** An HTTP server with its routes, not yet listening. It stands on Node's own http, streams included. */
+export function createHttpServer(app: App, table: RouteTable = routeTable(app.config)): Server {
   const { config } = app
-  const routes = new Routes(config)
+  const routes = new Routes(table)
   const server = createServer({
     // Ours answers as the rest of the service does, and looks at more (head.ts).
     requireHostHeader: false,

@@ -68,7 +68,7 @@ it('the user is named by the claim that is configured, and by no other', () => {
 it.each<[object, string, RegExp]>([
   [{ sub: 'alice' }, 'claim_missing', /^The access token has no claim exp\.$/],
   [{ exp: GOOD.exp }, 'claim_missing', /no claim sub/],
-  [{ ...GOOD, sub: 7 }, 'claim_type', /claim sub .* must be a text/],
+  [{ ...GOOD, sub: 7 }, 'claim_type', /claim sub .* must be a string/],
   [{ ...GOOD, exp: 'soon' }, 'claim_type', /claim exp .* must be a number/],
   [{ ...GOOD, nbf: '1' }, 'claim_type', /claim nbf .* must be a number/],
   [{ ...GOOD, iat: 'now' }, 'claim_type', /claim iat .* must be a number/],

@@ -18,7 +18,7 @@ beforeAll(async () => {
   ;[browser, instance, production] = await Promise.all([
     launchBrowser(),
     startInstance(),
-    startInstance({ NODE_ENV: 'production' }),
+    startInstance({ NODE_ENV: 'production', PAGES: 'on' }),
   ])
 })
 

@@ -122,7 +122,7 @@ describe('/docs', () => {
   })
 
   it('leaves out in production what is not there then', async () => {
-    const production = await startInstance({ NODE_ENV: 'production' })
+    const production = await startInstance({ NODE_ENV: 'production', PAGES: 'on' })
     onTestFinished(() => production.close())
     const { text, status } = await call(production.url, '/docs')
     expect(status).toBe(200)

@@ -58,7 +58,7 @@ describe('compose.yaml', () => {
     for (const name of instances)
       expect(service(name).depends_on).toEqual({ migrate: { condition: 'service_completed_successfully' } })
     expect(Object.keys(service('nginx').depends_on ?? {})).toEqual(instances)
-    for (const name of instances) expect(service(name).healthcheck?.test?.join(' ')).toContain('/readyz')
+    for (const name of instances) expect(service(name).healthcheck?.test?.join(' ')).toContain(':9090/readyz')
     expect(service('nginx').volumes).toEqual(['./deploy/nginx.conf:/etc/nginx/nginx.conf:ro'])
   })
 
@@ -76,7 +76,13 @@ describe('compose.yaml', () => {
       )
       const parsed = parseConfig(given)
       if (!parsed.ok) throw new Error(parsed.faults.join('; '))
-      expect(parsed.config).toMatchObject({ production: true, migrate: false, host: '0.0.0.0', port: 8080 })
+      expect(parsed.config).toMatchObject({
+        production: true,
+        migrate: false,
+        host: '0.0.0.0',
+        port: 8080,
+        adminPort: 9090,
+      })
       expect(Number.parseInt(service(name).stop_grace_period ?? '0', 10) * 1000).toBeGreaterThan(
         parsed.config.drainTimeoutMs,
       )

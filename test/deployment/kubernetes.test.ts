@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { type Config, parseConfig } from '../../src/config.ts'
-import { routeTable } from '../../src/http/routes.ts'
+import { ADMIN_ROUTES } from '../../src/http/routes.ts'
 import { parseDockerfile } from './dockerfile.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -87,11 +87,15 @@ describe('the Kubernetes manifests', () => {
     const { startupProbe, livenessProbe, readinessProbe } = deployed
     expect(livenessProbe.httpGet.path).toBe('/livez')
     expect(readinessProbe.httpGet.path).toBe('/readyz')
-    const paths = routeTable({ production: true }).map(([, path]) => path)
+    const paths = ADMIN_ROUTES.map(([, path]) => path)
     for (const { httpGet } of [startupProbe, livenessProbe, readinessProbe]) {
       expect(paths).toContain(httpGet.path)
-      expect(deployed.ports).toEqual([{ name: httpGet.port, containerPort: config.port }])
+      expect(httpGet.port).toBe('admin')
     }
+    expect(deployed.ports).toEqual([
+      { name: 'http', containerPort: config.port },
+      { name: 'admin', containerPort: config.adminPort },
+    ])
     expect(manifest('Service').spec.ports.map(({ targetPort }) => targetPort)).toEqual(['http'])
   })
 

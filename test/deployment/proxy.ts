@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { stablePort } from '../faults/prover/ports.ts'
 
-export type ProxyKind = 'nginx' | 'haproxy'
+export type ProxyKind = 'nginx' | 'haproxy' | 'caddy'
 
 /** A proxy of ours before some instances. */
 export interface RunningProxy {
@@ -25,13 +25,14 @@ const SAMPLES: Readonly<
 > = {
   nginx: { file: 'nginx.conf', run: (config) => ['-c', config, '-g', 'daemon off;'] },
   haproxy: { file: 'haproxy.cfg', run: (config) => ['-db', '-f', config] },
+  caddy: { file: 'Caddyfile', run: (config) => ['run', '--adapter', 'caddyfile', '--config', config] },
 }
 
 // Distributions put both into sbin, which is not in everybody's path.
 const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
 
 export function isInstalled(kind: ProxyKind): boolean {
-  return spawnSync(kind, ['-v'], { env: { PATH } }).status === 0
+  return spawnSync(kind, [kind === 'caddy' ? 'version' : '-v'], { env: { PATH } }).status === 0
 }
 
 type Change = readonly [RegExp, string]
@@ -104,7 +105,9 @@ export async function startProxy(
       [/\bglimpse-1:8080/g, new URL(instances[0]).host],
       [/\bglimpse-2:8080/g, new URL(instances[1]).host],
       [/\b60s\b/g, `${idleSeconds}s`],
-      [/(?<=(?:listen |bind ))(?::?8080)/g, `127.0.0.1:${port}`],
+      [/(?<=(?:listen |bind |^http:\/\/))(?::?8080)/gm, `127.0.0.1:${port}`],
+      // No folder, and no port, of a Caddy that runs already.
+      ...(kind === 'caddy' ? ([[/^\{$/gm, '{\n\tadmin off']] as const) : []),
       ...(kind === 'nginx' ? nginxFolders(folder) : []),
       ...(tls ? TLS_LINES : []),
       ...(tls ? ([[/(?<=(?:listen |bind )):?443/g, `127.0.0.1:${tlsPort}`]] as const) : []),
@@ -114,7 +117,7 @@ export async function startProxy(
   if (tls) makeCertificate(folder)
   const log = join(folder, 'log')
   const output = openSync(log, 'a')
-  const child = spawn(kind, run(config), { env: { PATH }, stdio: ['ignore', output, output] })
+  const child = spawn(kind, run(config), { env: { PATH, HOME: folder }, stdio: ['ignore', output, output] })
   closeSync(output)
   const exited = once(child, 'close')
   const url = `http://127.0.0.1:${port}`

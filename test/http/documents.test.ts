@@ -64,7 +64,7 @@ describe('the documents', () => {
   })
 
   it('leave out in production what is not there then', async () => {
-    const production = await startInstance({ NODE_ENV: 'production' })
+    const production = await startInstance({ NODE_ENV: 'production', PAGES: 'on' })
     try {
       const { text } = await call(production.url, '/openapi.json')
       expect(text).toContain('"/stories"')

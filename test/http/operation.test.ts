@@ -27,6 +27,56 @@ describe('/metrics', () => {
   })
 })
 
+describe('ADMIN_PORT', () => {
+  it('takes the metrics off PORT, and serves health on both', async () => {
+    const apart = await startInstance({ ADMIN_PORT: '0' })
+    try {
+      const admin = apart.adminUrl ?? ''
+      expect(admin).not.toBe(apart.url)
+      const status = async (url: string, path: string) => (await call(url, path)).status
+      for (const path of ['/livez', '/readyz', '/healthz'])
+        expect([await status(apart.url, path), await status(admin, path)]).toEqual([200, 200])
+      expect([await status(apart.url, '/metrics'), await status(admin, '/metrics')]).toEqual([404, 200])
+      // As a proxy that compares texts would let it through.
+      expect(await status(apart.url, '/%6detrics')).toBe(404)
+      for (const path of ['/', '/events', '/stories', '/openapi.json', '/docs', '/dev/tokens'])
+        expect(await status(admin, path), path).toBe(404)
+    } finally {
+      await apart.close()
+    }
+  })
+
+  it('tells a probe that an instance drains, until that is gone', async () => {
+    const apart = await startInstance({ ADMIN_PORT: '0', DRAIN_TIMEOUT_MS: '1000' })
+    const caller = await apart.caller('ann')
+    await open('sse', caller)
+    const drained = apart.drain()
+    const { status, json } = await call<{ reasons: string[] }>(apart.adminUrl ?? '', '/readyz')
+    expect([status, json.reasons]).toEqual([503, ['draining']])
+    await drained
+    await expect(call(apart.adminUrl ?? '', '/livez')).rejects.toThrow()
+    await apart.close()
+  })
+})
+
+describe('PAGES', () => {
+  const PAGES = ['/', '/console/main.js', '/docs', '/openapi.json', '/asyncapi.json']
+  it.each([
+    [{}, 200],
+    [{ PAGES: 'off' }, 404],
+    [{ NODE_ENV: 'production' }, 404],
+    [{ NODE_ENV: 'production', PAGES: 'on' }, 200],
+  ])('with %j they are %i', async (environment, expected) => {
+    const served = await startInstance(environment)
+    try {
+      for (const path of PAGES) expect((await call(served.url, path)).status, path).toBe(expected)
+      expect((await call(served.url, '/readyz')).status).toBe(200)
+    } finally {
+      await served.close()
+    }
+  })
+})
+
 describe('POST /dev/tokens', () => {
   it('gives a token that opens a stream and writes', async () => {
     const { status, json } = await call<{ token: string }>(instance.url, '/dev/tokens', {

@@ -14,6 +14,7 @@ export type Environment = Readonly<Record<string, string>>
 
 export interface Instance {
   readonly url: string
+  readonly adminUrl: string | undefined
   readonly database: TestDatabase
   token(user: string, options?: { expiresIn?: number }): Promise<string>
   /** A user that no other test of the file knows, who calls this instance. */
@@ -43,6 +44,7 @@ export async function startInstance(
   const service = await startService(parsed.config, createLogger(parsed.config.logLevel))
   return {
     url: service.url,
+    adminUrl: service.adminUrl,
     database,
     token: signToken,
     caller: async (name) => {
