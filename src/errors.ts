@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'foreign_cursor'
   | 'request_timeout'
   | 'expired_story'
+  | 'lost_history'
   | 'body_too_large'
   | 'url_too_long'
   | 'not_json'

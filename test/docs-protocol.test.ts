@@ -115,7 +115,7 @@ describe('docs/protocol.md', () => {
   })
 
   it('has lines for an EventSource that survive the end of a token', async () => {
-    const instance = await startInstance()
+    const instance = await startInstance({ JWT_CLOCK_TOLERANCE_S: '0' })
     onTestFinished(() => instance.close())
     const [alice, bob] = [await instance.caller('alice'), await instance.caller('bob')]
     const story = await alice.post()

@@ -24,8 +24,8 @@ export function sendAnswer(
     'X-Content-Type-Options': 'nosniff',
     'Referrer-Policy': 'no-referrer',
     ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
-    // RFC 9110 §8.6: no Content-Length in a 204.
-    ...(answer.status === 204 ? {} : { 'Content-Length': Buffer.byteLength(bytes) }),
+    // RFC 9110 §8.6: no Content-Length in a 204, and in a 304 only that of the answer it stands for.
+    ...(answer.status === 204 || answer.status === 304 ? {} : { 'Content-Length': Buffer.byteLength(bytes) }),
     ...headers,
     ...answer.headers,
   })

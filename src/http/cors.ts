@@ -17,7 +17,8 @@ export function corsHeaders(request: IncomingMessage, listed: readonly string[])
     Vary: 'Origin',
     'Access-Control-Allow-Origin': request.headers.origin,
     'Access-Control-Allow-Credentials': 'true',
-    'Access-Control-Expose-Headers': 'Location, Retry-After, WWW-Authenticate',
+    'Access-Control-Expose-Headers':
+      'Location, Retry-After, WWW-Authenticate, ETag, Stream-Next-Offset, Stream-Up-To-Date, Stream-Cursor, Stream-Closed',
   }
 }
 
@@ -46,7 +47,7 @@ export function optionsAnswer(
     headers: {
       Allow: methods.join(', '),
       'Access-Control-Allow-Methods': methods.join(', '),
-      'Access-Control-Allow-Headers': 'Authorization, Content-Type, Last-Event-ID',
+      'Access-Control-Allow-Headers': 'Authorization, Content-Type, If-None-Match, Last-Event-ID',
       'Access-Control-Max-Age': '600',
     },
   }

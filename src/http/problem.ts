@@ -17,6 +17,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   request_timeout: { status: 408, title: 'Request timeout' },
   foreign_cursor: { status: 409, title: 'Cursor of another history' },
   expired_story: { status: 410, title: 'Expired story' },
+  lost_history: { status: 410, title: 'Lost history' },
   body_too_large: { status: 413, title: 'Body too large' },
   url_too_long: { status: 414, title: 'URL too long' },
   not_json: { status: 415, title: 'Not JSON' },

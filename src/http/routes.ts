@@ -5,6 +5,7 @@ import { deleteConnection, getConnections } from './connections.ts'
 import { getConsole, getConsoleClient } from './console.ts'
 import type { Handler } from './context.ts'
 import { getAsyncApi, getDocs, getOpenApi } from './documents/handlers.ts'
+import { getStream } from './durable-stream.ts'
 import { getLive, getMetrics, getReady } from './health.ts'
 import { putRead } from './read.ts'
 import { deleteReaction, postReaction, postStory, postView, readStory, removeStory } from './stories.ts'
@@ -27,6 +28,7 @@ const CALLS: RouteTable = [
   ['POST', '/tickets', postTicket],
   ['GET', '/events', getEvents],
   ['GET', '/ws', getWebSocket],
+  ['GET', '/me/stream', getStream],
   ['GET', '/me/connections', getConnections],
   ['DELETE', '/me/connections/:connection', deleteConnection],
 ]

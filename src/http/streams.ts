@@ -2,11 +2,11 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { GlimpseError } from '../errors.ts'
 import { eventText, formatCursor, parseResumePoint, type ResumePoint, unreadOf } from '../event.ts'
 import type { Registration } from '../hub/hub.ts'
-import { startFrom } from '../hub/resume.ts'
 import { beginSse } from '../transport/sse.ts'
 import type { Answer } from './answer.ts'
 import { authenticate, type Context, type Handler } from './context.ts'
 import { refuseForeignOrigin } from './cors.ts'
+import { readPage } from './read-page.ts'
 
 /** `GET /events`: Server-Sent Events, or one page of the log for a client that asks for JSON. */
 export const getEvents: Handler = async (context) => {
@@ -90,13 +90,7 @@ async function poll(context: Context): Promise<Answer> {
     })
   }
   const point = parseResumePoint(url.searchParams.get('after'))
-  const asked = point.from === 'cursor' ? point.seq : 0
-  const read = (after: number) => app.waiting.pass(() => app.eventLog.page(user, after, Number(limit)))
-  let page = await read(asked)
-  const start = startFrom(point, page)
-  if (start.cursor !== asked) page = await read(start.cursor)
-  if (start.reset !== undefined) app.metrics.resets.inc({ reason: start.reset })
-
+  const { page, start } = await readPage(app, user, point, Number(limit))
   const texts = page.bodies.map((body, i) => eventText(page.epoch, page.first + i, body))
   const last = start.cursor + texts.length
   const reset = start.reset === undefined ? null : { reason: start.reset, oldest: page.oldest }

@@ -84,7 +84,7 @@ export class Hub {
 
   /** Who is behind, and what waits to be sent, found by looking at every connection: for now and then. */
   survey(): { behind: Record<Sink['transport'], number>; unsentBytes: number } {
-    const behind = { sse: 0, websocket: 0 }
+    const behind = { sse: 0, websocket: 0, 'durable-stream': 0 }
     let unsentBytes = 0
     for (const { connections } of this.#users.values()) {
       for (const connection of connections) {

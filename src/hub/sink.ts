@@ -8,7 +8,7 @@ export interface Codec {
 
 /** The far end of a connection, as the hub sees it: a transport's socket. */
 export interface Sink {
-  readonly transport: 'sse' | 'websocket'
+  readonly transport: 'sse' | 'websocket' | 'durable-stream'
   readonly codec: Codec
   /** Bytes handed over and not yet taken by the kernel. */
   readonly unsent: number

@@ -52,8 +52,7 @@ export function registerGauges(
     registers,
     collect() {
       const { behind, unsentBytes } = hub.survey()
-      this.set({ transport: 'sse' }, behind.sse)
-      this.set({ transport: 'websocket' }, behind.websocket)
+      for (const [transport, connections] of Object.entries(behind)) this.set({ transport }, connections)
       unsent.set(unsentBytes)
     },
   })

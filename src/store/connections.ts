@@ -15,7 +15,7 @@ export interface NewConnection {
 
 export interface PresentConnection {
   readonly id: string
-  readonly transport: 'sse' | 'websocket'
+  readonly transport: 'sse' | 'websocket' | 'durable-stream'
   /** RFC 3339, UTC. */
   readonly since: string
   readonly instance: string

@@ -31,18 +31,33 @@ export function sseControl(message: ControlMessage): string {
 /** How long a bare EventSource waits before it comes back, in ms. */
 const RETRY_MS = 2000
 
-const HEARTBEAT = Buffer.from(':\n\n')
+export const HEARTBEAT = Buffer.from(':\n\n')
+
+/** Begins the stream of `GET /events`. */
+export function beginSse(
+  response: ServerResponse,
+  registration: Registration,
+  headers: OutgoingHttpHeaders,
+): void {
+  beginEventStream(response, registration, {
+    headers: { ...headers, 'Content-Type': 'text/event-stream; charset=utf-8' },
+    first: `retry: ${RETRY_MS}\n\n`,
+    sinkOn: (socket) => new SseSink(socket),
+  })
+}
 
 /**
  * Begins an event stream on a response that nothing was written to yet.
  *
  * After the headers, frames go straight to the socket: one shared Buffer each, with no chunk framing and no copy. So
  * the body is delimited by the connection's end (RFC 9112 §6.3), and back-pressure and the end are ours to see to.
+ *
+ * @param options.first what goes out before the first message
  */
-export function beginSse(
+export function beginEventStream(
   response: ServerResponse,
   registration: Registration,
-  headers: OutgoingHttpHeaders,
+  { headers, first, sinkOn }: EventStream,
 ): void {
   const { socket } = response
   if (socket === null || socket.destroyed) {
@@ -55,7 +70,6 @@ export function beginSse(
   socket.cork()
   response.writeHead(200, {
     ...headers,
-    'Content-Type': 'text/event-stream; charset=utf-8',
     'Cache-Control': 'no-cache, no-transform',
     // nginx buffers a response unless it is told not to.
     'X-Accel-Buffering': 'no',
@@ -66,11 +80,17 @@ export function beginSse(
   response.flushHeaders()
   // A quiet stream is no idle connection.
   socket.setTimeout(0)
-  socket.write(`retry: ${RETRY_MS}\n\n`)
+  if (first !== '') socket.write(first)
   listen(socket, registration)
-  registration.begin(new SseSink(socket))
+  registration.begin(sinkOn(socket))
   socket.uncork()
   forget(response.req)
+}
+
+interface EventStream {
+  readonly headers: OutgoingHttpHeaders
+  readonly first: string
+  readonly sinkOn: (socket: Socket) => Sink
 }
 
 /** Apart from the rest: a listener keeps all variables around it for as long as the stream lasts. */

@@ -134,7 +134,7 @@ describe.each(Object.entries(ENGINES))('in %s', (name, launch) => {
     onTestFinished(() => database.drop())
     const sql = postgres(database.url, { max: 1 })
     onTestFinished(() => sql.end())
-    const first = await startInstance({ CORS_ORIGINS: '' }, { database })
+    const first = await startInstance({ JWT_CLOCK_TOLERANCE_S: '0' }, { database })
     const front = new Front()
     onTestFinished(() => front.down())
     await front.up(first.url)

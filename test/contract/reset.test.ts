@@ -1,7 +1,7 @@
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Caller, newCallers } from '../support/api.ts'
-import { open, STREAMING, TRANSPORTS } from '../support/clients/index.ts'
+import { open, RESETTING, STREAMING } from '../support/clients/index.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 
 let instance: Instance
@@ -28,7 +28,7 @@ async function history() {
     more: () => bob.view(story),
     raws: events.map(({ raw }) => raw),
     epoch,
-    resume: (transport: (typeof TRANSPORTS)[number], lastEventId: string) =>
+    resume: (transport: (typeof RESETTING)[number], lastEventId: string) =>
       open(transport, { url: alice.url, token: alice.token, lastEventId }),
     trim: (oldest: number) =>
       sql.begin(async (tx) => {
@@ -52,7 +52,7 @@ const UNREADABLE = [
   'ü.1',
 ]
 
-describe.each(TRANSPORTS)('a cursor that cannot be continued, over %s', (transport) => {
+describe.each(RESETTING)('a cursor that cannot be continued, over %s', (transport) => {
   const resets = [
     ['invalid', () => 'nonsense'],
     ['invalid', (epoch: string) => `${epoch}.03`],

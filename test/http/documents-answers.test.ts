@@ -69,6 +69,21 @@ describe('what the service answers is what /openapi.json says', () => {
     expectDocumented(openApi, 'GET /events', reply)
   })
 
+  it('about a stream that is read by the Durable Streams protocol', async () => {
+    const story = await cast()
+    await bob.view(story)
+    const quick = await startInstance({ HEARTBEAT_INTERVAL_MS: '100' }, instance)
+    onTestFinished(() => quick.close())
+    const read = (query: string, headers: Record<string, string> = {}) =>
+      call<{ seq: number }[]>(quick.url, `/me/stream?${query}`, { token: alice.token, headers })
+    const page = await read('offset=-1')
+    expect(page.json).toMatchObject([{ seq: 1 }])
+    const known = await read('offset=-1', { 'if-none-match': page.headers.get('etag') ?? '' })
+    const nothing = await read('offset=now&live=long-poll')
+    expect([known.status, nothing.status]).toEqual([304, 204])
+    for (const reply of [page, known, nothing]) expectDocumented(openApi, 'GET /me/stream', reply)
+  })
+
   it.each([
     ['POST /dev/tokens', { json: { user: 'alice' } }],
     ...['/', '/livez', '/healthz', '/readyz', '/metrics', '/openapi.json', '/asyncapi.json'].map(
@@ -134,6 +149,7 @@ describe('how the service refuses is what /openapi.json says', () => {
     ['expired_story', 'GET /stories/{id}', async () => get(`/stories/${await expiredStory()}`)],
     ['body_too_large', 'POST /stories', () => post('/stories', { json: { text: 'a'.repeat(20_000) } })],
     ['not_json', 'POST /stories', () => post('/stories', { body: 'text' })],
+    ['lost_history', 'GET /me/stream', () => get('/me/stream?offset=0123abc.0000000000000001')],
     ['upgrade_required', 'GET /ws', () => get('/ws')],
     ['headers_too_large', 'GET /livez', () => get('/livez', { headers: { 'x-large': 'a'.repeat(20_000) } })],
     [

@@ -28,6 +28,9 @@ const TOLD_HEADERS = [
   'Retry-After',
   'Upgrade',
   'Sec-WebSocket-Version',
+  'ETag',
+  'Stream-Next-Offset',
+  'Stream-Cursor',
 ]
 
 const OPTIONS = { strict: false, validateSchema: false, allErrors: true } as const

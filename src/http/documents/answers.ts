@@ -66,7 +66,7 @@ export const PollPage: z.ZodType<Page> = z.object({
 
 const Connection: z.ZodType<PresentConnection> = z.object({
   id: z.string().meta({ format: 'uuid' }),
-  transport: z.enum(['sse', 'websocket']),
+  transport: z.enum(['sse', 'websocket', 'durable-stream']),
   since: Time,
   instance: z.string().meta({ description: 'The instance that holds it.', examples: ['9f86d081884c'] }),
 })

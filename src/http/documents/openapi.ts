@@ -57,6 +57,32 @@ const COMPONENTS = {
       schema: { type: 'string' },
       example: '7f3a9c.42',
     },
+    offset: {
+      name: 'offset',
+      in: 'query',
+      description:
+        '`-1`: from the oldest event kept, as without it; `now`: from now on; or what Stream-Next-Offset said. Live reads need it.',
+      schema: { type: 'string' },
+      example: '7f3a9c.0000000000000042',
+    },
+    live: {
+      name: 'live',
+      in: 'query',
+      description: 'Wait for what comes.',
+      schema: { type: 'string', enum: ['long-poll', 'sse'] },
+    },
+    cursor: {
+      name: 'cursor',
+      in: 'query',
+      description: 'What Stream-Cursor said last.',
+      schema: { type: 'string' },
+    },
+    'If-None-Match': {
+      name: 'If-None-Match',
+      in: 'header',
+      description: 'The ETag of a page; 304 where it would be the same.',
+      schema: { type: 'string' },
+    },
     limit: {
       name: 'limit',
       in: 'query',
@@ -75,6 +101,9 @@ const COMPONENTS = {
       required: true,
       schema: { type: 'integer', minimum: 0 },
     },
+    ETag: text('Names the page; none where `offset` is `now`.'),
+    'Stream-Next-Offset': text('Where the next read goes on.'),
+    'Stream-Cursor': text('To be sent back as `cursor`.'),
     Upgrade: text('websocket'),
     'Sec-WebSocket-Version': text('13'),
   },

@@ -51,6 +51,11 @@ const EXAMPLE_STREAM = [
   '',
 ].join('\n')
 
+const EVENTS = { type: 'array', items: { anyOf: [schemaRef('StoryViewed'), schemaRef('StoryReacted')] } }
+const PLACE = {
+  'Stream-Next-Offset': header('Stream-Next-Offset'),
+  'Stream-Cursor': header('Stream-Cursor'),
+}
 const TEXT = { schema: { type: 'string' } }
 const NO_CONTENT = { 204: { description: 'Done, or nothing was there to do.' } }
 
@@ -146,6 +151,32 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
     responses: {
       101: { description: 'The WebSocket is open; refusals come before it, as plain HTTP.' },
       ...problemResponses([...STREAM, 'upgrade_required']),
+    },
+  },
+  'GET /me/stream': {
+    operationId: 'readStream',
+    summary:
+      'The caller’s events by the read side of the Durable Streams protocol, version 1.0, in JSON mode.',
+    description:
+      'A page after `offset`; with `live=long-poll` a wait of at most one heartbeat where there is none; with `live=sse` a ' +
+      'stream. HEAD gives the offset of the end. The protocol: https://github.com/durable-streams/durable-streams.',
+    security: CALLER_SECURITY,
+    parameters: ['offset', 'live', 'cursor', 'If-None-Match'].map(parameter),
+    responses: {
+      200: {
+        description: 'A page of events, with these headers, or Server-Sent Events until one side ends them.',
+        headers: { ...PLACE, ETag: header('ETag') },
+        content: { 'application/json': { schema: EVENTS }, 'text/event-stream': TEXT },
+      },
+      204: {
+        description: 'Nothing happened while the long poll waited.',
+        headers: PLACE,
+      },
+      304: {
+        description: 'The page is still the one with this ETag.',
+        headers: { ...PLACE, ETag: header('ETag') },
+      },
+      ...problemResponses([...CALLER, ...DATABASE, 'draining', 'full', 'invalid_field', 'lost_history']),
     },
   },
   'GET /me/connections': ofCaller(

@@ -1,5 +1,6 @@
 import { onTestFinished } from 'vitest'
 import { openCurl } from './curl.ts'
+import { openDurable } from './durable.ts'
 import { openEventSource } from './event-source.ts'
 import { openPoll } from './poll.ts'
 import { openSse } from './sse.ts'
@@ -11,6 +12,8 @@ const OPENERS = {
   sse: openSse,
   ws: openWebSocket,
   poll: openPoll,
+  'durable long-poll': (options: OpenOptions) => openDurable('long-poll', options),
+  'durable sse': (options: OpenOptions) => openDurable('sse', options),
   curl: openCurl,
   'undici EventSource': (options: OpenOptions) => openEventSource('undici EventSource', options),
   'undici WebSocket': openUndiciWebSocket,
@@ -20,7 +23,16 @@ const OPENERS = {
 export type Transport = keyof typeof OPENERS
 
 /** The transports that one contract suite runs over. */
-export const TRANSPORTS = ['sse', 'ws', 'poll'] as const satisfies Transport[]
+export const TRANSPORTS = [
+  'sse',
+  'ws',
+  'poll',
+  'durable long-poll',
+  'durable sse',
+] as const satisfies Transport[]
+
+/** Those that go on after a reset. The others refuse an offset that cannot be continued: see durable-streams.test.ts. */
+export const RESETTING = ['sse', 'ws', 'poll'] as const satisfies Transport[]
 
 /** The two that stay open; only they say `stream.open`. */
 export const STREAMING = ['sse', 'ws'] as const satisfies Transport[]

@@ -1,0 +1,169 @@
+import { createHash } from 'node:crypto'
+import type { OutgoingHttpHeaders } from 'node:http'
+import type { Identity } from '../auth/claims.ts'
+import { GlimpseError } from '../errors.ts'
+import { eventText, formatCursor, type ResumePoint } from '../event.ts'
+import { beginDurableSse, cursorOf, type Waited, waitForEvents } from '../transport/durable-stream.ts'
+import { StreamCursor } from '../transport/stream-cursor.ts'
+import { formatOffset, parseOffset } from '../transport/stream-offset.ts'
+import type { Answer } from './answer.ts'
+import { authenticate, type Context, type Handler, type RequestUrl } from './context.ts'
+import { refuseForeignOrigin } from './cors.ts'
+import { readPage } from './read-page.ts'
+
+/**
+ * `GET /me/stream` and `HEAD /me/stream`: the caller's events by the read side of the Durable Streams protocol, version
+ * 1.0, in JSON mode (github.com/durable-streams, PROTOCOL.md §5.4 to §5.7): a page of them, a long poll, or SSE.
+ */
+export const getStream: Handler = async (context) => {
+  refuseForeignOrigin(context)
+  const { app, request, url } = context
+  const identity = await authenticate(context)
+  if (request.method === 'HEAD') return describe(context, identity)
+  const live = liveOf(url)
+  const point = pointOf(url, live !== undefined)
+  const streamCursor = new StreamCursor(url.searchParams.get('cursor'))
+  if (live === 'sse') {
+    app.limits.count('user_connects', identity.user)
+    return follow(context, identity, point, streamCursor)
+  }
+  if (point.from === 'now')
+    return live === undefined
+      ? empty(context, identity, streamCursor)
+      : wait(context, identity, point, streamCursor)
+
+  const { page, start } = await readPage(app, identity.user, point)
+  if (start.reset !== undefined) throw lostHistory()
+  const texts = page.bodies.map((body, i) => eventText(page.epoch, page.first + i, body))
+  if (texts.length === 0 && live === 'long-poll') return wait(context, identity, point, streamCursor)
+  const last = texts.at(-1)
+  return pageAnswer(context, identity, {
+    to: last === undefined ? formatCursor(page.epoch, start.cursor) : cursorOf(last),
+    events: texts.join(','),
+    isUpToDate: page.head <= start.cursor + texts.length,
+    streamCursor,
+  })
+}
+
+type Live = 'long-poll' | 'sse'
+
+function liveOf({ searchParams }: RequestUrl): Live | undefined {
+  const live = searchParams.get('live')
+  if (live === null || live === 'long-poll' || live === 'sse') return live ?? undefined
+  throw new GlimpseError('invalid_field', { field: 'live', detail: 'live must be long-poll or sse.' })
+}
+
+/** Where the reader goes on. A live one must say so: by default it would be given everything there ever was. */
+function pointOf({ searchParams }: RequestUrl, isLive: boolean): ResumePoint {
+  const [offset, ...more] = searchParams.getAll('offset')
+  if (offset === undefined && !isLive) return { from: 'oldest' }
+  const point = offset === undefined || more.length > 0 ? undefined : parseOffset(offset)
+  if (point !== undefined && point.from !== 'invalid') return point
+  throw new GlimpseError('invalid_field', {
+    field: 'offset',
+    detail: 'offset must be given once: -1, now, or what Stream-Next-Offset said.',
+  })
+}
+
+function lostHistory(): GlimpseError {
+  return new GlimpseError('lost_history', {
+    field: 'offset',
+    detail:
+      'Events after this offset are no longer kept, or it is from another history: read from -1 or now, and reload what they told.',
+  })
+}
+
+/** On every answer (§10.7): a page of another site must not embed it. */
+const SECURITY = { 'Cross-Origin-Resource-Policy': 'same-origin' }
+const JSON_MODE = { 'Content-Type': 'application/json' }
+
+/** The place after all there is, for HEAD and `offset=now`. */
+async function tailOf({ app }: Context, { user }: Identity): Promise<string> {
+  const { epoch, head } = await app.waiting.pass(() => app.eventLog.head(user))
+  return formatOffset(formatCursor(epoch, head))
+}
+
+async function describe(context: Context, identity: Identity): Promise<Answer> {
+  return {
+    status: 200,
+    headers: { ...SECURITY, ...JSON_MODE, 'Stream-Next-Offset': await tailOf(context, identity) },
+    body: '',
+  }
+}
+
+async function empty(context: Context, identity: Identity, streamCursor: StreamCursor): Promise<Answer> {
+  const headers = place(await tailOf(context, identity), true, streamCursor)
+  return { status: 200, headers: { ...headers, ...JSON_MODE }, body: '[]' }
+}
+
+function place(offset: string, isUpToDate: boolean, streamCursor: StreamCursor): OutgoingHttpHeaders {
+  return {
+    ...SECURITY,
+    'Stream-Next-Offset': offset,
+    'Stream-Cursor': streamCursor.value,
+    ...(isUpToDate ? { 'Stream-Up-To-Date': 'true' } : {}),
+  }
+}
+
+function pageAnswer(
+  { request, url }: Context,
+  { user }: Identity,
+  page: {
+    readonly to: string
+    readonly events: string
+    readonly isUpToDate: boolean
+    readonly streamCursor: StreamCursor
+  },
+): Answer {
+  // The URL is the same for all users, and their places may be: a tag must not match across them.
+  const owner = createHash('sha256').update(user).digest('base64url').slice(0, 12)
+  const from = url.searchParams.get('offset') ?? '-1'
+  const tag = `"${owner}:${from}:${formatOffset(page.to)}"`
+  const headers = { ...place(formatOffset(page.to), page.isUpToDate, page.streamCursor), ETag: tag }
+  const known = request.headers['if-none-match']?.split(',').map((each) => each.trim().replace(/^W\//, ''))
+  if (known?.includes(tag)) return { status: 304, headers }
+  return { status: 200, headers: { ...headers, ...JSON_MODE }, body: `[${page.events}]` }
+}
+
+async function wait(
+  context: Context,
+  identity: Identity,
+  point: ResumePoint,
+  streamCursor: StreamCursor,
+): Promise<Answer> {
+  const { app, network, response } = context
+  const { user, expiresAt } = identity
+  const registration = await app.hub.enter(user, point, expiresAt, network)
+  const waited: Waited = await waitForEvents(response, registration)
+  if (waited.outcome === 'lost') throw lostHistory()
+  if (waited.outcome === 'events') {
+    const { events, cursor, isUpToDate } = waited
+    return pageAnswer(context, identity, { to: cursor, events, isUpToDate, streamCursor })
+  }
+  if (waited.cursor === undefined) {
+    throw new GlimpseError('overloaded', { detail: 'The wait ended before it began.', retryAfter: 1 })
+  }
+  const headers = place(formatOffset(waited.cursor), true, streamCursor)
+  return { status: 204, headers: { ...headers, ...(waited.isFinal ? { 'Stream-Closed': 'true' } : {}) } }
+}
+
+async function follow(
+  { app, network, response, headers }: Context,
+  { user, expiresAt }: Identity,
+  point: ResumePoint,
+  streamCursor: StreamCursor,
+): Promise<undefined> {
+  if (response.socket === null) {
+    throw new GlimpseError('malformed_request', {
+      detail: 'A stream cannot be asked for behind a request that has no answer yet.',
+    })
+  }
+  if (point.from === 'cursor') {
+    // Within the stream there is no word for it, so whoever has lost something must hear it before.
+    const { start } = await readPage(app, user, point, 1)
+    if (start.reset !== undefined) throw lostHistory()
+  }
+  const registration = await app.hub.enter(user, point, expiresAt, network)
+  beginDurableSse(response, registration, { ...headers, ...SECURITY }, streamCursor)
+  return undefined
+}

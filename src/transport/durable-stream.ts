@@ -1,0 +1,250 @@
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { type CloseReason, type ControlMessage, eventText } from '../event.ts'
+import { CLOSES } from '../hub/connection.ts'
+import type { Registration } from '../hub/hub.ts'
+import type { Codec, Sink } from '../hub/sink.ts'
+import { destroyLater } from './socket.ts'
+import { beginEventStream, HEARTBEAT } from './sse.ts'
+import type { StreamCursor } from './stream-cursor.ts'
+import { formatOffset } from './stream-offset.ts'
+
+/**
+ * The live reads of the Durable Streams protocol, version 1.0 (github.com/durable-streams, PROTOCOL.md §5.6 and §5.7).
+ *
+ * The codec's frames are not what goes out: a control message with the next offset must follow each message with data, and
+ * only the connection knows whether more data is on its way. So a frame is the cursor of its last event on a line of its
+ * own, then the events as JSON with commas between.
+ */
+const durableCodec: Codec = {
+  encode(epoch, first, bodies) {
+    const texts = bodies.map((body, i) => eventText(epoch, first + i, body))
+    return Buffer.from(`${cursorOf(texts.at(-1) ?? '')}\n${texts.join(',')}`)
+  },
+}
+
+/** The `id` of an event's text, which stands first in it. */
+export function cursorOf(text: string): string {
+  const start = '{"id":"'.length
+  return text.slice(start, text.indexOf('"', start))
+}
+
+/** What a reader has not been given yet, and where it stands after that. */
+interface Given {
+  /** JSON objects with commas between; empty where there is nothing. */
+  readonly events: string
+  /** Undefined until the stream's first word. */
+  readonly cursor: string | undefined
+}
+
+/**
+ * Collects what the hub writes in one turn of the event loop, a page of the log for example, and hands it on at its end:
+ * the hub cuts pages into chunks, and each would be a message, or even a request, of its own.
+ */
+abstract class CollectingSink implements Sink {
+  readonly transport = 'durable-stream'
+  readonly codec = durableCodec
+  #events: string[] = []
+  #length = 0
+  #cursor: string | undefined
+  #flushing = false
+
+  get collected(): number {
+    return this.#length
+  }
+
+  abstract get unsent(): number
+  abstract get sent(): number
+  abstract heartbeat(): boolean
+  abstract close(reason: CloseReason, retryMs: number): void
+  abstract destroy(): void
+  /** Called once a turn in which something was written or the stream began. */
+  protected abstract give(given: Given): void
+  /** Events before the stream's next place may be lost to the reader. */
+  protected abstract lost(): void
+
+  write(frames: Buffer): void {
+    const text = frames.toString()
+    const end = text.indexOf('\n')
+    this.#cursor = text.slice(0, end)
+    this.#events.push(text.slice(end + 1))
+    this.#length += frames.length
+    this.#flushSoon()
+  }
+
+  control(message: ControlMessage): void {
+    if (message.type === 'stream.open') {
+      this.#cursor = message.data.cursor
+      this.#flushSoon()
+    } else if (message.type === 'stream.reset') this.lost()
+  }
+
+  /** What was collected, taken away. */
+  protected take(): Given {
+    const given = { events: this.#events.join(','), cursor: this.#cursor }
+    this.#events = []
+    this.#length = 0
+    return given
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    queueMicrotask(() => {
+      this.#flushing = false
+      this.give(this.take())
+    })
+  }
+}
+
+/** A service that ends a connection for good says so, or the client would at once be back to replace its successor. */
+function isFinal(reason: CloseReason): boolean {
+  return !CLOSES[reason].reconnect
+}
+
+/** How a wait for events ended. */
+export type Waited =
+  | {
+      readonly outcome: 'events'
+      readonly events: string
+      readonly cursor: string
+      readonly isUpToDate: boolean
+    }
+  | { readonly outcome: 'nothing'; readonly cursor: string | undefined; readonly isFinal: boolean }
+  | { readonly outcome: 'lost' }
+
+/**
+ * A long poll (§5.6): waits for what comes after the registration's place, for one heartbeat at most. Limits, presence,
+ * the drain and the end of the token hold for it as for any connection.
+ */
+export function waitForEvents(response: ServerResponse, registration: Registration): Promise<Waited> {
+  return new Promise((resolve) => {
+    const { connection } = registration
+    // A wait is no idle connection: the server's own timeout for those would cut it.
+    response.socket?.setTimeout(0)
+    const answer = (waited: Waited) => {
+      connection.gone()
+      resolve(waited)
+    }
+    const sink = new LongPollSink(answer, connection)
+    response.once('close', () => sink.destroy())
+    if (response.req.socket.destroyed) sink.destroy()
+    else registration.begin(sink)
+  })
+}
+
+class LongPollSink extends CollectingSink {
+  readonly sent = 0
+  readonly #answer: (waited: Waited) => void
+  readonly #connection: Registration['connection']
+  #cursor: string | undefined
+
+  constructor(answer: (waited: Waited) => void, connection: Registration['connection']) {
+    super()
+    this.#answer = answer
+    this.#connection = connection
+  }
+
+  get unsent(): number {
+    return this.collected
+  }
+
+  /** A wait that has lasted for a heartbeat ends: `false` says that this connection is over. */
+  heartbeat(): boolean {
+    this.#nothing(false)
+    return false
+  }
+
+  close(reason: CloseReason): void {
+    this.#nothing(isFinal(reason))
+  }
+
+  destroy(): void {
+    this.#nothing(false)
+  }
+
+  protected give({ events, cursor }: Given): void {
+    this.#cursor = cursor
+    if (events === '' || cursor === undefined) return
+    this.#answer({ outcome: 'events', events, cursor, isUpToDate: !this.#connection.behind })
+  }
+
+  protected lost(): void {
+    this.#answer({ outcome: 'lost' })
+  }
+
+  #nothing(isLast: boolean): void {
+    this.#answer({ outcome: 'nothing', cursor: this.#cursor, isFinal: isLast })
+  }
+}
+
+/** Begins Server-Sent Events as §5.7 has them: `data` with an array of events, and `control` with the next offset. */
+export function beginDurableSse(
+  response: ServerResponse,
+  registration: Registration,
+  headers: OutgoingHttpHeaders,
+  streamCursor: StreamCursor,
+): void {
+  beginEventStream(response, registration, {
+    headers: { ...headers, 'Content-Type': 'text/event-stream' },
+    first: '',
+    sinkOn: (socket) => new DurableSseSink(socket, registration.connection, streamCursor),
+  })
+}
+
+class DurableSseSink extends CollectingSink {
+  readonly #socket: Socket
+  readonly #connection: Registration['connection']
+  readonly #streamCursor: StreamCursor
+
+  constructor(socket: Socket, connection: Registration['connection'], streamCursor: StreamCursor) {
+    super()
+    this.#socket = socket
+    this.#connection = connection
+    this.#streamCursor = streamCursor
+  }
+
+  get unsent(): number {
+    return this.#socket.writableLength + this.collected
+  }
+
+  get sent(): number {
+    return this.#socket.bytesWritten - this.#socket.writableLength
+  }
+
+  heartbeat(): boolean {
+    this.#socket.write(HEARTBEAT)
+    return true
+  }
+
+  close(reason: CloseReason): void {
+    const given = this.take()
+    const end = isFinal(reason) ? { streamClosed: true } : { streamCursor: this.#streamCursor.value }
+    this.#socket.end(given.cursor === undefined ? '' : messages(given, end))
+    destroyLater(this.#socket)
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  protected give(given: Given): void {
+    const { behind, isOpen } = this.#connection
+    // The stream's beginning alone, with data on its way that will say the offset itself.
+    if (!isOpen || (given.events === '' && behind)) return
+    const upToDate = behind ? {} : { upToDate: true }
+    this.#socket.write(messages(given, { streamCursor: this.#streamCursor.value, ...upToDate }))
+  }
+
+  /** The protocol has no word for it within a stream: the client comes back with its offset, and is told by 410. */
+  protected lost(): void {
+    this.#socket.end()
+    destroyLater(this.#socket)
+  }
+}
+
+function messages({ events, cursor = '' }: Given, more: Record<string, unknown>): string {
+  const data = events === '' ? '' : `event: data\ndata:[${events}]\n\n`
+  const control = JSON.stringify({ streamNextOffset: formatOffset(cursor), ...more })
+  return `${data}event: control\ndata:${control}\n\n`
+}
