@@ -51,9 +51,10 @@ describe('the audit', () => {
       cwe: [],
       cvss: { score: 0, vectorString: null },
     }
-    const versions = { '8.23.0': { name: 'ws', version: '8.23.0' } }
-    const url = await registry(({ method }, response) =>
-      answer(response, method === 'POST' ? { ws: [advisory] } : { name: 'ws', versions }),
+    // npm asks for ws, and for every package that depends on it.
+    const packument = (name: string) => ({ name, versions: { '8.23.0': { name, version: '8.23.0' } } })
+    const url = await registry(({ method, url = '' }, response) =>
+      answer(response, method === 'POST' ? { ws: [advisory] } : packument(decodeURIComponent(url.slice(1)))),
     )
     const { verdict, words } = await audit(url)
     expect(verdict).toBe('vulnerable')
