@@ -1,6 +1,7 @@
 import createRouter, { type HTTPMethod } from 'find-my-way'
 import type { Config } from '../config.ts'
 import { GlimpseError } from '../errors.ts'
+import { getClientModule } from './client-module.ts'
 import { deleteConnection, getConnections } from './connections.ts'
 import { getConsole, getConsoleClient } from './console.ts'
 import type { Handler } from './context.ts'
@@ -47,6 +48,8 @@ const PAGES: RouteTable = [
   ['GET', '/openapi.json', getOpenApi],
   ['GET', '/asyncapi.json', getAsyncApi],
   ['GET', '/docs', getDocs],
+  ['GET', '/client.js', getClientModule],
+  ['GET', '/client.js.map', getClientModule],
   ['GET', '/', getConsole],
   ['GET', '/console/:file', getConsole],
   ['GET', '/console/client/:file', getConsoleClient],

@@ -127,6 +127,8 @@ const PUBLIC = [
   'GET /openapi.json',
   'GET /asyncapi.json',
   'GET /docs',
+  'GET /client.js',
+  'GET /client.js.map',
   'GET /',
   'GET /console/:file',
   'GET /console/client/:file',

@@ -213,6 +213,26 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
     ok('AsyncAPI 3.0.', { 'application/json': { schema: { type: 'object' } } }),
   ),
   'GET /docs': plain('getDocs', 'Both documents, to read.', ok('The page.', { 'text/html': TEXT })),
+  'GET /client.js': {
+    ...plain(
+      'getClient',
+      'The client as one module, for pages without a bundler. Any page may import it.',
+      {},
+    ),
+    responses: {
+      ...ok('The module.', { 'text/javascript': TEXT }),
+      304: { description: 'The module of `If-None-Match` is still the one.' },
+      ...problemResponses(['not_found']),
+    },
+  },
+  'GET /client.js.map': {
+    ...plain('getClientSourceMap', 'The source map of that module.', {}),
+    responses: {
+      ...ok('The map.', { 'application/json': { schema: { type: 'object' } } }),
+      304: { description: 'The map of `If-None-Match` is still the one.' },
+      ...problemResponses(['not_found']),
+    },
+  },
   'GET /': plain('getConsole', 'A page to try the service on.', ok('The page.', { 'text/html': TEXT })),
   'GET /console/client/{file}': {
     ...plain('getConsoleClientFile', 'A module of the client that the page is made with.', {}),

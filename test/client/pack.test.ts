@@ -1,0 +1,138 @@
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { builtinModules } from 'node:module'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { build as esbuild } from 'esbuild'
+import { rolldown } from 'rolldown'
+import { build as vite } from 'vite'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { folderWithClient, ROOT, USER_PROGRAM, type UserFolder } from '../support/client-package.ts'
+
+/** Bytes of `connect` as Vite builds it by default, gzipped. The docs say so too. */
+const BUDGET = 8192
+const MAX_UNPACKED = 100_000
+
+let folder: UserFolder
+beforeAll(async () => {
+  folder = await folderWithClient()
+})
+afterAll(() => folder?.remove())
+
+const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+
+describe('glimpse-client, packed', () => {
+  it('is a few files, at most 100 kB, and depends on nothing', async () => {
+    const names = await readdir(folder.client)
+    const sizes = await Promise.all(names.map(async (name) => (await stat(join(folder.client, name))).size))
+    expect(sizes.reduce((sum, size) => sum + size)).toBeLessThanOrEqual(MAX_UNPACKED)
+    expect(names).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'index.js', 'react.js']))
+    const manifest = JSON.parse(await readFile(join(folder.client, 'package.json'), 'utf8'))
+    const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'))
+    expect(manifest).toMatchObject({ version, peerDependenciesMeta: { react: { optional: true } } })
+    expect(manifest.dependencies).toBeUndefined()
+    for (const name of names.filter((each) => /\.c?js$/.test(each))) {
+      const text = await readFile(join(folder.client, name), 'utf8')
+      const asked = [...text.matchAll(/(?:from|require\(|import\()\s*["']([^"']+)["']/g)].map(
+        ([, what]) => what,
+      )
+      expect(asked.filter((what) => !/^(\.\/\w+\.c?js|react)$/.test(what ?? ''))).toEqual([])
+      expect(builtinModules.filter((module) => text.includes(`node:${module}`))).toEqual([])
+    }
+  })
+
+  it('gives the same to import and to require, each module once', async () => {
+    await folder.write({
+      'both.mjs': `
+        import * as client from 'glimpse-client'
+        import { createRequire } from 'node:module'
+        const required = createRequire(import.meta.url)('glimpse-client')
+        const names = (module) => Object.keys(module).filter((name) => name !== 'module.exports').sort().join(' ')
+        console.log(names(client) === names(required), names(client))
+        await import('glimpse-client/react')
+        createRequire(import.meta.url)('glimpse-client/react')`,
+    })
+    expect((await folder.run(process.execPath, 'both.mjs')).trim()).toBe(
+      'true SignedOutError StreamError connect localStorageCursor',
+    )
+  })
+
+  it.each([
+    ['nodenext', 'nodenext', 'module'],
+    ['nodenext', 'nodenext', 'commonjs'],
+    ['esnext', 'bundler', 'module'],
+  ])('has types for module %s, moduleResolution %s, in a package of type %s; and runs', async (module, moduleResolution, type) => {
+    const compilerOptions = {
+      module,
+      moduleResolution,
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      // The declarations themselves are checked too.
+      skipLibCheck: false,
+      target: 'es2022',
+      lib: ['es2023', 'dom'],
+      types: [],
+      outDir: 'out',
+    }
+    await folder.write({
+      'package.json': JSON.stringify({ type }),
+      'tsconfig.json': JSON.stringify({ compilerOptions, files: ['user.ts'] }),
+      'user.ts': USER_PROGRAM,
+    })
+    await folder.run(process.execPath, tsc)
+    expect((await folder.run(process.execPath, 'out/user.js')).trim()).toBe(
+      'closed function function function function',
+    )
+  })
+})
+
+describe('the size of connect', () => {
+  const entry = { 'entry.js': "import { connect } from 'glimpse-client'\nglobalThis.open = connect" }
+
+  it('is at most 8 kB, as Vite builds it by default', async () => {
+    await folder.write({ ...entry, 'index.html': '<script type="module" src="/entry.js"></script>' })
+    await vite({ root: folder.path, configFile: false, logLevel: 'silent' })
+    const assets = join(folder.path, 'dist/assets')
+    const sizes = new Map<string, number>()
+    for (const name of await readdir(assets))
+      if (name.endsWith('.js')) sizes.set(name, gzipSync(await readFile(join(assets, name))).length)
+    const main = [...sizes].find(([name]) => name.startsWith('index'))?.[1]
+    expect(main).toBeGreaterThan(1000)
+    expect(main).toBeLessThanOrEqual(BUDGET)
+  })
+
+  it('is at most 8 kB with esbuild and rolldown, and react is not in it', async () => {
+    await folder.write(entry)
+    const input = join(folder.path, 'entry.js')
+    const options = { bundle: true, minify: true, format: 'esm', splitting: true, write: false } as const
+    const { outputFiles } = await esbuild({ ...options, entryPoints: [input], outdir: folder.path })
+    const rolled = await rolldown({ input, logLevel: 'silent' })
+    const { output } = await rolled.generate({ minify: true })
+    const entries = [outputFiles.find(({ path }) => path.endsWith('entry.js'))?.text, output[0].code]
+    for (const text of entries) {
+      expect(gzipSync(text ?? '').length).toBeLessThanOrEqual(BUDGET)
+      expect(text).not.toContain('useSyncExternalStore')
+    }
+  })
+})
+
+describe('the service’s own package', () => {
+  it('holds what runs, and nothing else', async () => {
+    const listing = await folder.run('npm', 'pack', '--dry-run', '--json', ROOT)
+    const [{ files }] = JSON.parse(listing) as [{ files: { path: string }[] }]
+    const paths = files.map(({ path }) => path)
+    for (const needed of [
+      'dist/main.js',
+      'dist/cli/main.js',
+      'dist/client.js',
+      'migrations/0001_stories.sql',
+      'src/console/index.html',
+      'dist/client/index.d.ts',
+    ])
+      expect(paths).toContain(needed)
+    const foreign = paths.filter(
+      (path) => !/^(dist|migrations|src\/console)\/|^(package\.json|README\.md|LICENSE)$/.test(path),
+    )
+    expect(foreign).toEqual([])
+    expect(paths.filter((path) => /\.ts$/.test(path) && !/\.d\.ts$/.test(path))).toEqual([])
+  })
+})
