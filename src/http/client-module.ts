@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { GlimpseError } from '../errors.ts'
 import type { Answer } from './answer.ts'
 import type { Handler } from './context.ts'
+import { hasTag } from './etag.ts'
 
 /** The client in one module, as it was built; absent where the service runs from its sources and nothing was built yet. */
 const MODULE = new URL('../../dist/client.js', import.meta.url)
@@ -33,8 +34,5 @@ const served = new Map([
 export const getClientModule: Handler = ({ request, url }) => {
   const file = served.get(url.path)
   if (file === undefined) throw new GlimpseError('not_found')
-  const etag = String(file.headers?.ETag)
-  // RFC 9110 §13.1.2: compared weakly, and a proxy that compressed the file may have marked the tag so.
-  const known = request.headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, ''))
-  return known?.some((tag) => tag === etag || tag === '*') ? { ...file, status: 304, body: '' } : file
+  return hasTag(request, String(file.headers?.ETag)) ? { ...file, status: 304, body: '' } : file
 }

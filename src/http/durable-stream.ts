@@ -9,6 +9,7 @@ import { formatOffset, parseOffset } from '../transport/stream-offset.ts'
 import type { Answer } from './answer.ts'
 import { authenticate, type Context, type Handler, type RequestUrl } from './context.ts'
 import { refuseForeignOrigin } from './cors.ts'
+import { hasTag } from './etag.ts'
 import { readPage } from './read-page.ts'
 
 /**
@@ -120,8 +121,7 @@ function pageAnswer(
   const from = url.searchParams.get('offset') ?? '-1'
   const tag = `"${owner}:${from}:${formatOffset(page.to)}"`
   const headers = { ...place(formatOffset(page.to), page.isUpToDate, page.streamCursor), ETag: tag }
-  const known = request.headers['if-none-match']?.split(',').map((each) => each.trim().replace(/^W\//, ''))
-  if (known?.includes(tag)) return { status: 304, headers }
+  if (hasTag(request, tag)) return { status: 304, headers }
   return { status: 200, headers: { ...headers, ...JSON_MODE }, body: `[${page.events}]` }
 }
 
