@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { stream as openClient } from '@durable-streams/client'
 import postgres from 'postgres'
@@ -51,6 +52,29 @@ async function waiting(caller: Caller, count = 1): Promise<void> {
       return json.connections.filter(({ transport }) => transport === 'durable-stream').length
     })
     .toBe(count)
+}
+
+/** Opens the stream and collects its text until `enough`, or its end. */
+async function collect(
+  caller: Caller,
+  query: string,
+  enough: (text: string) => boolean,
+  token = caller.token,
+) {
+  const controller = new AbortController()
+  onTestFinished(() => controller.abort())
+  const response = await fetch(`${caller.url}/me/stream?${query}&live=sse`, {
+    headers: { authorization: `Bearer ${token}`, accept: 'text/event-stream' },
+    signal: controller.signal,
+  })
+  let text = ''
+  const decoder = new TextDecoder()
+  for await (const chunk of response.body ?? []) {
+    text += decoder.decode(chunk, { stream: true })
+    if (enough(text)) break
+  }
+  controller.abort()
+  return { headers: Object.fromEntries(response.headers), text }
 }
 
 describe('a page', () => {
@@ -318,29 +342,6 @@ it('a live read that meets another history ends, and its offset is 410 from then
 }, 30_000)
 
 describe('live=sse', () => {
-  /** Opens the stream and collects its text until `enough`, or its end. */
-  async function collect(
-    caller: Caller,
-    query: string,
-    enough: (text: string) => boolean,
-    token = caller.token,
-  ) {
-    const controller = new AbortController()
-    onTestFinished(() => controller.abort())
-    const response = await fetch(`${caller.url}/me/stream?${query}&live=sse`, {
-      headers: { authorization: `Bearer ${token}`, accept: 'text/event-stream' },
-      signal: controller.signal,
-    })
-    let text = ''
-    const decoder = new TextDecoder()
-    for await (const chunk of response.body ?? []) {
-      text += decoder.decode(chunk, { stream: true })
-      if (enough(text)) break
-    }
-    controller.abort()
-    return { headers: Object.fromEntries(response.headers), text }
-  }
-
   const frames = (text: string) =>
     text
       .split('\n\n')
@@ -458,4 +459,51 @@ describe.each(['long-poll', 'sse'] as const)('the npm client, live by %s', (live
     await expect.poll(() => seqs.length, { timeout: 15_000 }).toBe(258)
     expect(seqs).toEqual(upTo(258))
   }, 60_000)
+})
+
+describe('docs/durable-streams.md', () => {
+  const block = async (kind: string) => {
+    const text = await readFile('docs/durable-streams.md', 'utf8')
+    return new RegExp(`^\`\`\`${kind}\\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(text)?.[1] ?? ''
+  }
+
+  it('shows the frames as they are', async () => {
+    const { alice, story } = await history()
+    await sql`insert into glimpse.story_views (story_id, viewer_id) values (${story}, 'bob')`
+    const [epoch = ''] = (await tailOf(alice)).split('.')
+    const { text } = await collect(alice, 'offset=-1', (so) => so.includes('upToDate'))
+    const shape = (frames: string) =>
+      frames
+        .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'UUID')
+        .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
+        .replaceAll(epoch, '7f3a9c')
+        .replaceAll(/\d+/g, (digits) => 'N'.repeat(digits.length > 10 ? digits.length : 1))
+    expect(shape(text).trim()).toBe(shape(await block('durable')).trim())
+  })
+
+  it('has lines that work as they stand', async () => {
+    const { alice, make } = await history(2)
+    const code = (await block('ts'))
+      .replace(/^import .*$/m, '')
+      .replace('https://glimpse.example.com', alice.url)
+    const shown: GlimpseEvent[] = []
+    const stored = new Map<string, string>()
+    const AsyncFunction = (async () => {}).constructor as FunctionConstructor
+    const session = await new AsyncFunction(
+      'stream',
+      'getToken',
+      'show',
+      'localStorage',
+      `${code}; return session`,
+    )(
+      (options: Parameters<typeof openClient>[0]) => openClient({ ...options, warnOnHttp: false }),
+      async () => alice.token,
+      (event: GlimpseEvent) => shown.push(event),
+      { setItem: (name: string, value: string) => stored.set(name, value) },
+    )
+    onTestFinished(() => session.cancel())
+    await make(1)
+    await expect.poll(() => shown.map(({ seq }) => seq), { timeout: 10_000 }).toEqual(upTo(3))
+    expect(stored.get('offset')).toBe(await tailOf(alice))
+  })
 })
