@@ -31,9 +31,13 @@ declare module 'pg' {
 
   export class Client extends EventEmitter {
     constructor(options: {
-      connectionString: string
+      user: string
+      password: string
+      database: string
+      ssl: boolean
+      stream: () => unknown
       application_name?: string
-      connectionTimeoutMillis?: number
+      options?: string
     })
     connect(): Promise<void>
     query(query: Submittable): void

@@ -2,9 +2,11 @@
 
 import { text } from 'node:stream/consumers'
 import { Client, type ServerMessage } from 'pg'
-import { loadDotenv } from '../src/dotenv.ts'
+import { loadDotenv, takeEnvironment } from '../src/dotenv.ts'
 import { runningUrl } from '../src/embedded/running.ts'
 import { StartError } from '../src/errors.ts'
+import { type ConnectionOptions, parseConnectionUrl } from '../src/postgres/connection-url.ts'
+import { connectFirst } from '../src/postgres/endpoints.ts'
 import { type Answer, Statements } from './statements.ts'
 import { formatTable } from './table.ts'
 
@@ -42,15 +44,8 @@ async function databaseUrl(): Promise<string> {
 }
 
 async function run(url: string, statements: string): Promise<void> {
-  const client = new Client({
-    connectionString: url,
-    application_name: 'glimpse-sql',
-    connectionTimeoutMillis: 10_000,
-  })
+  const client = await connect(parseConnectionUrl(url, takeEnvironment(process.env)))
   client.on('notice', (notice) => process.stderr.write(`${describe(notice)}\n`))
-  // A connection lost in mid-query is reported by the query.
-  client.on('error', () => {})
-  await client.connect()
   try {
     const query = new Statements(
       statements,
@@ -62,6 +57,30 @@ async function run(url: string, statements: string): Promise<void> {
   } finally {
     await client.end()
   }
+}
+
+/** pg over a socket that is open already, and encrypted as the URL says. */
+function connect(connection: ConnectionOptions): Promise<Client> {
+  const { user, password, database, startupOptions } = connection
+  return connectFirst(
+    connection,
+    async ({ socket }) => {
+      const client = new Client({
+        user,
+        password,
+        database,
+        ssl: false,
+        stream: () => Object.assign(socket, { connect: () => setImmediate(() => socket.emit('connect')) }),
+        application_name: 'glimpse-sql',
+        ...(startupOptions === undefined ? {} : { options: startupOptions }),
+      })
+      // A connection lost in mid-query is reported by the query.
+      client.on('error', () => {})
+      await client.connect()
+      return client
+    },
+    { timeoutMs: 10_000 },
+  )
 }
 
 /** The type oids of int8, int2, int4, oid, float4, float8 and numeric: they stand to the right. */

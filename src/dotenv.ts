@@ -14,3 +14,14 @@ export function loadDotenv(): void {
     throw new StartError(`.env is there but cannot be read: ${(cause as Error).message}`, { cause })
   }
 }
+
+/**
+ * The environment as it is now, apart from the process's own. libpq's own variables (PGHOST, PGSSLMODE …) are taken out of the process: what they mean
+ * for DATABASE_URL is decided once, where that is parsed, while the drivers would read them each in its own way, for the
+ * embedded Postgres too.
+ */
+export function takeEnvironment(ofProcess: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const environment = { ...ofProcess }
+  for (const name of Object.keys(environment)) if (name.startsWith('PG')) delete ofProcess[name]
+  return environment
+}

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { loadDotenv } from '../dotenv.ts'
+import { loadDotenv, takeEnvironment } from '../dotenv.ts'
 import { INFO } from '../http/documents/info.ts'
 import { isClear } from './clear.ts'
 import { type Command, EXIT, paint, type Terminal, UsageError } from './command.ts'
@@ -98,8 +98,13 @@ function describe(error: unknown): string {
 }
 
 let interruption: AbortController | undefined
+let environment: NodeJS.ProcessEnv | undefined
 const terminal: Terminal = {
-  environment: process.env,
+  /** As .env has completed it. */
+  get environment() {
+    environment ??= takeEnvironment(process.env)
+    return environment
+  },
   stdout: process.stdout,
   stderr: process.stderr,
   get interrupted() {

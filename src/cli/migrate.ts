@@ -1,6 +1,7 @@
 import { parseConfig } from '../config.ts'
 import { StartError } from '../errors.ts'
 import { createLogger, type Logger } from '../observability/log.ts'
+import { logStrayOutput } from '../observability/stray-output.ts'
 import type { ConnectionOptions } from '../postgres/connection-url.ts'
 import { migrate as migrateSchema } from '../store/migrate.ts'
 import { untilMigrated } from '../store/requirements.ts'
@@ -38,6 +39,7 @@ export async function runMigrations(
   work: (connection: ConnectionOptions, log: Logger, options: { signal: AbortSignal }) => Promise<void>,
 ): Promise<number> {
   const log = createLogger('info')
+  logStrayOutput(log)
   // Whatever else is wrong with the service's variables concerns no migration.
   const connections = Object.entries(environment).filter(([name]) => /^(LISTEN_)?DATABASE_URL|^PG/.test(name))
   const parsed = parseConfig(Object.fromEntries(connections))

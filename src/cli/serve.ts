@@ -1,6 +1,7 @@
 import { parseConfig } from '../config.ts'
 import { StartError } from '../errors.ts'
 import { createLogger } from '../observability/log.ts'
+import { logStrayOutput } from '../observability/stray-output.ts'
 import { startService } from '../service.ts'
 import { type Command, type Environment, EXIT, parse, UsageError } from './command.ts'
 
@@ -34,6 +35,7 @@ export async function runService(environment: Environment): Promise<number> {
     return EXIT.fault
   }
   const log = createLogger(parsed.config.logLevel)
+  logStrayOutput(log)
   const starting = new AbortController()
   let stopping = false
   let stop = () => {

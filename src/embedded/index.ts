@@ -1,6 +1,7 @@
-import postgres from 'postgres'
 import { StartError } from '../errors.ts'
 import type { Logger } from '../observability/log.ts'
+import { parseConnectionUrl } from '../postgres/connection-url.ts'
+import { openPool } from '../postgres/pool.ts'
 import { type Binaries, findBinaries } from './binaries.ts'
 import { ensureCluster } from './cluster.ts'
 import {
@@ -139,28 +140,27 @@ async function startAndConnect(
 async function connect(layout: Layout, postmaster: Postmaster): Promise<Connection> {
   const known = (await readConnection(layout)) ?? newConnection()
   const connection = { ...known, port: postmaster.port }
-  const sql = postgres(urlOf(connection, 'postgres'), {
+  const sql = openPool(parseConnectionUrl(`${urlOf(connection, 'postgres')}?sslmode=disable`), 'embedded', {
     max: 1,
-    // The driver awaits that query nowhere: a server that dies under it would end us without a word.
-    fetch_types: false,
-    connect_timeout: 10,
-    onnotice: () => {},
+    deadlineMs: STATEMENT_TIMEOUT_MS,
   })
   try {
     const [found] = await sql`SELECT FROM pg_database WHERE datname = ${DATABASE}`
-    if (found === undefined) await sql`CREATE DATABASE ${sql(DATABASE)}`
+    if (found === undefined) await sql`CREATE DATABASE glimpse`
   } catch (cause) {
     throw new StartError(
       `DATA_DIR ${layout.dataDir}: embedded Postgres refused the connection: ${(cause as Error).message}`,
       { cause },
     )
   } finally {
-    await sql.end({ timeout: 5 })
+    await sql.end()
   }
   if (connection.port !== known.port) await writeConnection(layout, connection)
   return connection
 }
 
+/** Making a database copies some files, which takes a while on a slow disk. */
+const STATEMENT_TIMEOUT_MS = 60_000
 const PATIENCE_MS = 120_000
 
 function onWait(layout: Layout, log: Logger, holder: ProcessIdentity, waitedMs: number): void {

@@ -114,11 +114,11 @@ export async function untilReady(
 function flags(port: number, settings: Settings): string[] {
   const all = {
     ...DEFAULTS,
-    ...settings,
-    port: String(port),
     listen_addresses: '127.0.0.1',
     // No socket file: its path may be at most 107 bytes, and a data folder may lie deep.
     unix_socket_directories: '',
+    ...settings,
+    port: String(port),
   }
   return Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])
 }
