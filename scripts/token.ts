@@ -18,6 +18,6 @@ else {
     })
   } catch (error) {
     console.error(isClear(error) ? `token: ${error.message}` : error)
-    process.exitCode = EXIT.fault
+    process.exitCode = EXIT.problem
   }
 }

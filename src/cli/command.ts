@@ -1,8 +1,11 @@
 import { parseArgs, styleText } from 'node:util'
 import { nearest } from './nearest.ts'
 
-/** The exit codes of every command. */
-export const EXIT = { ok: 0, fault: 1, usage: 2 } as const
+/**
+ * The exit codes of every command: done; a problem; called wrongly, before anything was asked of the service; refused by the
+ * service; its 401, where another token or secret may help; the service cannot be reached, where waiting may.
+ */
+export const EXIT = { ok: 0, problem: 1, usage: 2, refused: 3, unauthorized: 4, unreachable: 5 } as const
 
 export type Environment = Readonly<Record<string, string | undefined>>
 

@@ -89,7 +89,7 @@ function refuse(terminal: Terminal, name: string, error: unknown): number {
   const message = isClear(error) ? error.message : `unexpected: ${describe(error)}`
   terminal.stderr.write(`${paint(terminal.stderr, 'red', `${name}:`)} ${message}\n`)
   if (usage && name !== 'glimpse') terminal.stderr.write(`glimpse ${name} --help says how it is used\n`)
-  return usage ? EXIT.usage : EXIT.fault
+  return usage ? EXIT.usage : EXIT.problem
 }
 
 function describe(error: unknown): string {

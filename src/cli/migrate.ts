@@ -45,12 +45,12 @@ export async function runMigrations(
   const parsed = parseConfig(Object.fromEntries(connections))
   if (!parsed.ok) {
     for (const fault of parsed.faults) log.fatal(fault)
-    return EXIT.fault
+    return EXIT.problem
   }
   const connection = parsed.config.listenDatabase ?? parsed.config.database
   if (connection === undefined) {
     log.fatal('DATABASE_URL: must be set; the embedded Postgres is migrated at every start')
-    return EXIT.fault
+    return EXIT.problem
   }
   try {
     await work(connection, log, { signal })
@@ -59,6 +59,6 @@ export async function runMigrations(
   } catch (error) {
     if (signal.aborted) log.fatal('interrupted before the schema was up to date')
     else log.fatal(error instanceof StartError ? error.message : { err: error })
-    return EXIT.fault
+    return EXIT.problem
   }
 }

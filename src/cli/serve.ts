@@ -32,7 +32,7 @@ export async function runService(environment: Environment): Promise<number> {
   if (!parsed.ok) {
     const log = createLogger('info')
     for (const fault of parsed.faults) log.fatal(fault)
-    return EXIT.fault
+    return EXIT.problem
   }
   const log = createLogger(parsed.config.logLevel)
   logStrayOutput(log)
@@ -71,7 +71,7 @@ export async function runService(environment: Environment): Promise<number> {
     }
     if (error instanceof StartError) log.fatal(error.message)
     else log.fatal({ err: error }, 'the service could not start')
-    return EXIT.fault
+    return EXIT.problem
   }
 }
 

@@ -174,7 +174,7 @@ describe('of the database, glimpse doctor', () => {
       'triggers switched off',
       world.planted(() => 'alter table glimpse.story_views disable trigger story_viewed'),
       'triggers',
-      /made no event/,
+      /created no event/,
       /alter table glimpse\.story_views enable trigger story_viewed/,
     ],
     [

@@ -92,7 +92,7 @@ describe('of variables, machine and key set, glimpse doctor', () => {
       'fewer open files than connections',
       set({ MAX_CONNECTIONS: '9999999' }),
       'open files',
-      /MAX_CONNECTIONS 9999999 needs 10000099/,
+      /MAX_CONNECTIONS=9999999 needs 10000099/,
       /ulimit -n 10000099/,
     ],
     [

@@ -10,7 +10,7 @@ import { migrate } from '../../src/store/migrate.ts'
 import { call } from '../support/api.ts'
 import { glimpse, type Invocation } from '../support/cli.ts'
 import { open } from '../support/clients/index.ts'
-import { faults, listening, set, World } from '../support/doctor.ts'
+import { listening, problems, set, World } from '../support/doctor.ts'
 import { query } from '../support/embedded/server.ts'
 import { startInstance } from '../support/instance.ts'
 import { createSigningKey, KeySetServer } from '../support/key-set-server.ts'
@@ -18,9 +18,9 @@ import { createSigningKey, KeySetServer } from '../support/key-set-server.ts'
 const world = new World()
 
 describe('glimpse doctor', () => {
-  it('finds no fault where there is none, and ends with 0', async () => {
+  it('finds no problem where there is none, and ends with 0', async () => {
     const { code, findings } = await world.examine()
-    expect(faults(findings)).toEqual([])
+    expect(problems(findings)).toEqual([])
     expect(code).toBe(0)
     expect(findings.filter(({ verdict }) => verdict === 'ok').map(({ check }) => check)).toEqual(
       expect.arrayContaining([
@@ -40,15 +40,15 @@ describe('glimpse doctor', () => {
     )
   })
 
-  it('looks for no embedded Postgres where DATABASE_URL is at fault', async () => {
+  it('looks for no embedded Postgres where DATABASE_URL is at problem', async () => {
     const { findings } = await world.examine({ environment: { DATABASE_URL: 'mysql://root@127.0.0.1/db' } })
     expect(findings.filter(({ check }) => check === 'database')).toEqual([
-      { check: 'database', verdict: 'skipped', says: 'DATABASE_URL has to be mended first' },
+      { check: 'database', verdict: 'skipped', says: 'DATABASE_URL has to be fixed first' },
     ])
     expect(findings.map(({ check }) => check)).not.toContain('disk')
   })
 
-  it('tells all faults at once', async () => {
+  it('tells all problems at once', async () => {
     const taken = createServer((socket) => socket.destroy())
     const environment = {
       PORT: String(await listening(taken)),
@@ -58,10 +58,10 @@ describe('glimpse doctor', () => {
     }
     await query(world.database.url, 'alter table glimpse.story_views disable trigger story_viewed')
     const { findings } = await world.examine({ environment })
-    expect(faults(findings).map(({ check }) => check)).toEqual(
+    expect(problems(findings).map(({ check }) => check)).toEqual(
       expect.arrayContaining(['configuration', 'port', 'triggers']),
     )
-    expect(faults(findings)).toHaveLength(4)
+    expect(problems(findings)).toHaveLength(4)
   })
 
   it('leaves nothing behind and notifies nobody', async () => {
@@ -105,7 +105,7 @@ describe('glimpse doctor', () => {
         preload: 'process.report.getReport = () => ({ userLimits: { open_files: { soft: 256 } } })',
       }),
       'open files',
-      /256 allowed/,
+      /limit is 256, but/,
     ],
   ])('warns of %s, and ends with 0', async (_, plant, check, says) => {
     const { code, findings } = await world.examine(await plant())
@@ -115,14 +115,14 @@ describe('glimpse doctor', () => {
     expect(code).toBe(0)
   })
 
-  it('prints a line for each finding and the mend below it', async () => {
+  it('prints a line for each finding and the fix below it', async () => {
     const { code, stdout } = await glimpse(['doctor'], {
       cwd: world.folder,
       environment: { ...world.variables, PORT: 'eighty' },
     })
     expect(code).toBe(1)
-    expect(stdout).toMatch(/^✖ configuration +PORT: must be .*\n +mend: correct PORT/m)
-    expect(stdout).toMatch(/\n1 fault, \d+ warnings?\n$/)
+    expect(stdout).toMatch(/^✖ configuration +PORT: must be .*\n +fix: correct PORT/m)
+    expect(stdout).toMatch(/\n1 problem, \d+ warnings?\n$/)
   })
 
   it('waits for no database where the embedded one is not running', async () => {
@@ -164,7 +164,7 @@ describe('a server of its own', () => {
       usage = row?.usage ?? 0
     }
     const { findings } = await world.examine({ environment: { DATABASE_URL: '', DATA_DIR: dataDir } })
-    expect(faults(findings).map(({ check }) => check)).toEqual(
+    expect(problems(findings).map(({ check }) => check)).toEqual(
       expect.arrayContaining(['connections', 'notify queue']),
     )
   })
@@ -177,12 +177,12 @@ describe('a server of its own', () => {
       DATABASE_URL: Object.assign(new URL(url), { username: 'app', password: 'app' }).href,
       MIGRATE: 'off',
     }
-    const before = faults((await world.examine({ environment })).findings).find(
+    const before = problems((await world.examine({ environment })).findings).find(
       ({ check }) => check === 'rights',
     )
-    expect(before?.mend).toMatch(/^as the owner: grant usage/)
-    await query(url, before?.mend?.replace('as the owner: ', '') ?? '')
-    expect(faults((await world.examine({ environment })).findings)).toEqual([])
+    expect(before?.fix).toMatch(/^as the owner: grant usage/)
+    await query(url, before?.fix?.replace('as the owner: ', '') ?? '')
+    expect(problems((await world.examine({ environment })).findings)).toEqual([])
 
     const instance = await startInstance(environment, { database: { url, drop: async () => {} } })
     onTestFinished(() => instance.close())

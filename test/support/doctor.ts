@@ -10,13 +10,14 @@ import { createDatabase, type TestDatabase } from './database.ts'
 import { query } from './embedded/server.ts'
 import { TEST_SECRET } from './token.ts'
 
-/** What is wrong; how it is planted; the check that finds it; what it says; how to mend it. */
+/** What is wrong; how it is planted; the check that finds it; what it says; how to fix it. */
 export type Row = readonly [string, () => Invocation | Promise<Invocation>, string, RegExp, RegExp]
 
 /** Plants nothing but variables. */
 export const set = (environment: Record<string, string>) => (): Invocation => ({ environment })
 
-export const faults = (findings: readonly Finding[]) => findings.filter(({ verdict }) => verdict === 'fault')
+export const problems = (findings: readonly Finding[]) =>
+  findings.filter(({ verdict }) => verdict === 'problem')
 
 /** The port of a server that listens until the test ends. */
 export async function listening(server: Server = createServer()): Promise<number> {
@@ -26,7 +27,7 @@ export async function listening(server: Server = createServer()): Promise<number
   return (server.address() as AddressInfo).port
 }
 
-/** What `glimpse doctor` is examined on: an ordinary deployment, over which a test plants its fault. */
+/** What `glimpse doctor` is examined on: an ordinary deployment, over which a test plants its problem. */
 export class World {
   /** Of the file, without a .env. */
   folder = ''
@@ -82,17 +83,17 @@ export class World {
     return { code, findings: report.findings }
   }
 
-  /** A test for each row: the fault is found, explained, and ends the command with 1. */
+  /** A test for each row: the problem is found, explained, and ends the command with 1. */
   explains(rows: readonly Row[]): void {
-    it.each(rows)('explains %s, and ends with 1', async (_, plant, check, says, mend) => {
+    it.each(rows)('explains %s, and ends with 1', async (_, plant, check, says, fix) => {
       const { code, findings } = await this.examine(await plant())
-      const found = faults(findings)
-      expect(found.map((fault) => [fault.check, fault.says])).toContainEqual([
+      const found = problems(findings)
+      expect(found.map((problem) => [problem.check, problem.says])).toContainEqual([
         check,
         expect.stringMatching(says),
       ])
-      const fault = found.find((one) => one.check === check && says.test(one.says))
-      expect(fault?.mend).toMatch(mend)
+      const problem = found.find((one) => one.check === check && says.test(one.says))
+      expect(problem?.fix).toMatch(fix)
       expect(code).toBe(1)
       expect(JSON.stringify(findings)).not.toMatch(/pa55w0rd|wr0ng|secret=1/)
     })

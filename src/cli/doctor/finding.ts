@@ -1,7 +1,7 @@
 import { withTimeout } from '../../limits/with-timeout.ts'
 
-/** `fault`: it will not work, or not keep its promises; `warning`: it works, with something to know; `skipped`: not looked at. */
-export type Verdict = 'ok' | 'warning' | 'fault' | 'skipped'
+/** `problem`: it will not work, or not keep its promises; `warning`: it works, with something to know; `skipped`: not looked at. */
+export type Verdict = 'ok' | 'warning' | 'problem' | 'skipped'
 
 /** What one check found. Neither text ever holds a password or a secret. */
 export interface Finding {
@@ -9,22 +9,22 @@ export interface Finding {
   readonly verdict: Verdict
   readonly says: string
   /** What to do about it. */
-  readonly mend?: string
+  readonly fix?: string
 }
 
 export const ok = (check: string, says: string): Finding => ({ check, verdict: 'ok', says })
 export const skipped = (check: string, says: string): Finding => ({ check, verdict: 'skipped', says })
-export const warning = (check: string, says: string, mend: string): Finding => ({
+export const warning = (check: string, says: string, fix: string): Finding => ({
   check,
   verdict: 'warning',
   says,
-  mend,
+  fix,
 })
-export const fault = (check: string, says: string, mend: string): Finding => ({
+export const problem = (check: string, says: string, fix: string): Finding => ({
   check,
-  verdict: 'fault',
+  verdict: 'problem',
   says,
-  mend,
+  fix,
 })
 
 /** Runs a check. One that fails or hangs is itself a finding: the others must still be heard. */
@@ -37,6 +37,6 @@ export async function attempt(
     return await withTimeout(timeoutMs, work(), () => new Error(`no answer within ${timeoutMs / 1000} s`))
   } catch (error) {
     const reason = (error as Error).message.split('\n')[0]
-    return [fault(check, `could not be checked: ${reason}`, 'see the other findings first, then try again')]
+    return [problem(check, `could not be checked: ${reason}`, 'see the other findings first, then try again')]
   }
 }

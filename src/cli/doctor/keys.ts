@@ -1,5 +1,5 @@
 import { createKeySetFetcher } from '../../auth/fetch-key-set.ts'
-import { type Finding, fault, ok, skipped } from './finding.ts'
+import { type Finding, ok, problem, skipped } from './finding.ts'
 
 /** Fetches each key set of JWKS_URL once, as the service does. */
 export async function checkKeySets(urls: readonly string[]): Promise<readonly Finding[]> {
@@ -15,7 +15,7 @@ async function checkKeySet(url: string): Promise<readonly Finding[]> {
     if (keySet.keys.length > 0)
       return [ok('key set', `${fetcher.name} holds ${keySet.keys.length} usable (${kinds})`)]
     return [
-      fault(
+      problem(
         'key set',
         `JWKS_URL ${fetcher.name} holds no key that can sign tokens`,
         'have the issuer publish an RSA, EC or OKP public key (for RS256, PS256, ES256 or EdDSA)',
@@ -24,7 +24,7 @@ async function checkKeySet(url: string): Promise<readonly Finding[]> {
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException
     return [
-      fault(
+      problem(
         'key set',
         `JWKS_URL ${fetcher.name} cannot be fetched: ${message || code}`,
         'open it with curl from this machine: it must answer 200 with {"keys": […]}, without a redirect; until it does, every token is answered 503',

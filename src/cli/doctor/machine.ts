@@ -1,10 +1,11 @@
 import { access, constants, readFile, stat, statfs } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { SECRET_MIN_BYTES } from '../../auth/key-source.ts'
 import type { Config } from '../../config.ts'
 import type { Environment } from '../command.ts'
-import { type Finding, fault, ok, skipped, warning } from './finding.ts'
+import { type Finding, ok, problem, skipped, warning } from './finding.ts'
 
 const OLDEST_NODE = [20, 19] as const
 
@@ -13,7 +14,7 @@ export function checkNode(version: string): Finding[] {
   const [major = 0, minor = 0] = version.slice(1).split('.').map(Number)
   const [oldestMajor, oldestMinor] = OLDEST_NODE
   if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return [ok('node', version)]
-  return [fault('node', `${version} is too old`, `install Node ${OLDEST_NODE.join('.')} or newer`)]
+  return [problem('node', `${version} is too old`, `install Node ${OLDEST_NODE.join('.')} or newer`)]
 }
 
 /** Each connection is a descriptor, and so is each to Postgres. */
@@ -24,11 +25,11 @@ export function checkDescriptors(config: Config, environment: Environment): Find
   if (limit === undefined) return [skipped('open files', 'this system does not tell its limit')]
   const needed = config.maxConnections + OTHER_DESCRIPTORS
   if (limit >= needed) return [ok('open files', `${limit} allowed, ${needed} needed for MAX_CONNECTIONS`)]
-  const says = `${limit} allowed, but MAX_CONNECTIONS ${config.maxConnections} needs ${needed}: past that no client is let in`
-  const mend = `raise the limit (ulimit -n ${needed}; systemd: LimitNOFILE=${needed}), or set MAX_CONNECTIONS=${Math.max(limit - OTHER_DESCRIPTORS, 1)}`
+  const says = `the open-file limit is ${limit}, but MAX_CONNECTIONS=${config.maxConnections} needs ${needed}: new clients are refused when the limit is reached`
+  const fix = `raise the limit (ulimit -n ${needed}; systemd: LimitNOFILE=${needed}), or set MAX_CONNECTIONS=${Math.max(limit - OTHER_DESCRIPTORS, 1)}`
   // The default is meant for a server; a laptop need not hold it.
   const meant = config.production || (environment.MAX_CONNECTIONS ?? '') !== ''
-  return [meant ? fault('open files', says, mend) : warning('open files', says, mend)]
+  return [meant ? problem('open files', says, fix) : warning('open files', says, fix)]
 }
 
 /** Node raises its soft limit to the hard one at start, so this is what a server gets. Undefined on Windows. */
@@ -58,7 +59,7 @@ export async function checkDataDir(
     findings.push(ok('data folder', `DATA_DIR ${config.dataDir} can be written`))
   } catch (error) {
     const says = `DATA_DIR ${config.dataDir} cannot be written: ${(error as Error).message}`
-    findings.push(fault('data folder', says, 'make it a folder that this user may write, or name another'))
+    findings.push(problem('data folder', says, 'make it a folder that this user may write, or name another'))
   }
   if (needsSecret) findings.push(...(await checkSecretFile(config.dataDir)))
   if (embedded) findings.push(...(await checkDisk(folder)))
@@ -79,11 +80,13 @@ async function checkSecretFile(dataDir: string): Promise<Finding[]> {
   const secret = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => error)
   if (typeof secret !== 'string') {
     if (secret.code === 'ENOENT' || secret.code === 'ENOTDIR') return []
-    return [fault('secret', `${path} cannot be read: ${secret.code}`, 'let this user read it, or delete it')]
+    return [
+      problem('secret', `${path} cannot be read: ${secret.code}`, 'let this user read it, or delete it'),
+    ]
   }
   if (Buffer.byteLength(secret.replace(/[\r\n]+$/, '')) >= SECRET_MIN_BYTES) return []
   return [
-    fault(
+    problem(
       'secret',
       `${path} holds fewer than ${SECRET_MIN_BYTES} bytes`,
       'delete it: a new one is made at start',
@@ -101,8 +104,8 @@ async function checkDisk(folder: string): Promise<Finding[]> {
   const free = bavail * bsize
   const says = `${Math.floor(free / MEBIBYTE)} MiB are free where DATA_DIR lies`
   if (free >= LITTLE_SPACE) return [ok('disk', says)]
-  const mend = 'make room, or set DATA_DIR to a larger disk; on a full one writes are answered 503'
-  return [free < TOO_LITTLE_SPACE ? fault('disk', says, mend) : warning('disk', says, mend)]
+  const fix = 'make room, or set DATA_DIR to a larger disk; on a full one writes are answered 503'
+  return [free < TOO_LITTLE_SPACE ? problem('disk', says, fix) : warning('disk', says, fix)]
 }
 
 /** Whether HOST:PORT can be listened on; an instance that already runs there is none the worse for it. */
@@ -113,16 +116,16 @@ export async function checkPort({ host, port }: Config): Promise<Finding[]> {
   switch (code) {
     case 'EADDRINUSE': {
       if (await isGlimpse(host, port)) return [ok('port', `a Glimpse answers on ${at} already`)]
-      const mend = `stop what listens there (lsof -i :${port} names it), or choose another PORT`
-      return [fault('port', `${at} is taken by another program`, mend)]
+      const fix = `stop what listens there (lsof -i :${port} names it), or choose another PORT`
+      return [problem('port', `${at} is taken by another program`, fix)]
     }
     case 'EACCES':
       return [
-        fault('port', `this user may not listen on ${at}`, 'use a PORT of 1024 or more, behind a proxy'),
+        problem('port', `this user may not listen on ${at}`, 'use a PORT of 1024 or more, behind a proxy'),
       ]
     default: {
-      const mend = 'set HOST to an address of this machine: 127.0.0.1, or 0.0.0.0 for all it has'
-      return [fault('port', `HOST ${host} cannot be listened on: ${code}`, mend)]
+      const fix = 'set HOST to an address of this machine: 127.0.0.1, or 0.0.0.0 for all it has'
+      return [problem('port', `HOST ${host} cannot be listened on: ${code}`, fix)]
     }
   }
 }
@@ -140,9 +143,9 @@ async function isGlimpse(host: string, port: number): Promise<boolean> {
   const name =
     host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host
   try {
-    const answer = await fetch(`http://${name}:${port}/openapi.json`, { signal: AbortSignal.timeout(2000) })
-    const { info } = (await answer.json()) as { info?: { title?: string } }
-    return info?.title === 'Glimpse'
+    // In production there is no document that would name it.
+    const answer = await fetch(`http://${name}:${port}/livez`, { signal: AbortSignal.timeout(2000) })
+    return isDeepStrictEqual(await answer.json(), { status: 'live' })
   } catch {
     return false
   }

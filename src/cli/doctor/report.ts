@@ -6,7 +6,7 @@ const SIGNS: Readonly<
 > = {
   ok: { sign: '✔', style: 'green' },
   warning: { sign: '!', style: 'yellow' },
-  fault: { sign: '✖', style: 'red' },
+  problem: { sign: '✖', style: 'red' },
   skipped: { sign: '-', style: 'dim' },
 }
 
@@ -14,21 +14,19 @@ export function count(findings: readonly Finding[], verdict: Verdict): number {
   return findings.filter((finding) => finding.verdict === verdict).length
 }
 
-/** One line a finding, and under it how to mend it. */
+/** One line a finding, and under it how to fix it. */
 export function formatReport(findings: readonly Finding[], stream: NodeJS.WriteStream): string {
   const width = Math.max(...findings.map(({ check }) => check.length))
-  const lines = findings.flatMap(({ check, verdict, says, mend }) => {
+  const lines = findings.flatMap(({ check, verdict, says, fix }) => {
     const { sign, style } = SIGNS[verdict]
     const line = `${paint(stream, style, sign)} ${check.padEnd(width)}  ${printable(says)}`
     const indent = ' '.repeat(width + 4)
-    return mend === undefined
-      ? [line]
-      : [line, `${indent}${paint(stream, 'bold', 'mend:')} ${printable(mend)}`]
+    return fix === undefined ? [line] : [line, `${indent}${paint(stream, 'bold', 'fix:')} ${printable(fix)}`]
   })
-  const faults = count(findings, 'fault')
+  const problems = count(findings, 'problem')
   const warnings = count(findings, 'warning')
-  const sum = `${plural(faults, 'fault')}, ${plural(warnings, 'warning')}`
-  return `${lines.join('\n')}\n\n${paint(stream, faults > 0 ? 'red' : 'green', sum)}\n`
+  const sum = `${plural(problems, 'problem')}, ${plural(warnings, 'warning')}`
+  return `${lines.join('\n')}\n\n${paint(stream, problems > 0 ? 'red' : 'green', sum)}\n`
 }
 
 function plural(n: number, noun: string): string {

@@ -1,7 +1,7 @@
 import type postgres from 'postgres'
 import type { Config } from '../../config.ts'
 import { migrationNames } from '../../store/migrations.ts'
-import { type Finding, fault, ok, skipped } from './finding.ts'
+import { type Finding, ok, problem, skipped } from './finding.ts'
 import type { Survey } from './server.ts'
 
 interface State {
@@ -21,7 +21,7 @@ export async function checkSchema(sql: postgres.Sql, survey: Survey, config: Con
   const findings: Finding[] = []
   if (config.migrate && !state.may_create)
     findings.push(
-      fault(
+      problem(
         'rights',
         `${role} may not create in ${database}, but MIGRATE is on`,
         `grant create on database "${database}" to "${role}"; or run glimpse migrate as its owner and set MIGRATE=off`,
@@ -51,10 +51,10 @@ async function readRights(sql: postgres.Sql): Promise<string[]> {
 
 function missingRights(role: string, missing: readonly string[]): Finding[] {
   if (missing.length === 0) return [ok('rights', `${role} has all it needs`)]
-  const mend =
+  const fix =
     `as the owner: grant usage on schema glimpse to "${role}"; ` +
     `grant select, insert, update, delete on all tables in schema glimpse to "${role}"`
-  return [fault('rights', `${role} lacks ${missing.join(', ')}`, mend)]
+  return [problem('rights', `${role} lacks ${missing.join(', ')}`, fix)]
 }
 
 async function checkMigrations(
@@ -72,7 +72,7 @@ async function checkMigrations(
     return {
       complete: pending.length === 0,
       findings: [
-        fault(
+        problem(
           'migrations',
           `the database is ahead of this version: ${unknown.join(', ')}`,
           'run the version that applied them, or a newer one; this one cannot take them back',
@@ -87,7 +87,7 @@ async function checkMigrations(
     findings: [
       config.migrate
         ? ok('migrations', `${says}; the next start applies them`)
-        : fault('migrations', says, 'run glimpse migrate, or set MIGRATE=on'),
+        : problem('migrations', says, 'run glimpse migrate, or set MIGRATE=on'),
     ],
   }
 }
@@ -118,15 +118,27 @@ async function rehearse(sql: postgres.Sql): Promise<Finding[]> {
   } catch (error) {
     if (!(error instanceof Rehearsed)) {
       const { message } = error as Error
-      return [fault('triggers', `a rehearsed view failed: ${message}`, 'mend what the database names there')]
+      return [
+        problem(
+          'triggers',
+          `a test view (rolled back) failed: ${message}`,
+          'fix what the database names there',
+        ),
+      ]
     }
   }
-  if (events === 1) return [ok('triggers', 'a rehearsed view made its event')]
+  if (events === 1) return [ok('triggers', 'a test view (rolled back) created its event')]
   const asleep = await sql<{ cure: string }[]>`
     select format('alter table %s enable trigger %I', tgrelid::regclass, tgname) as cure
       from pg_trigger t join pg_class c on c.oid = t.tgrelid
      where c.relnamespace = 'glimpse'::regnamespace and not t.tgisinternal and t.tgenabled not in ('O', 'A')`
-  const mend =
+  const fix =
     asleep.map(({ cure }) => cure).join('; ') || 'reset session_replication_role for this role and database'
-  return [fault('triggers', 'a rehearsed view made no event: the triggers are missing or switched off', mend)]
+  return [
+    problem(
+      'triggers',
+      'a test view (rolled back) created no event: the triggers are missing or switched off',
+      fix,
+    ),
+  ]
 }

@@ -2,7 +2,7 @@ import type postgres from 'postgres'
 import type { Config } from '../../config.ts'
 import { CONNECTIONS } from '../../postgres/database.ts'
 import { OLDEST_VERSION } from '../../store/requirements.ts'
-import { type Finding, fault, ok, warning } from './finding.ts'
+import { type Finding, ok, problem, warning } from './finding.ts'
 
 /** What the server says of itself, and of who asks. */
 export interface Survey {
@@ -92,12 +92,12 @@ function checkKind(survey: Survey): Finding[] {
   const findings: Finding[] = []
   if (version < OLDEST_VERSION)
     findings.push(
-      fault('version', `Postgres ${version_text} is too old`, 'use Postgres 14 or newer (pg_upgrade)'),
+      problem('version', `Postgres ${version_text} is too old`, 'use Postgres 14 or newer (pg_upgrade)'),
     )
   else findings.push(ok('version', `Postgres ${version_text}`))
   if (encoding !== 'UTF8')
     findings.push(
-      fault(
+      problem(
         'encoding',
         `the encoding of ${database} is ${encoding}`,
         `create the database with createdb -E UTF8 -T template0`,
@@ -105,7 +105,7 @@ function checkKind(survey: Survey): Finding[] {
     )
   if (standby)
     findings.push(
-      fault(
+      problem(
         'writable',
         'DATABASE_URL names a standby, which can neither write nor LISTEN',
         'name the primary, or a name that follows it at a failover',
@@ -113,7 +113,7 @@ function checkKind(survey: Survey): Finding[] {
     )
   else if (read_only)
     findings.push(
-      fault(
+      problem(
         'writable',
         `transactions of ${role} in ${database} are read-only`,
         `alter database "${database}" reset default_transaction_read_only (or alter role "${role}" …)`,
@@ -139,20 +139,20 @@ function checkRoom(survey: Survey): Finding[] {
   const tightest = bounds.reduce((a, b) => (b.left < a.left ? b : a))
   const says = `${Math.max(tightest.left, 0)} connections are left of ${tightest.of}; an instance opens up to ${needed}`
   if (tightest.left >= needed + SPARE_CONNECTIONS) return [ok('connections', says)]
-  const mend =
+  const fix =
     `raise max_connections, or the limit of the database or role, to ${needed} for each instance and some to spare; ` +
     'or put a pooler in DATABASE_URL and the direct way in LISTEN_DATABASE_URL'
   // Those that run have theirs already.
-  return [survey.instances > 0 ? warning('connections', says, mend) : fault('connections', says, mend)]
+  return [survey.instances > 0 ? warning('connections', says, fix) : problem('connections', says, fix)]
 }
 
 function checkClocks(off: number): Finding {
   const seconds = (Math.abs(off) / 1000).toFixed(1)
   const says = `Postgres' clock is ${seconds} s ${off < 0 ? 'behind' : 'ahead of'} this machine's`
   if (Math.abs(off) < 1000) return ok('clocks', 'this machine and Postgres agree within a second')
-  const mend =
+  const fix =
     'synchronise both by NTP (timedatectl set-ntp true): tokens expire by the one, stories by the other'
-  return Math.abs(off) < 10_000 ? warning('clocks', says, mend) : fault('clocks', says, mend)
+  return Math.abs(off) < 10_000 ? warning('clocks', says, fix) : problem('clocks', says, fix)
 }
 
 function checkQueue({ queue_usage, stuck }: Survey): Finding {
@@ -161,9 +161,9 @@ function checkQueue({ queue_usage, stuck }: Survey): Finding {
   if (queue_usage < 0.1) return ok('notify queue', says)
   const who =
     stuck === null ? 'a session that is idle in a transaction after LISTEN' : `pid ${stuck.join(', ')}`
-  const mend = `end what holds it: ${who} (pg_terminate_backend)`
-  if (queue_usage < 0.5) return warning('notify queue', says, mend)
-  return fault('notify queue', `${says}: events are no longer announced and come seconds late`, mend)
+  const fix = `end what holds it: ${who} (pg_terminate_backend)`
+  if (queue_usage < 0.5) return warning('notify queue', says, fix)
+  return problem('notify queue', `${says}: events are no longer announced and come seconds late`, fix)
 }
 
 function checkSettings(survey: Survey, config: Config): Finding[] {
@@ -183,8 +183,8 @@ function checkSettings(survey: Survey, config: Config): Finding[] {
   ]
   if (lossy.length > 0) {
     const says = `${lossy.join(' and ')} off: a write that was answered can be lost when Postgres crashes`
-    const mend = `set ${lossy.join(' and ')} to on; writes go in batches, so it costs next to nothing`
-    findings.push(config.production ? fault('settings', says, mend) : warning('settings', says, mend))
+    const fix = `set ${lossy.join(' and ')} to on; writes go in batches, so it costs next to nothing`
+    findings.push(config.production ? problem('settings', says, fix) : warning('settings', says, fix))
   }
   if (stuck !== null)
     findings.push(
