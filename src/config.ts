@@ -51,6 +51,10 @@ export interface Config {
   readonly headersTimeoutMs: number
   readonly requestTimeoutMs: number
   readonly keepAliveTimeoutMs: number
+  /** How long a client may take to read an answer. */
+  readonly answerTimeoutMs: number
+  /** Bytes of answers that clients have not taken: past their share a user and an address are refused. */
+  readonly unsent: { readonly total: number; readonly perUser: number; readonly perAddress: number }
   /** The largest WebSocket message a client may send. */
   readonly messageMaxBytes: number
   /** How many messages, pings and unasked-for pongs a WebSocket client may send. */
@@ -168,7 +172,12 @@ const Environment = z.object({
   REQUEST_TIMEOUT_MS: whole(100, 3_600_000, 30_000),
   // Longer than common load balancers keep an idle connection: the side that closes first must not be ours.
   KEEP_ALIVE_TIMEOUT_MS: whole(100, 3_600_000, 75_000),
-  MESSAGE_MAX_BYTES: whole(256, 1_048_576, 4096),
+  ANSWER_TIMEOUT_MS: whole(100, 3_600_000, 60_000),
+  MAX_UNSENT_BYTES: whole(1_048_576, 1_099_511_627_776, 67_108_864),
+  MAX_UNSENT_BYTES_PER_ADDRESS: whole(1_048_576, 1_099_511_627_776, 33_554_432),
+  MAX_UNSENT_BYTES_PER_USER: whole(1_048_576, 1_099_511_627_776, 8_388_608),
+  // So that every token that fits into a request's head can renew a stream.
+  MESSAGE_MAX_BYTES: whole(256, 1_048_576, 16_384),
   MESSAGES_PER_MINUTE: whole(6, 1_000_000, 240),
   MAX_WAITING_WRITES: whole(1, 1_000_000, 20_000),
   MAX_WAITING_REQUESTS: whole(1, 1_000_000, 5000),
@@ -294,6 +303,12 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       headersTimeoutMs: env.HEADERS_TIMEOUT_MS,
       requestTimeoutMs: env.REQUEST_TIMEOUT_MS,
       keepAliveTimeoutMs: env.KEEP_ALIVE_TIMEOUT_MS,
+      answerTimeoutMs: env.ANSWER_TIMEOUT_MS,
+      unsent: {
+        total: env.MAX_UNSENT_BYTES,
+        perUser: env.MAX_UNSENT_BYTES_PER_USER,
+        perAddress: env.MAX_UNSENT_BYTES_PER_ADDRESS,
+      },
       messageMaxBytes: env.MESSAGE_MAX_BYTES,
       messagesPerMinute: env.MESSAGES_PER_MINUTE,
       maxWaitingWrites: env.MAX_WAITING_WRITES,

@@ -11,10 +11,11 @@ import { startEmbeddedPostgres } from './embedded/index.ts'
 import { StartError } from './errors.ts'
 import type { App } from './http/context.ts'
 import { ADMIN_ROUTES } from './http/routes.ts'
-import { createHttpServer } from './http/server.ts'
+import { createHttpServer, type HttpServer } from './http/server.ts'
 import { Hub } from './hub/hub.ts'
 import { Gate } from './limits/gate.ts'
 import { Limits } from './limits/limits.ts'
+import { Turns } from './limits/turns.ts'
 import { registerGauges } from './observability/gauges.ts'
 import type { Logger } from './observability/log.ts'
 import { createMetrics } from './observability/metrics.ts'
@@ -52,6 +53,9 @@ const SPREAD = 0.8
 /** How long closing may take, ms, where Postgres or a peer doesn't answer: at most this, and this part of the drain time. */
 const CLOSE_MS = 1000
 const CLOSING = 0.1
+
+/** Pages that are made for one user at a time. */
+const POLLS_AT_ONCE = 2
 
 /** Undoes a step of the start, waiting for others no longer than this. */
 type Undo = (leftMs: number) => unknown
@@ -176,6 +180,7 @@ async function start(
     tracing,
     limits: new Limits(config, metrics, log),
     waiting: new Gate(config.maxWaitingRequests, () => metrics.limited.inc({ limit: 'waiting_requests' })),
+    polls: new Turns(POLLS_AT_ONCE),
     sql: readPool,
     edits: pool('edit'),
     ...createBatchers(new WritePools(database), metrics, config.maxWaitingWrites, tracing),
@@ -204,19 +209,16 @@ async function start(
   if (config.adminPort !== undefined) {
     // First to open and last to close: a probe must not find it gone while the instance drains.
     const admin = createHttpServer(app, ADMIN_ROUTES)
-    adminUrl = await listen(admin, 'ADMIN_PORT', config.host, config.adminPort)
-    undo.push(() => {
-      admin.closeAllConnections()
-      return new Promise((resolve) => admin.close(resolve))
-    })
+    adminUrl = await listen(admin.server, 'ADMIN_PORT', config.host, config.adminPort)
+    undo.push(() => closeServer(admin))
   }
-  const server = createHttpServer(app)
+  const http = createHttpServer(app)
+  const { server } = http
   const url = await listen(server, 'PORT', config.host, config.port)
   undo.push(() => {
     // The server waits for upgraded sockets and cannot end them: the hub does.
     hub.close()
-    server.closeAllConnections()
-    return new Promise((resolve) => server.close(resolve))
+    return closeServer(http)
   })
   log.info({ url, adminUrl, instance }, 'listening')
 
@@ -275,6 +277,12 @@ function unlessAborted<Result>(signal: AbortSignal | undefined, step: Promise<Re
     step.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
     if (signal.aborted) onAbort()
   })
+}
+
+function closeServer({ server, conversations }: HttpServer): Promise<unknown> {
+  conversations.destroy()
+  server.closeAllConnections()
+  return new Promise((resolve) => server.close(resolve))
 }
 
 /** Waits for something, but not longer than this. */

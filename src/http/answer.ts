@@ -7,6 +7,12 @@ export interface Answer {
   readonly body?: unknown
 }
 
+/** An answer's body as it is sent. */
+export function answerBytes({ body }: Answer): string | Buffer {
+  if (typeof body === 'string' || Buffer.isBuffer(body)) return body
+  return body === undefined ? '' : JSON.stringify(body)
+}
+
 /**
  * Writes an answer in one go. What the API says is personal and changes at any time: nothing may store it, and no
  * browser may guess its type.
@@ -15,10 +21,9 @@ export function sendAnswer(
   response: ServerResponse,
   answer: Answer,
   headers: OutgoingHttpHeaders = {},
+  bytes = answerBytes(answer),
 ): void {
   const { body } = answer
-  const bytes =
-    typeof body === 'string' || Buffer.isBuffer(body) ? body : body === undefined ? '' : JSON.stringify(body)
   response.writeHead(answer.status, {
     'Cache-Control': 'no-store',
     'X-Content-Type-Options': 'nosniff',

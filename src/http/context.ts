@@ -7,6 +7,7 @@ import { GlimpseError } from '../errors.ts'
 import type { Hub } from '../hub/hub.ts'
 import type { Gate } from '../limits/gate.ts'
 import type { Limits } from '../limits/limits.ts'
+import type { Turns } from '../limits/turns.ts'
 import type { Logger } from '../observability/log.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { Tracing } from '../observability/tracing.ts'
@@ -40,6 +41,8 @@ export interface App {
   readonly eventLog: EventLog
   /** Every request that waits for Postgres other than in a batch goes through it. */
   readonly waiting: Gate
+  /** Pages of one user are made few at a time: until it is sent, each takes some times its size. */
+  readonly polls: Turns
   readonly hub: Hub
   readonly presence: Presence
   readonly websockets: WebSocketTransport
@@ -87,6 +90,8 @@ export interface Context {
   readonly headers: OutgoingHttpHeaders
   /** The rest of an upgraded connection's first packet; undefined for a plain request. */
   readonly upgradeHead: Buffer | undefined
+  /** Who calls, once that is known; what the answer takes of our memory is counted against them. */
+  user?: string
 }
 
 /** Answers a request, or takes its response over and returns undefined. Throws GlimpseError to refuse. */
@@ -98,13 +103,12 @@ export type Handler = (context: Context) => Promise<Answer | undefined> | Answer
  *
  * @throws GlimpseError `unauthorized`, `too_many_requests` where the user asks too often
  */
-export async function authenticate(
-  { app, request, url }: Context,
-  { query = false } = {},
-): Promise<Identity> {
+export async function authenticate(context: Context, { query = false } = {}): Promise<Identity> {
+  const { app, request, url } = context
   const ticket = query ? findTicket(request, url) : undefined
   const identity =
     ticket === undefined ? await byToken(app, request, url, query) : await byTicket(app, ticket)
+  context.user = identity.user
   app.limits.count('user_requests', identity.user)
   return identity
 }

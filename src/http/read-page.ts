@@ -15,7 +15,8 @@ export async function readPage(
   limit?: number,
 ): Promise<{ page: StreamPage; start: Start }> {
   const asked = point.from === 'cursor' ? point.seq : 0
-  const read = (after: number) => app.waiting.pass(() => app.eventLog.page(user, after, limit))
+  const read = (after: number) =>
+    app.waiting.pass(() => app.polls.pass(user, () => app.eventLog.page(user, after, limit)))
   let page = await read(asked)
   const start = startFrom(point, page)
   if (start.cursor !== asked) page = await read(start.cursor)

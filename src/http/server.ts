@@ -3,8 +3,10 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { GlimpseError } from '../errors.ts'
 import { limitSockets } from '../limits/sockets.ts'
-import { type Answer, sendAnswer } from './answer.ts'
+import { endSocket } from '../transport/socket.ts'
+import { type Answer, answerBytes, sendAnswer } from './answer.ts'
 import { type App, type Context, RequestUrl } from './context.ts'
+import { type Conversation, Conversations } from './conversation.ts'
 import { corsHeaders, optionsAnswer } from './cors.ts'
 import { asksForEventStream, pauseAnswer } from './pause-stream.ts'
 import { problemAnswer } from './problem.ts'
@@ -15,8 +17,14 @@ import { wantsJson } from './streams.ts'
 /** What says whether an instance lives must not fall to a limit: the balancer that asks may share its users' address. */
 const UNLIMITED: ReadonlySet<string> = new Set(['/livez', '/readyz', '/healthz'])
 
+export interface HttpServer {
+  readonly server: Server
+  /** Every socket that is not a stream. */
+  readonly conversations: Conversations
+}
+
 /** An HTTP server with its routes, not yet listening. It stands on Node's own http, streams included. */
-export function createHttpServer(app: App, table: RouteTable = routeTable(app.config)): Server {
+export function createHttpServer(app: App, table: RouteTable = routeTable(app.config)): HttpServer {
   const { config } = app
   const routes = new Routes(table)
   const server = createServer({
@@ -31,34 +39,33 @@ export function createHttpServer(app: App, table: RouteTable = routeTable(app.co
     // Left at its half a minute, the two above would be enforced that late.
     connectionsCheckingInterval: Math.min(1000, config.headersTimeoutMs),
   })
-  // Who asks and then takes no byte of the answer is dropped. A stream switches it off for its socket: the hub sees to it.
-  server.timeout = Math.max(config.requestTimeoutMs, config.stallTimeoutMs)
   limitSockets(server, config, () => app.metrics.limited.inc({ limit: 'address_sockets' }))
+  const conversations = new Conversations(server, {
+    headersTimeoutMs: config.headersTimeoutMs,
+    keepAliveTimeoutMs: config.keepAliveTimeoutMs,
+    answerTimeoutMs: config.answerTimeoutMs,
+    unsent: config.unsent,
+    onLimited: (limit) => app.metrics.limited.inc({ limit }),
+    answer: (request, response, conversation) => void answer(app, routes, request, response, conversation),
+  })
   const receive = (request: IncomingMessage, response: ServerResponse) => {
-    if (!isLastAnswered(request.socket)) void answer(app, routes, request, response)
-    else if (!request.socket.writableEnded) request.socket.destroySoon()
+    const conversation = conversations.of(request.socket)
+    // Behind a stream, or a refusal that closes, nothing is carried out (RFC 9112 §9.6).
+    if (conversation === undefined) endSocket(request.socket)
+    else conversation.receive(request, response)
   }
   server.on('request', receive)
   // RFC 9110 §10.1.1: an expectation that we don't know may be ignored.
   server.on('checkExpectation', receive)
-  server.on('upgrade', (request, socket, head) => upgrade(app, routes, request, socket, head))
-  server.on('clientError', (error, socket) => refuseMalformed(app, error, socket))
-  return server
-}
-
-/**
- * Marks connections whose last answer has begun: a stream, or a refusal that closes. What still comes on one must not be
- * carried out (RFC 9112 §9.6), nor wait, behind a stream for ever, in our memory. (Each garbage collection goes through
- * a WeakSet of ten thousand.)
- */
-const LAST_ANSWERED = Symbol('last answered')
-
-function isLastAnswered(socket: Duplex & { [LAST_ANSWERED]?: true }): boolean {
-  return socket[LAST_ANSWERED] === true
-}
-
-function markLastAnswered(socket: Duplex & { [LAST_ANSWERED]?: true }): void {
-  socket[LAST_ANSWERED] = true
+  server.on('upgrade', (request, socket, head) =>
+    upgrade(app, routes, request, head, conversations.of(socket as Socket)),
+  )
+  server.on('clientError', (error, socket) =>
+    refuseMalformed(app, error, socket as Socket, conversations.of(socket as Socket)),
+  )
+  // An idle keep-alive connection.
+  server.on('timeout', (socket) => endSocket(socket))
+  return { server, conversations }
 }
 
 /** The answer under way on a socket. This is Node's own mark, by which its default `clientError` listener goes as well. */
@@ -66,12 +73,16 @@ function answerUnderWay(socket: Duplex): ServerResponse | undefined {
   return (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
 }
 
+/** Longer answers are refused to whoever does not take the earlier ones; shorter ones fit into the kernel's buffers. */
+const LONG_ANSWER_BYTES = 16_384
+
 /** Finds the handler, runs it, and turns whatever it throws into a problem. Never rejects. */
 async function answer(
   app: App,
   routes: Routes,
   request: IncomingMessage,
   response: ServerResponse,
+  conversation: Conversation,
   upgradeHead?: Buffer,
 ): Promise<void> {
   const method = request.method ?? 'GET'
@@ -80,6 +91,8 @@ async function answer(
   const span = UNLIMITED.has(url.path) ? undefined : app.tracing?.request(request.headers)
   let route = 'none'
   let status = 200
+  let network = ''
+  let context: Context | undefined
   try {
     refuseBadHead(request)
     if ((request.url?.length ?? 0) > app.config.urlMaxBytes) {
@@ -87,7 +100,7 @@ async function answer(
         detail: `The URL may hold ${app.config.urlMaxBytes} bytes at most.`,
       })
     }
-    const network = app.limits.networkOf(request)
+    network = app.limits.networkOf(request)
     if (!UNLIMITED.has(url.path)) app.limits.count('address_requests', network)
     if (method === 'OPTIONS') {
       const options = optionsAnswer(request, app.config.corsOrigins, routes.methodsOf(url.path))
@@ -97,7 +110,7 @@ async function answer(
     }
     const match = routes.find(method, url.path)
     route = match.route
-    const context: Context = {
+    const here: Context = {
       app,
       request,
       response,
@@ -107,17 +120,18 @@ async function answer(
       headers,
       upgradeHead,
     }
-    const result = await (span === undefined
-      ? match.handler(context)
-      : span.within(() => match.handler(context)))
+    context = here
+    const result = await (span === undefined ? match.handler(here) : span.within(() => match.handler(here)))
     if (result === undefined) {
-      markLastAnswered(request.socket)
+      conversation.stream()
       return
     }
     status = result.status
+    const bytes = answerBytes(result)
+    if (bytes.length > LONG_ANSWER_BYTES) conversation.admit(bytes.length, network, here.user)
     // An instance that stops can't wait until an idle keep-alive connection times out.
     if (app.hub.draining) response.shouldKeepAlive = false
-    sendAnswer(response, result, headers)
+    sendAnswer(response, result, headers, bytes)
   } catch (error) {
     const problem = problemAnswer(error)
     status = problem.status
@@ -125,8 +139,9 @@ async function answer(
     // After a head that can be read in two ways it is anybody's guess where the next request begins.
     const closes = error instanceof GlimpseError && error.code === 'malformed_request'
     const refusal = (isEventSource(method, url.path, request) ? pauseOf(error) : undefined) ?? problem
-    refuse(request, response, closes, () => sendAnswer(response, refusal, headers))
+    refuse(request, response, closes, conversation, () => sendAnswer(response, refusal, headers))
   } finally {
+    conversation.answered(network, context?.user)
     app.metrics.requests.inc({ route, status })
     span?.end(method, route, status)
   }
@@ -142,7 +157,13 @@ function pauseOf(error: unknown): Answer | undefined {
 }
 
 /** A refused request may still be sending its body: the connection can't be used for another. */
-function refuse(request: IncomingMessage, response: ServerResponse, closes: boolean, send: () => void): void {
+function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  closes: boolean,
+  conversation: Conversation,
+  send: () => void,
+): void {
   if (response.headersSent) {
     response.destroy()
     return
@@ -150,7 +171,7 @@ function refuse(request: IncomingMessage, response: ServerResponse, closes: bool
   // A request without a body is not complete before its handler was called either, and has nothing more to send.
   if (closes || (!request.complete && hasBody(request))) {
     response.shouldKeepAlive = false
-    markLastAnswered(request.socket)
+    conversation.leaveAfterAnswer()
   }
   send()
   request.resume()
@@ -172,18 +193,26 @@ function logProblem(app: App, route: string, status: number, error: unknown): vo
  * of our own and ends the connection. Upgrades to anything but WebSocket are answered as if they had not been asked for
  * (RFC 9110 §7.8 lets a server ignore them; curl --http2 sends one with every request).
  */
-function upgrade(app: App, routes: Routes, request: IncomingMessage, socket: Duplex, head: Buffer): void {
-  // Sent without waiting for the answer to the request before it: a socket has room for one answer.
-  if (answerUnderWay(socket) !== undefined) {
-    socket.destroy()
+function upgrade(
+  app: App,
+  routes: Routes,
+  request: IncomingMessage,
+  head: Buffer,
+  conversation: Conversation | undefined,
+): void {
+  const { socket } = request
+  // Node took its own listener away with the parser.
+  socket.on('error', () => socket.destroy())
+  if (conversation === undefined) {
+    endSocket(socket)
     return
   }
+  // Sent without waiting for the answer to the request before it: a socket has room for one answer.
+  if (!conversation.upgrade()) return
   const response = new ServerResponse(request)
   response.shouldKeepAlive = false
-  response.assignSocket(socket as Socket)
-  // Half-open, a refused peer could keep its socket for as long as it likes.
-  response.on('finish', () => (socket as Socket).destroySoon())
-  socket.on('error', () => socket.destroy())
+  response.assignSocket(socket)
+  response.on('finish', () => conversation.end())
   if (hasBody(request)) {
     // It went with the parser: carried out without it, the request would be another one.
     const detail = 'A request with a body cannot ask for an upgrade.'
@@ -193,7 +222,7 @@ function upgrade(app: App, routes: Routes, request: IncomingMessage, socket: Dup
     return
   }
   const toWebSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
-  void answer(app, routes, request, response, toWebSocket ? head : undefined)
+  void answer(app, routes, request, response, conversation, toWebSocket ? head : undefined)
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {
@@ -201,12 +230,25 @@ function hasBody({ headers }: IncomingMessage): boolean {
 }
 
 /** What Node's parser could not read (RFC 9112): answered as plainly as it deserves, and closed. */
-function refuseMalformed(app: App, error: NodeJS.ErrnoException, socket: Duplex): void {
-  // Before the answer to an earlier request this one would be taken for it, after a stream's beginning for its events.
-  const earlier = answerUnderWay(socket)
-  const disturbs = earlier !== undefined && (earlier.headersSent || earlier.req.complete)
-  if (error.code === 'ECONNRESET' || !socket.writable || disturbs) {
+function refuseMalformed(
+  app: App,
+  error: NodeJS.ErrnoException,
+  socket: Socket,
+  conversation: Conversation | undefined,
+): void {
+  if (error.code === 'ECONNRESET') {
     socket.destroy()
+    return
+  }
+  // Words on a stream would be taken for its events.
+  if (conversation === undefined) {
+    endSocket(socket)
+    return
+  }
+  const underWay = answerUnderWay(socket)
+  // It is the body of a request that has its answer already.
+  if (underWay?.headersSent && !underWay.req.complete) {
+    conversation.end()
     return
   }
   const code =
@@ -218,9 +260,11 @@ function refuseMalformed(app: App, error: NodeJS.ErrnoException, socket: Duplex)
   const { status, body } = problemAnswer(new GlimpseError(code))
   app.metrics.requests.inc({ route: 'none', status })
   const text = JSON.stringify(body)
-  socket.end(
+  const words =
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\n` +
-      `Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n` +
-      `Content-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
-  )
+    `Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n` +
+    `Content-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`
+  // Before the answer to an earlier request this one would be taken for it.
+  if (underWay === undefined || !underWay.req.complete) conversation.end(words)
+  else conversation.leaveAfterAnswers(words)
 }

@@ -4,7 +4,7 @@ import { type CloseReason, type ControlMessage, eventText, eventTypeOf, formatCu
 import { CLOSES } from '../hub/connection.ts'
 import type { Registration } from '../hub/hub.ts'
 import type { Codec, Sink } from '../hub/sink.ts'
-import { destroyLater } from './socket.ts'
+import { endSocket } from './socket.ts'
 
 /** Frames of a Server-Sent Events stream (WHATWG HTML §9.2.5): `id`, `event` and one line of `data`. */
 export const sseCodec: Codec = {
@@ -142,8 +142,7 @@ class SseSink implements Sink {
     const { reconnect } = CLOSES[reason]
     const message = sseControl({ type: 'stream.close', data: { reason, reconnect, retry_ms: retryMs } })
     // EventSource knows no "don't come back", only a time to wait: a day, so that a replaced tab doesn't fight its successor.
-    this.#socket.end(`retry: ${retryMs}\n${message}`)
-    destroyLater(this.#socket)
+    endSocket(this.#socket, `retry: ${retryMs}\n${message}`)
   }
 
   destroy(): void {

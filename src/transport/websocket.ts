@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import { type WebSocket, WebSocketServer } from 'ws'
+import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
 import { type CloseReason, type ControlMessage, eventText } from '../event.ts'
 import { CLOSES } from '../hub/connection.ts'
 import type { Registration } from '../hub/hub.ts'
 import type { Codec, Sink } from '../hub/sink.ts'
 import { type Bucket, Rate } from '../limits/rate.ts'
-import { destroyLater } from './socket.ts'
+import { destroyLater, LINGER_MS } from './socket.ts'
 
 /** Status codes of the close frame (RFC 6455 §7.4; 4000 and up are the application's). */
 export const CLOSE_CODES: Readonly<Record<CloseReason, number>> = {
@@ -80,13 +80,16 @@ export class WebSocketTransport {
   constructor(messages: ClientMessages) {
     this.#messages = messages
     this.#rate = new Rate(messages.messagesPerMinute)
-    this.#server = new WebSocketServer({
+    const options: ServerOptions & { closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
       // Compression would copy and deflate each small event once per socket.
       perMessageDeflate: false,
       maxPayload: messages.messageMaxBytes,
-    })
+      // Whoever closes first, and for whichever reason: the default lets a peer hold its socket for half a minute.
+      closeTimeout: LINGER_MS,
+    }
+    this.#server = new WebSocketServer(options)
   }
 
   /** @param answersPings whether the client asked for answers to its `{"type":"ping"}` */
@@ -247,6 +250,7 @@ class WebSocketSink implements Sink {
     const { reconnect } = CLOSES[reason]
     this.control({ type: 'stream.close', data: { reason, reconnect, retry_ms: retryMs } })
     this.#websocket.close(CLOSE_CODES[reason], reason)
+    // ws has a timer of its own, but none where the peer has closed its side before.
     destroyLater(this.#socket)
   }
 

@@ -71,7 +71,7 @@ describe('a WebSocket', () => {
       `{"type":"auth","token":"${await signToken(alice.user, { expiresIn: -60 })}"}`,
       `{"type":"auth","token":"${await signToken(alice.user, { secret: 'a'.repeat(40) })}"}`,
       '['.repeat(4000),
-      ' '.repeat(4096),
+      ' '.repeat(16_384),
     ]
     for (const message of junk) stream.send(message)
     stream.socket.send(Buffer.from([0, 1, 2, 255]))
@@ -84,17 +84,17 @@ describe('a WebSocket', () => {
     expect(stream.messages.map(({ json }) => json.type)).toEqual(['stream.open', 'story.viewed'])
   })
 
-  it('closes with 1009 on a message over 4 KiB', async () => {
+  it('closes with 1009 on a message over 16 KiB', async () => {
     const { alice } = await scene()
     const stream = await closing(openWebSocket(alice))
-    stream.send(' '.repeat(4097))
+    stream.send(' '.repeat(16_385))
     expect((await stream.closed).code).toBe(1009)
   })
 
-  it('closes with 1009 on a message that grows over 4 KiB in fragments', async () => {
+  it('closes with 1009 on a message that grows over 16 KiB in fragments', async () => {
     const { alice } = await scene()
     const stream = await closing(openWebSocket(alice))
-    for (let i = 0; i < 5; i += 1) stream.socket.send(' '.repeat(1000), { fin: false })
+    for (let i = 0; i < 5; i += 1) stream.socket.send(' '.repeat(4000), { fin: false })
     expect((await stream.closed).code).toBe(1009)
   })
 

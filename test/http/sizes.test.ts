@@ -77,12 +77,11 @@ describe('a request that arrives too slowly', () => {
 
 describe('a client that asks and takes no answer', () => {
   it('is dropped', async () => {
-    await scene({ REQUEST_TIMEOUT_MS: '300', HEADERS_TIMEOUT_MS: '300', STALL_TIMEOUT_MS: '300' })
+    await scene({ ANSWER_TIMEOUT_MS: '300' })
     const socket = dial()
     await once(socket, 'connect')
     socket.pause()
-    // Far more than the kernel's buffers hold, so that the service is left with answers nobody takes.
-    socket.write('GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(1000))
+    socket.write('GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(200))
     // Who doesn't read learns only by writing that the connection is gone; a knock before that would keep it open.
     const knocking = setInterval(() => socket.write('\r\n'), 1500)
     onTestFinished(() => clearInterval(knocking))

@@ -81,11 +81,15 @@ describe('a connection that carries a stream', () => {
     expect(received.match(/HTTP\/1\.1/g)).toHaveLength(1)
   })
 
-  it('cannot be asked for behind a request without an answer', async () => {
+  it('waits for the answer to the request before, and ends where something was sent behind it', async () => {
     const { story } = await newTarget()
     const first = `GET /stories/${story} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${victim.token}\r\n\r\n`
-    const { answers, closed } = await exchange(instance.url, first + events().repeat(100), { answers: 101 })
-    expect(answers.map(({ status }) => status)).toEqual([200, 400])
+    const { answers, rest, closed } = await exchange(instance.url, first + events().repeat(100), {
+      answers: 101,
+    })
+    expect(answers.map(({ status }) => status)).toEqual([200])
+    expect(rest.split('HTTP/1.1 200 OK')).toHaveLength(2)
+    expect(rest).toContain('event: stream.open')
     expect(closed).toBe(true)
   })
 })

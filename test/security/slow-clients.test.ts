@@ -9,7 +9,8 @@ import { countCases, times } from './support/full.ts'
 
 const HEADERS_MS = 600
 const REQUEST_MS = 1200
-/** Also what a client may take to read an answer. */
+/** What a client may take to read an answer. */
+const ANSWER_MS = 1500
 const STALL_MS = 1500
 /** How late a bound may be enforced on a busy machine. */
 const PATIENCE_MS = 10_000
@@ -25,6 +26,7 @@ beforeAll(async () => {
     REQUEST_TIMEOUT_MS: String(REQUEST_MS),
     KEEP_ALIVE_TIMEOUT_MS: '500',
     STALL_TIMEOUT_MS: String(STALL_MS),
+    ANSWER_TIMEOUT_MS: String(ANSWER_MS),
     HEARTBEAT_INTERVAL_MS: '200',
   })
   ;[alice, bob] = (await newCallers(instance.url, 'alice', 'bob')) as [Caller, Caller]
@@ -106,8 +108,7 @@ it.concurrent.each([
     socket.on('end', resolve).on('close', resolve)
   })
   socket.write(REQUEST(line).repeat(count))
-  // Node looks twice before it believes that nothing is read.
-  await sleep(2 * STALL_MS + 1500)
+  await sleep(2 * ANSWER_MS + 1500)
   let answers = 0
   // What the kernels hold is all that comes.
   socket.setEncoding('latin1').on('data', (chunk: string) => {

@@ -10,6 +10,8 @@ export const SUITES: readonly Suite[] = [
   { name: 'Malformed HTTP', files: ['test/security/malformed-http.test.ts'] },
   { name: 'Raw bytes', files: ['test/security/raw-bytes.test.ts'] },
   { name: 'Slow and idle clients', files: ['test/security/slow-clients.test.ts'] },
+  { name: 'Ended sockets', files: ['test/security/ended-sockets.test.ts'] },
+  { name: 'Bounded answers', files: ['test/security/bounded-answers.test.ts'] },
   { name: 'Fuzzed routes', files: ['test/security/fuzz-routes.test.ts'] },
   { name: 'Codecs', files: ['test/security/codecs.test.ts'] },
   { name: 'Naughty strings', files: ['test/security/naughty-strings.test.ts'] },

@@ -41,7 +41,7 @@ const CLOSE_FRAMES = [
     code: 1009,
     reconnect: true,
     description:
-      'The client sent a message of more than MESSAGE_MAX_BYTES, 4 KiB unless configured otherwise.',
+      'The client sent a message of more than MESSAGE_MAX_BYTES, 16 KiB unless configured otherwise.',
   },
 ]
 

@@ -136,7 +136,11 @@ const CONNECTIONS: readonly Attack[] = [
     (target) => times(50, request('GET /livez', target)),
     ...Array(50).fill(200),
   ),
-  cut('requests at once, the last malformed', (target) => `${times(3, readStory(target))}GARBAGE\r\n\r\n`),
+  answered(
+    'requests at once, the last malformed',
+    (target) => `${times(3, readStory(target))}GARBAGE\r\n\r\n`,
+    ...[200, 200, 200, 400],
+  ),
   cut('an upgrade behind a request that is not answered yet', (target) =>
     [readStory(target), request('GET /ws', target, ...WEBSOCKET)].join(''),
   ),

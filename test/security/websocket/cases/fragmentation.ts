@@ -72,8 +72,8 @@ export const FRAGMENTATION: readonly Case[] = numbered('5', [
 
 /** The suite's auto-fragmentation: a library on the way splits a message as it likes. */
 export const AUTO_FRAGMENTATION: readonly Case[] = numbered('10.1', [
-  ['4,096 bytes in pieces of 1,300', fragments(text, '*'.repeat(4096), 1300), ALIVE],
-  ['4,096 bytes in pieces of 1', [Buffer.concat(fragments(text, '*'.repeat(4096), 1))], ALIVE],
+  ['16,384 bytes in pieces of 1,300', fragments(text, '*'.repeat(16384), 1300), ALIVE],
+  ['16,384 bytes in pieces of 1', [Buffer.concat(fragments(text, '*'.repeat(16384), 1))], ALIVE],
   ['65,536 bytes in pieces of 1,300', fragments(text, '*'.repeat(65_536), 1300), TOO_BIG],
-  ['4,097 bytes in pieces of 1', [Buffer.concat(fragments(text, '*'.repeat(4097), 1))], TOO_BIG],
+  ['16,385 bytes in pieces of 1', [Buffer.concat(fragments(text, '*'.repeat(16385), 1))], TOO_BIG],
 ])

@@ -2,11 +2,11 @@ import { ALIVE, type Case, chopped, numbered, PROTOCOL_ERROR, type Step, TOO_BIG
 import { frame, OPCODE } from '../frame.ts'
 
 const sizes = (opcode: number): (readonly [string, readonly Step[], typeof ALIVE])[] => [
-  ...[0, 125, 126, 127, 128, 4096].map(
+  ...[0, 125, 126, 127, 128, 16384].map(
     (size) => [`${size} bytes`, [frame(opcode, '*'.repeat(size))], ALIVE] as const,
   ),
   // Nothing that long is ever meant for this service.
-  ...[4097, 65_535, 65_536].map(
+  ...[16385, 65_535, 65_536].map(
     (size) => [`${size} bytes`, [frame(opcode, '*'.repeat(size))], TOO_BIG] as const,
   ),
   ['65536 bytes in chops of 997', [chopped(frame(opcode, '*'.repeat(65_536)), 997)], TOO_BIG],
@@ -37,8 +37,8 @@ export const FRAMING: readonly Case[] = [
     ['a length of 2⁶³ − 1', [frame(OPCODE.binary, '', { claimedLength: 2n ** 63n - 1n })], TOO_BIG],
     ['a length of 2⁵³', [frame(OPCODE.text, '', { claimedLength: 2n ** 53n })], TOO_BIG],
     [
-      '4,097 bytes that never come: refused by the header alone',
-      [frame(OPCODE.text, '', { claimedLength: 4097n })],
+      '16,385 bytes that never come: refused by the header alone',
+      [frame(OPCODE.text, '', { claimedLength: 16385n })],
       TOO_BIG,
     ],
   ]),

@@ -1,0 +1,31 @@
+import { expect, it } from 'vitest'
+import { Turns } from '../../src/limits/turns.ts'
+
+it('works of one key go on so many at a time, in order; other keys do not wait for them', async () => {
+  const turns = new Turns(2)
+  const log: string[] = []
+  const ends: (() => void)[] = []
+  const work = (key: string, name: string) =>
+    turns.pass(key, () => {
+      log.push(name)
+      return new Promise<void>((resolve) => ends.push(resolve))
+    })
+  const all = [work('a', 'a1'), work('a', 'a2'), work('a', 'a3'), work('a', 'a4'), work('b', 'b1')]
+  expect(log).toEqual(['a1', 'a2', 'b1'])
+  ends[0]?.()
+  await all[0]
+  await Promise.resolve()
+  expect(log).toEqual(['a1', 'a2', 'b1', 'a3'])
+  for (const end of ends) end()
+  await expect.poll(() => log).toEqual(['a1', 'a2', 'b1', 'a3', 'a4'])
+  for (const end of ends) end()
+  await Promise.all(all)
+})
+
+it('a work that fails hands its turn on', async () => {
+  const turns = new Turns(1)
+  const failed = turns.pass('a', () => Promise.reject(new Error('no')))
+  const next = turns.pass('a', async () => 'done')
+  await expect(failed).rejects.toThrow('no')
+  expect(await next).toBe('done')
+})
