@@ -52,16 +52,22 @@ export const Unread = z.int().min(0).meta({
   description: 'How many events are kept that the user has not read, as of the newest event.',
 })
 const Seq = z.int().min(1).meta({
+  // For generators, which take a number for one of 32 bits otherwise.
+  format: 'int64',
   description: 'The event’s number in its user’s stream: 1, 2, 3 … with none missing.',
 })
-export const ResetCause = z.enum(keysOf(RESET_REASONS)).meta({ description: sentences(RESET_REASONS) })
+export const ResetCause = z
+  .enum(keysOf(RESET_REASONS))
+  .meta({ title: 'ResetReason', description: sentences(RESET_REASONS) })
 
 export const StoryViewed: z.ZodType<Message<'story.viewed'>> = z
   .object({
     id: Cursor,
     seq: Seq,
     type: z.literal('story.viewed'),
-    data: z.object({ story_id: StoryId, viewer_id: UserId, viewed_at: Time }),
+    data: z
+      .object({ story_id: StoryId, viewer_id: UserId, viewed_at: Time })
+      .meta({ title: 'StoryViewedData' }),
     timestamp: Time,
   })
   .meta({ description: 'A user looked at the story for the first time.' })
@@ -71,7 +77,9 @@ export const StoryReacted: z.ZodType<Message<'story.reacted'>> = z
     id: Cursor,
     seq: Seq,
     type: z.literal('story.reacted'),
-    data: z.object({ story_id: StoryId, user_id: UserId, emoji: Emoji, reacted_at: Time }),
+    data: z
+      .object({ story_id: StoryId, user_id: UserId, emoji: Emoji, reacted_at: Time })
+      .meta({ title: 'StoryReactedData' }),
     timestamp: Time,
   })
   .meta({ description: 'A user reacted to the story, or changed the reaction.' })
@@ -79,39 +87,48 @@ export const StoryReacted: z.ZodType<Message<'story.reacted'>> = z
 export const StreamOpen: z.ZodType<Message<'stream.open'>> = z
   .object({
     type: z.literal('stream.open'),
-    data: z.object({
-      cursor: Cursor,
-      oldest: Oldest,
-      resumed: z.boolean(),
-      heartbeat_ms: z.int().min(1).meta({
-        description:
-          'How often a silent connection shows that it lives: a comment over SSE, a ping over WebSocket.',
-      }),
-      read: Read,
-      unread: Unread,
-    }),
+    data: z
+      .object({
+        cursor: Cursor,
+        oldest: Oldest,
+        resumed: z.boolean(),
+        heartbeat_ms: z.int().min(1).meta({
+          description:
+            'How often a silent connection shows that it lives: a comment over SSE, a ping over WebSocket.',
+        }),
+        read: Read,
+        unread: Unread,
+      })
+      .meta({ title: 'StreamOpenData' }),
   })
   .meta({ description: 'First on every connection: where the stream continues from.' })
 
 export const StreamRead: z.ZodType<Message<'stream.read'>> = z
-  .object({ type: z.literal('stream.read'), data: z.object({ cursor: Read, unread: Unread }) })
+  .object({
+    type: z.literal('stream.read'),
+    data: z.object({ cursor: Read, unread: Unread }).meta({ title: 'StreamReadData' }),
+  })
   .meta({ description: 'The user has read up to this cursor, on whichever device.' })
 
 export const StreamReset: z.ZodType<Message<'stream.reset'>> = z
   .object({
     type: z.literal('stream.reset'),
-    data: z.object({ reason: ResetCause, cursor: Cursor, oldest: Oldest }),
+    data: z.object({ reason: ResetCause, cursor: Cursor, oldest: Oldest }).meta({ title: 'StreamResetData' }),
   })
   .meta({ description: 'Events before this cursor may be lost to the client: it should reload its state.' })
 
 export const StreamClose: z.ZodType<Message<'stream.close'>> = z
   .object({
     type: z.literal('stream.close'),
-    data: z.object({
-      reason: z.enum(keysOf(CLOSE_REASONS)).meta({ description: sentences(CLOSE_REASONS) }),
-      reconnect: z.boolean().meta({ description: 'Whether connecting again makes sense.' }),
-      retry_ms: z.int().min(0).meta({ description: 'How long to wait before that, in milliseconds.' }),
-    }),
+    data: z
+      .object({
+        reason: z
+          .enum(keysOf(CLOSE_REASONS))
+          .meta({ title: 'CloseReason', description: sentences(CLOSE_REASONS) }),
+        reconnect: z.boolean().meta({ description: 'Whether connecting again makes sense.' }),
+        retry_ms: z.int().min(0).meta({ description: 'How long to wait before that, in milliseconds.' }),
+      })
+      .meta({ title: 'StreamCloseData' }),
   })
   .meta({ description: 'Last on a connection that the server ends.' })
 
