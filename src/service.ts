@@ -28,7 +28,7 @@ import { EventLog } from './store/event-log.ts'
 import { migrate } from './store/migrate.ts'
 import { sendCanary } from './store/notify.ts'
 import { Presence } from './store/presence.ts'
-import { checkDatabase } from './store/requirements.ts'
+import { checkDatabase, checkPoolers } from './store/requirements.ts'
 import { Tickets } from './store/tickets.ts'
 import { WritePools } from './store/write-pools.ts'
 import { WebSocketTransport } from './transport/websocket.ts'
@@ -255,6 +255,7 @@ async function openDatabase(
   signal: AbortSignal | undefined,
 ): Promise<{ connection: ConnectionOptions; listen: ConnectionOptions }> {
   let { database } = config
+  const embeds = database === undefined
   if (database === undefined) {
     // Not left half-way: a server that nobody knows of would go on.
     const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, log, signal })
@@ -262,6 +263,8 @@ async function openDatabase(
     database = parseConnectionUrl(embedded.url)
   }
   const listen = config.listenDatabase ?? database
+  if (!embeds)
+    await checkPoolers({ database, listen, declared: config.databasePooler === 'transaction' }, signal)
   // Migrating holds a session's advisory lock, which a transaction pooler would lose: it goes the direct way too.
   if (config.migrate) await migrate(listen, log, { signal })
   signal?.throwIfAborted()

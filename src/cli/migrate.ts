@@ -4,7 +4,7 @@ import { createLogger, type Logger } from '../observability/log.ts'
 import { logStrayOutput } from '../observability/stray-output.ts'
 import type { ConnectionOptions } from '../postgres/connection-url.ts'
 import { migrate as migrateSchema } from '../store/migrate.ts'
-import { untilMigrated } from '../store/requirements.ts'
+import { checkPoolers, untilMigrated } from '../store/requirements.ts'
 import { type Command, type Environment, EXIT, parse, UsageError } from './command.ts'
 
 const HELP = `Usage: glimpse migrate [--wait]
@@ -53,6 +53,7 @@ export async function runMigrations(
     return EXIT.problem
   }
   try {
+    await checkPoolers({ database: connection, listen: connection, declared: false }, signal)
     await work(connection, log, { signal })
     log.info('the schema is up to date')
     return EXIT.ok

@@ -3,6 +3,7 @@ import { StartError } from '../errors.ts'
 import type { Logger } from '../observability/log.ts'
 import type { ConnectionOptions } from '../postgres/connection-url.ts'
 import { openPool, type Pool } from '../postgres/pool.ts'
+import { isTransactionPooled } from '../postgres/pooler.ts'
 import { type AppliedMigration, compareMigrations, readMigrations, refusalOf } from './migrations.ts'
 
 /** As server_version_num writes it: Postgres 14. */
@@ -69,6 +70,36 @@ export async function untilMigrated(
   } finally {
     await sql.end({ timeout: 0 })
   }
+}
+
+/**
+ * Finds a transaction pooler that the configuration does not know of, before anything relies on a session: prepared
+ * statements would be missing in the middle of requests, and the lock of a migration would be lost.
+ *
+ * @param ways how statements and LISTEN go, and whether statements are known to go through a pooler
+ * @throws StartError one line that names the variables to set
+ */
+export async function checkPoolers(
+  ways: {
+    readonly database: ConnectionOptions
+    readonly listen: ConnectionOptions
+    readonly declared: boolean
+  },
+  signal?: AbortSignal,
+): Promise<void> {
+  const pooled = (connection: ConnectionOptions) =>
+    isTransactionPooled(connection, signal).catch((error: Error) => {
+      if (signal?.aborted) throw signal.reason
+      throw refusal(`the database cannot be reached: ${error.message}`, error)
+    })
+  if (!ways.declared && (await pooled(ways.database)))
+    throw refusal(
+      'it goes through a transaction pooler: set DATABASE_POOLER=transaction, and LISTEN_DATABASE_URL to a direct connection to the same database',
+    )
+  if (ways.listen !== ways.database && (await pooled(ways.listen)))
+    throw new StartError(
+      'LISTEN_DATABASE_URL: it goes through a transaction pooler, where LISTEN hears nothing; name a direct connection to the same database',
+    )
 }
 
 function readRequirements(sql: Pool) {

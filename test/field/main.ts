@@ -45,7 +45,12 @@ async function run(thing: Thing, all: boolean): Promise<Row> {
   }
   const { version, environment = {}, node } = prepared
   try {
-    const { passed, failed, failures, output } = await runSuites({ suites, environment, node })
+    const { passed, failed, failures, output } = await runSuites({
+      suites,
+      environment,
+      node,
+      pattern: thing.pattern,
+    })
     if (failed > 0)
       console.error(
         `${output}\n\n${thing.name} ${version}:\n${failures.map((name) => `  ✗ ${name}`).join('\n')}\n`,

@@ -38,6 +38,8 @@ export interface SuiteOptions {
   /** Folders or files of test/. */
   readonly suites: readonly string[]
   readonly environment: Readonly<Record<string, string>>
+  /** Only the tests whose names match. */
+  readonly pattern?: string | undefined
   /** The Node to run on; else this one. */
   readonly node?: string | undefined
 }
@@ -46,10 +48,12 @@ export interface SuiteOptions {
 export async function runSuites({
   suites,
   environment,
+  pattern,
   node = process.execPath,
 }: SuiteOptions): Promise<SuiteResult> {
   const report = join(tmpdir(), `glimpse-field-${crypto.randomUUID()}.json`)
   const args = ['run', ...suites, '--reporter=dot', '--reporter=json', `--outputFile.json=${report}`]
+  if (pattern !== undefined) args.push(`--testNamePattern=${pattern}`)
   const child = spawn(node, [VITEST, ...args], {
     cwd: ROOT,
     env: {

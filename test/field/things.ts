@@ -1,4 +1,6 @@
+import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
+import { PgBouncer, type PoolMode, pgBouncerVersion } from '../support/pgbouncer.ts'
 import { fetchPackage } from './cache.ts'
 import { startPostgres } from './postgres.ts'
 
@@ -9,6 +11,8 @@ export interface Thing {
   readonly suites: readonly string[]
   /** With `--all`, instead. */
   readonly allSuites: readonly string[]
+  /** Only the tests whose names match. */
+  readonly pattern?: string
   /** Starts it. Throws Missing where this machine can't have it. */
   prepare(): Promise<Prepared>
 }
@@ -25,7 +29,11 @@ export class Missing extends Error {
   override readonly name = 'Missing'
 }
 
+/** The major version of Postgres that the service brings, and that npm test runs on. */
+const CURRENT = 18
+
 const DATABASE_SUITES = ['test/contract', 'test/store', 'test/bus', 'test/delivery']
+const PROXY_SUITES = ['test/deployment/proxies.test.ts']
 const NODE_SUITES = ['test/contract', 'test/bus', 'test/hub', 'test/postgres']
 
 function postgresOf(major: number, suites: readonly string[]): Thing {
@@ -42,6 +50,65 @@ function postgresOf(major: number, suites: readonly string[]): Thing {
       }
     },
   }
+}
+
+/** Real PgBouncer between the instances and Postgres; LISTEN goes the direct way where the mode needs it. */
+function pgBouncer(mode: PoolMode, suites: readonly string[]): Thing {
+  return {
+    name: `PgBouncer, ${mode} mode`,
+    suites,
+    allSuites: ['test/contract', ...suites],
+    async prepare() {
+      const version = pgBouncerVersion()
+      if (version === undefined) throw new Missing('pgbouncer is not installed')
+      const server = await startPostgres(CURRENT)
+      const { role, port } = server
+      const pooler = await PgBouncer.start({ port, mode, users: [role], settings: { default_pool_size: 40 } })
+      const way = (at: number) => `postgres://${role.name}:${role.password}@127.0.0.1:${at}/{database}`
+      return {
+        version,
+        environment: {
+          TEST_DATABASE_URL: server.url,
+          GLIMPSE_FIELD_WAY: JSON.stringify({
+            DATABASE_URL: way(pooler.port),
+            ...(mode === 'transaction' ? { LISTEN_DATABASE_URL: way(port), DATABASE_POOLER: mode } : {}),
+          }),
+        },
+        async close() {
+          await pooler.stop()
+          await server.stop()
+        },
+      }
+    },
+  }
+}
+
+/** A program of the machine that the tests themselves start. */
+function program(
+  name: string,
+  version: () => string | undefined,
+  suites: readonly string[],
+  pattern?: string,
+): Thing {
+  return {
+    name,
+    ...(pattern === undefined ? {} : { pattern }),
+    suites,
+    allSuites: suites,
+    async prepare() {
+      const found = version()
+      if (found === undefined) throw new Missing('it is not installed')
+      return { version: found }
+    },
+  }
+}
+
+// Distributions put them into sbin, which is not in everybody's path.
+const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
+
+function versionOf(command: string, args: readonly string[]): string | undefined {
+  const { status, stdout, stderr } = spawnSync(command, args, { env: { PATH }, encoding: 'utf8' })
+  return status === 0 ? /\d+\.\d+[.\w-]*/.exec(`${stdout}${stderr}`)?.[0] : undefined
 }
 
 function nodeOf(major: number): Thing {
@@ -80,7 +147,13 @@ export const THINGS: readonly Thing[] = [
   postgresOf(15, ['test/contract', 'test/store', 'test/bus']),
   postgresOf(16, ['test/contract', 'test/store', 'test/bus']),
   postgresOf(17, ['test/contract', 'test/store', 'test/bus']),
-  postgresOf(18, ['test/contract']),
+  postgresOf(CURRENT, ['test/contract']),
+  pgBouncer('transaction', ['test/contract']),
+  pgBouncer('session', ['test/contract']),
+  program('PgBouncer, under load', pgBouncerVersion, ['test/field/pooler.test.ts']),
+  program('private CA', () => versionOf('openssl', ['version']), ['test/field/private-ca.test.ts']),
+  program('HAProxy', () => versionOf('haproxy', ['-v']), PROXY_SUITES, 'through haproxy'),
+  program('nginx', () => versionOf('nginx', ['-v']), PROXY_SUITES, 'through nginx'),
   nodeOf(20),
   nodeOf(22),
   nodeOf(24),

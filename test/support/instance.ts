@@ -8,6 +8,7 @@ import { startService } from '../../src/service.ts'
 import { Caller, uniqueName } from './api.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 import { signToken, TEST_SECRET } from './token.ts'
+import { wayTo } from './way.ts'
 
 /** Overrides of the environment an instance is configured from, by variable name. */
 export type Environment = Readonly<Record<string, string>>
@@ -32,7 +33,7 @@ export async function startInstance(
   const database = options.database ?? (await createDatabase())
   const parsed = parseConfig({
     PORT: '0',
-    DATABASE_URL: database.url,
+    ...wayTo(database.url),
     MIGRATE: 'off',
     JWT_SECRET: TEST_SECRET,
     // A test's crowd shares one address and a few names; what tests the limits switches them on.
@@ -124,6 +125,7 @@ export async function spawnInstance(
     RATE_LIMIT: 'off',
     LOG_LEVEL: 'info',
     ...environment,
+    ...wayTo(environment.DATABASE_URL),
   })
   try {
     return Object.assign(main, { url: await main.listening() })

@@ -81,7 +81,11 @@ async function checkDatabase(config: Config): Promise<readonly Finding[]> {
       ...checkServer(survey, config),
       ...(await attempt('migrations', () => checkSchema(sql, survey, config))),
       ...(await attempt('listen', () =>
-        checkDelivery(sql, survey, { database, listen: config.listenDatabase }),
+        checkDelivery(sql, survey, {
+          database,
+          listen: config.listenDatabase,
+          pooler: config.databasePooler,
+        }),
       )),
     ]
   } finally {

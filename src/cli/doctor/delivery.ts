@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type postgres from 'postgres'
 import { withTimeout } from '../../limits/with-timeout.ts'
 import type { ConnectionOptions } from '../../postgres/connection-url.ts'
+import { isTransactionPooled } from '../../postgres/pooler.ts'
 import type { Session } from '../../postgres/session.ts'
 import { connectionProblem, openDatabase } from './connection.ts'
 import { type Finding, ok, problem } from './finding.ts'
@@ -15,7 +16,11 @@ const PATIENCE_MS = 2500
 export async function checkDelivery(
   sql: postgres.Sql,
   survey: Survey,
-  ways: { readonly database: ConnectionOptions; readonly listen: ConnectionOptions | undefined },
+  ways: {
+    readonly database: ConnectionOptions
+    readonly listen: ConnectionOptions | undefined
+    readonly pooler: 'none' | 'transaction'
+  },
 ): Promise<Finding[]> {
   const variable = ways.listen === undefined ? 'DATABASE_URL' : 'LISTEN_DATABASE_URL'
   const way = ways.listen ?? ways.database
@@ -44,8 +49,7 @@ export async function checkDelivery(
           'both must lead to the same database of the same server',
         ),
       ]
-    const pooled =
-      survey.pid !== survey.announced_pid ? [ok('pooler', 'DATABASE_URL goes through a pooler')] : []
+    const pooled = await checkPooler(survey, ways)
     return [
       ...pooled,
       await listenAndNotify({ sql, listener, payload, heard, variable, pooled: place.pooled }),
@@ -53,6 +57,25 @@ export async function checkDelivery(
   } finally {
     await listener.end()
   }
+}
+
+async function checkPooler(
+  survey: Survey,
+  { database, pooler }: { readonly database: ConnectionOptions; readonly pooler: 'none' | 'transaction' },
+): Promise<Finding[]> {
+  if (pooler === 'transaction')
+    return [ok('pooler', 'DATABASE_URL is declared to go through a transaction pooler')]
+  if (await isTransactionPooled(database))
+    return [
+      problem(
+        'pooler',
+        'DATABASE_URL goes through a transaction pooler that is not declared',
+        'set DATABASE_POOLER=transaction, and LISTEN_DATABASE_URL to a direct connection to the same database',
+      ),
+    ]
+  return survey.pid === survey.announced_pid
+    ? []
+    : [ok('pooler', 'DATABASE_URL goes through a session pooler')]
 }
 
 interface Place {
