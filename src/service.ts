@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -17,7 +16,7 @@ import { Gate } from './limits/gate.ts'
 import { Limits } from './limits/limits.ts'
 import { Turns } from './limits/turns.ts'
 import { registerGauges } from './observability/gauges.ts'
-import type { Logger } from './observability/log.ts'
+import { instanceOf, type Logger } from './observability/log.ts'
 import { createMetrics } from './observability/metrics.ts'
 import { createTracing } from './observability/tracing.ts'
 import { type ConnectionOptions, parseConnectionUrl } from './postgres/connection-url.ts'
@@ -108,10 +107,9 @@ async function start(
   undo.push((leftMs) => within(leftMs, verifier.close()))
   void verifier.warm()
 
-  const instance = randomBytes(6).toString('hex')
   const presence = new Presence({
     pool: pool('presence'),
-    instance,
+    instance: instanceOf(log),
     maxConnectionsPerUser: config.maxConnectionsPerUser,
     databaseNow: () => bus.clock.now ?? Date.now(),
     onOrder: ({ user, id, reason }) => hub.end(user, id, reason),
@@ -134,7 +132,7 @@ async function start(
   const bus = new PostgresBus({
     connection: listenConnection,
     log,
-    instance,
+    instance: instanceOf(log),
     notify: async (payload) => {
       const { queueUsage, ...shown } = await sendCanary(canaryPool, payload)
       metrics.notifyQueueUsage.set(queueUsage)
@@ -220,7 +218,7 @@ async function start(
     hub.close()
     return closeServer(http)
   })
-  log.info({ url, adminUrl, instance }, 'listening')
+  log.info({ url, adminUrl }, 'listening')
 
   return {
     url,

@@ -32,3 +32,13 @@ it('docs/operations.md explains every line that is logged as a warning or worse,
     'log.warn({ migration: message }),',
   ])
 })
+
+it('says what to do about each line that stands for an action', async () => {
+  const page = await readFile('docs/operations.md', 'utf8')
+  const rows = [...page.matchAll(/^\| (fatal|error) \| `([^`]+)` \| (.*) \| (.*) \|$/gm)]
+  expect(rows.length).toBeGreaterThan(5)
+  for (const [, , message, means, action] of rows) {
+    expect([message, means]).not.toEqual([message, ''])
+    expect([message, action?.trim()]).not.toEqual([message, ''])
+  }
+})

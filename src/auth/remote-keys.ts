@@ -127,7 +127,7 @@ export class RemoteKeys implements KeySource {
       this.generation += 1
       const keys = keySet.keys.map(({ kid, alg, kty }) => ({ kid, alg, kty }))
       if (keys.length === 0)
-        this.#log.warn({ url: this.#fetcher.name }, 'key set holds no key that can sign tokens')
+        this.#log.error({ url: this.#fetcher.name }, 'key set holds no key that can sign tokens')
       else this.#log.info({ url: this.#fetcher.name, keys }, 'key set fetched')
       return true
     } catch (error) {

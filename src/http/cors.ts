@@ -18,7 +18,7 @@ export function corsHeaders(request: IncomingMessage, listed: readonly string[])
     'Access-Control-Allow-Origin': request.headers.origin,
     'Access-Control-Allow-Credentials': 'true',
     'Access-Control-Expose-Headers':
-      'Location, Retry-After, WWW-Authenticate, ETag, Stream-Next-Offset, Stream-Up-To-Date, Stream-Cursor, Stream-Closed',
+      'Location, Retry-After, WWW-Authenticate, X-Request-Id, ETag, Stream-Next-Offset, Stream-Up-To-Date, Stream-Cursor, Stream-Closed',
   }
 }
 

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { GlimpseError } from '../errors.ts'
 import { limitSockets } from '../limits/sockets.ts'
+import { traceIdsOf } from '../observability/tracing.ts'
 import { endSocket } from '../transport/socket.ts'
 import { type Answer, answerBytes, sendAnswer } from './answer.ts'
 import { type App, type Context, RequestUrl } from './context.ts'
@@ -11,6 +12,7 @@ import { corsHeaders, optionsAnswer } from './cors.ts'
 import { asksForEventStream, pauseAnswer } from './pause-stream.ts'
 import { problemAnswer } from './problem.ts'
 import { refuseBadHead } from './request-head.ts'
+import { requestIdOf } from './request-id.ts'
 import { Routes, type RouteTable, routeTable } from './routes.ts'
 import { wantsJson } from './streams.ts'
 
@@ -135,11 +137,15 @@ async function answer(
   } catch (error) {
     const problem = problemAnswer(error)
     status = problem.status
-    logProblem(app, route, status, error)
+    const requestId = requestIdOf(request, app.config.trustProxy)
+    const ids = { request_id: requestId, ...(span?.ids ?? traceIdsOf(request.headers)) }
+    logProblem(app, { route, ...ids }, status, error)
     // After a head that can be read in two ways it is anybody's guess where the next request begins.
     const closes = error instanceof GlimpseError && error.code === 'malformed_request'
     const refusal = (isEventSource(method, url.path, request) ? pauseOf(error) : undefined) ?? problem
-    refuse(request, response, closes, conversation, () => sendAnswer(response, refusal, headers))
+    refuse(request, response, closes, conversation, () =>
+      sendAnswer(response, refusal, { ...headers, 'X-Request-Id': requestId }),
+    )
   } finally {
     conversation.answered(network, context?.user)
     app.metrics.requests.inc({ route, status })
@@ -177,15 +183,20 @@ function refuse(
   request.resume()
 }
 
-/** The path's pattern only: the URL itself may hold a token. */
-function logProblem(app: App, route: string, status: number, error: unknown): void {
+/** @param where the path's pattern only, because the URL itself may hold a token, and what names the request */
+function logProblem(
+  app: App,
+  where: { readonly route: string; readonly request_id: string },
+  status: number,
+  error: unknown,
+): void {
   if (!(error instanceof GlimpseError) || error.code === 'internal') {
     app.metrics.requestFailures.inc()
     const cause = error instanceof GlimpseError ? error.cause : error
-    app.log.error({ route, err: cause }, 'a request failed unexpectedly')
+    app.log.error({ ...where, err: cause }, 'a request failed unexpectedly')
   } else if (status >= 500)
-    app.log.debug({ route, code: error.code, err: error.cause }, 'a request was refused')
-  else app.log.trace({ route, code: error.code, field: error.details.field }, 'a request was refused')
+    app.log.debug({ ...where, code: error.code, err: error.cause }, 'a request was refused')
+  else app.log.trace({ ...where, code: error.code, field: error.details.field }, 'a request was refused')
 }
 
 /**

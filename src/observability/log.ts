@@ -1,13 +1,49 @@
+import { randomBytes } from 'node:crypto'
 import { type Logger, pino } from 'pino'
+import { loggedError } from './logged-error.ts'
+import { Repetitions } from './repetitions.ts'
 
 export type { Logger }
 
-/** A pino logger that writes JSON lines to standard output. Nothing that may hold a token is ever handed to it. */
-export function createLogger(level: string): Logger {
-  return pino({
-    level,
-    base: null,
-    timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
-  })
+/** Level numbers of pino from which on a line tells of a fault. */
+const WARN = 40
+
+/**
+ * A pino logger that writes JSON lines to standard output, each with the instance's name. Nothing that may hold a token is
+ * ever handed to it; what errors carry along is taken out of them here (logged-error.ts).
+ */
+export function createLogger(level: string, destination?: { write(line: string): void }): Logger {
+  const repetitions = new Repetitions()
+  return pino(
+    {
+      level,
+      base: { instance: randomBytes(6).toString('hex') },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: loggedError },
+      hooks: {
+        logMethod(parts, write, number) {
+          if (number < WARN) return write.apply(this, parts)
+          const [about, message] = parts as unknown as [unknown, string?]
+          const text = message ?? String(about)
+          repetitions.pass(`${number} ${text} ${kindOf(about)}`, (repeated) => {
+            if (repeated === undefined) write.apply(this, parts)
+            else write.call(this, { repeated }, text)
+          })
+        },
+      },
+    },
+    ...(destination === undefined ? [] : [destination]),
+  )
+}
+
+/** The name of this instance among its log lines, the presence of users and the answer of `GET /me/connections`. */
+export function instanceOf(log: Logger): string {
+  return String(log.bindings().instance)
+}
+
+/** What tells two faults with the same message apart; their texts would be too many. */
+function kindOf(about: unknown): string {
+  const { err, route = '' } = (about ?? {}) as { err?: { code?: unknown; name?: unknown }; route?: unknown }
+  return `${route} ${err?.code ?? err?.name ?? ''}`
 }

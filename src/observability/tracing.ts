@@ -17,8 +17,23 @@ import {
 /** A sampled span that asked for something. */
 export type Origin = SpanContext
 
+type Headers = Readonly<Record<string, string | readonly string[] | undefined>>
+
+/** A place in a trace, as lines of the log name it. */
+export interface TraceIds {
+  readonly trace_id: string
+  readonly span_id: string
+}
+
+/** The place that a caller's `traceparent` names; undefined where there is none, or none that is valid. */
+export function traceIdsOf(headers: Headers): TraceIds | undefined {
+  const caller = parseTraceparent(headers.traceparent)
+  return caller && { trace_id: caller.traceId, span_id: caller.spanId }
+}
+
 /** The span of a request under way. */
 export interface RequestSpan {
+  readonly ids: TraceIds
   /** Runs the handler, so that what it asks for knows whose it is. */
   within<Result>(work: () => Result): Result
   /** @param route the path's pattern; the path itself would be a name for every story */
@@ -27,7 +42,7 @@ export interface RequestSpan {
 
 /** Spans from a request to the sockets that hear of it. Made only where somebody listens to them. */
 export interface Tracing {
-  request(headers: Readonly<Record<string, string | readonly string[] | undefined>>): RequestSpan
+  request(headers: Headers): RequestSpan
   /** Who asks, for the statement that will serve it together with others. */
   here(): Origin | undefined
   /** A statement that serves many requests: a child of the first that is traced, with links to all of them. */
@@ -64,7 +79,9 @@ function tracingWith(tracer: Tracer): Tracing {
           ? active
           : trace.setSpanContext(active, caller)
       const span = tracer.startSpan('request', { kind: SpanKind.SERVER }, parent)
+      const { traceId, spanId } = span.spanContext()
       return {
+        ids: { trace_id: traceId, span_id: spanId },
         within: (work) => context.with(trace.setSpan(parent, span), work),
         end(method, route, status) {
           span.updateName(`${method} ${route}`)

@@ -59,7 +59,7 @@ export class Cleaner {
         // The database is away, or busy: nothing is lost by cleaning later. Where it never succeeds, the log only grows.
         failures++
         if (failures === TOLD_AFTER)
-          this.#options.log.warn({ err: error }, 'cleaning keeps failing; what is past its time stays')
+          this.#options.log.error({ err: error }, 'cleaning keeps failing; what is past its time stays')
         else this.#options.log.debug({ err: error }, 'cleaning failed; the next round tries again')
       }
       await this.#pause(intervalMs * (0.5 + Math.random()))

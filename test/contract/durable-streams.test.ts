@@ -359,7 +359,7 @@ describe('live=sse', () => {
         made = true
         void make(1)
       }
-      return so.match(/upToDate/g)?.length === 2
+      return so.match(/upToDate.*\n\n/g)?.length === 2
     })
     expect(headers).toMatchObject({
       'content-type': 'text/event-stream',
@@ -392,7 +392,7 @@ describe('live=sse', () => {
     const { alice, story } = await history()
     await sql`insert into glimpse.story_views (story_id, viewer_id)
               select ${story}, 'viewer-' || n from generate_series(1, 450) n`
-    const { text } = await collect(alice, 'offset=-1', (so) => so.includes('upToDate'))
+    const { text } = await collect(alice, 'offset=-1', (so) => /upToDate.*\n\n/.test(so))
     const all = frames(text)
     const seqs = all
       .filter(({ event }) => event === 'data')
@@ -471,7 +471,7 @@ describe('docs/durable-streams.md', () => {
     const { alice, story } = await history()
     await sql`insert into glimpse.story_views (story_id, viewer_id) values (${story}, 'bob')`
     const [epoch = ''] = (await tailOf(alice)).split('.')
-    const { text } = await collect(alice, 'offset=-1', (so) => so.includes('upToDate'))
+    const { text } = await collect(alice, 'offset=-1', (so) => /upToDate.*\n\n/.test(so))
     const shape = (frames: string) =>
       frames
         .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'UUID')

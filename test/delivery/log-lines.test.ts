@@ -88,7 +88,7 @@ describe('an operator sees', () => {
   it('once that cleaning keeps failing', async () => {
     const warnings: string[] = []
     let rounds = 0
-    const log = { debug: () => rounds++, warn: (_: unknown, message: string) => warnings.push(message) }
+    const log = { debug: () => rounds++, error: (_: unknown, message: string) => warnings.push(message) }
     const refusing = () => Promise.reject(new Error('permission denied for table events'))
     const cleaner = new Cleaner({
       sql: refusing as never,

@@ -1,0 +1,77 @@
+/** What a line of the log says of an error. */
+export interface LoggedError {
+  readonly type: string
+  readonly message: string
+  readonly stack?: string
+  readonly cause?: LoggedError
+  readonly [field: string]: unknown
+}
+
+/**
+ * The fields of an error that may be logged, by name. Everything else stays out: Postgres adds the row at fault (`detail`),
+ * the statement with its values (`where`, `query`, `parameters`, `internal_query`), and libraries add what they like.
+ */
+const FIELDS = [
+  'code',
+  'errno',
+  'syscall',
+  'address',
+  'port',
+  'severity',
+  'schema_name',
+  'table_name',
+  'column_name',
+  'constraint_name',
+  'schema',
+  'table',
+  'column',
+  'constraint',
+  'routine',
+  'rule',
+  'claim',
+]
+
+/** SQLSTATE classes whose messages quote values: data exceptions, and what functions raise themselves. */
+const QUOTING = /^(22|P0)[0-9A-Z]{3}$/
+/** From the first quotation mark to the last: a value may have some of its own. */
+const QUOTED = /["'].*["']|["'].*/s
+
+/** Causes of causes end somewhere, and a circle of them must. */
+const MOST_CAUSES = 5
+
+/** An error as the log has it: no row, no statement and no value of a user in it, whoever threw it. */
+export function loggedError(error: unknown, depth = 0): LoggedError | unknown {
+  if (!(error instanceof Error)) return error
+  const known = error as Error & Record<string, unknown>
+  const fields = Object.fromEntries(
+    FIELDS.flatMap((name) =>
+      ['string', 'number'].includes(typeof known[name]) ? [[name, known[name]]] : [],
+    ),
+  )
+  const message = messageOf(known)
+  const cause =
+    depth < MOST_CAUSES && error.cause instanceof Error ? loggedError(error.cause, depth + 1) : undefined
+  return {
+    type: error.constructor.name,
+    message,
+    ...fields,
+    stack: `${error.name}: ${message}${framesOf(error)}`,
+    ...(cause === undefined ? {} : { cause }),
+  }
+}
+
+function messageOf(error: Error & Record<string, unknown>): string {
+  const { code, errors } = error
+  // Node's own, where none of a name's addresses answers: it has no message, and an error for each of them.
+  const message =
+    error.message === '' && Array.isArray(errors)
+      ? errors.map((each) => (each instanceof Error ? each.message : '')).join('; ')
+      : error.message
+  return typeof code === 'string' && QUOTING.test(code) ? message.replace(QUOTED, '…') : message
+}
+
+/** The stack without its head, which is the message once more. */
+function framesOf({ stack = '' }: Error): string {
+  const frames = stack.split('\n').filter((line) => /^\s+at /.test(line))
+  return frames.map((frame) => `\n${frame}`).join('')
+}
