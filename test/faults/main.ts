@@ -7,17 +7,19 @@ import { report } from './report.ts'
 import { type Outcome, Runner } from './run.ts'
 import { SCENARIOS } from './scenarios/index.ts'
 
-const USAGE = `npm run test:faults -- [scenario…] [--quick] [--no-planted] [--report=<file>]
+const USAGE = `npm run test:faults -- [scenario…] [--quick] [--no-planted] [--minutes=<n>] [--report=<file>]
 
 Runs the named scenarios, or all, each once as it is and once with a bug planted that must be found.
   --quick       a smaller crowd and fewer repetitions; all of the quick half where none is named
   --no-planted  leave the planted bugs out
+  --minutes     how long random-cuts goes on; 2 where it isn't said, 20 for a third of an hour
   --report      also write the figures to a file, as docs/reliability-figures.md was
 
 ${SCENARIOS.map(({ name, promise }) => `  ${name.padEnd(24)} ${promise}`).join('\n')}
 `
 
 const REPORT = '--report='
+const MINUTES = '--minutes='
 
 interface Options {
   readonly scenarios: readonly Scenario[]
@@ -33,8 +35,14 @@ function parse(words: readonly string[]): Options | undefined {
   const known = new Map(SCENARIOS.map((scenario) => [scenario.name, scenario]))
   const report = flags.find((flag) => flag.startsWith(REPORT))?.slice(REPORT.length)
   if (report === '') return undefined
-  if (flags.some((flag) => flag !== '--quick' && flag !== '--no-planted' && !flag.startsWith(REPORT)))
-    return undefined
+  const minutes = flags.find((flag) => flag.startsWith(MINUTES))?.slice(MINUTES.length)
+  if (minutes !== undefined) {
+    if (!(Number(minutes) > 0)) return undefined
+    process.env.GLIMPSE_FAULT_MINUTES = minutes
+  }
+  const isKnown = (flag: string) =>
+    ['--quick', '--no-planted'].includes(flag) || [REPORT, MINUTES].some((start) => flag.startsWith(start))
+  if (!flags.every(isKnown)) return undefined
   if (names.some((name) => !known.has(name))) return undefined
   const all = SCENARIOS.filter((scenario) => !quick || scenario.quick)
   return {

@@ -73,6 +73,11 @@ export class TcpProxy {
     for (const one of directions(direction)) this.#gates[one].shut()
   }
 
+  /** Connections that are open now swallow what they are given, for ever; new ones work. As where NAT forgot its flows. */
+  swallow(): void {
+    for (const pair of this.#pairs) pair.swallow()
+  }
+
   /** What was held back arrives after all, as on a network that has come back. */
   heal(): void {
     for (const one of directions()) this.#gates[one].open()
@@ -126,6 +131,7 @@ function directions(direction?: Direction): readonly Direction[] {
 interface Way {
   readonly shape: (direction: Direction) => Shape
   readonly gate: (direction: Direction) => Gate
+  readonly swallows?: () => boolean
 }
 
 /** One connection through the proxy: two sockets and two streams of bytes. */
@@ -133,6 +139,7 @@ class Pair {
   readonly closed: Promise<unknown>
   readonly #client: Socket
   readonly #server: Socket
+  #swallows = false
 
   constructor(client: Socket, target: { readonly host: string; readonly port: number }, way: Way) {
     this.#client = client
@@ -142,9 +149,15 @@ class Pair {
       [client, this.#server],
       [this.#server, client],
     ] as const) {
-      from.on('error', () => reset(to))
-      carry(from, to, from === client ? 'toServer' : 'toClient', way)
+      from.on('error', () => {
+        if (!this.#swallows) reset(to)
+      })
+      carry(from, to, from === client ? 'toServer' : 'toClient', { ...way, swallows: () => this.#swallows })
     }
+  }
+
+  swallow(): void {
+    this.#swallows = true
   }
 
   reset(): void {
@@ -160,10 +173,12 @@ function carry(from: Socket, to: Socket, direction: Direction, way: Way): void {
   let heldBytes = 0
   let wake = () => {}
   const put = (bytes: Buffer | 'end') => {
+    if (way.swallows?.()) return
     chunks.push({ bytes, dueAt: performance.now() + way.shape(direction).latencyMs })
     wake()
   }
   from.on('data', (bytes: Buffer) => {
+    if (way.swallows?.()) return
     heldBytes += bytes.length
     if (heldBytes > MAX_HELD_BYTES) from.pause()
     put(bytes)

@@ -10,6 +10,7 @@ import { scenario as killInstance } from './kill-instance.ts'
 import { scenario as killPostgres } from './kill-postgres.ts'
 import { scenario as lockedAuthor } from './locked-author.ts'
 import { scenario as pooler } from './pooler.ts'
+import { scenario as randomCuts } from './random-cuts.ts'
 import { scenario as replacedDatabase } from './replaced-database.ts'
 import { scenario as restartPostgres } from './restart-postgres.ts'
 import { scenario as rollingRestart } from './rolling-restart.ts'
@@ -35,6 +36,7 @@ export const SCENARIOS: readonly Scenario[] = [
   restartPostgres,
   fullNotifyQueue,
   pooler,
+  randomCuts,
   startTogether,
   failover,
   unfencedPrimary,
