@@ -294,14 +294,9 @@ async function within(milliseconds: number, something: Promise<unknown>): Promis
 function listen(server: Server, variable: string, host: string, port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(
-        new StartError(
-          `HOST, ${variable}: cannot listen on ${host}:${port}: ${error.code ?? error.message}`,
-          {
-            cause: error,
-          },
-        ),
-      )
+      const taken = `port ${port} on ${host} is in use by another process; set ${variable} to another value`
+      const other = `HOST, ${variable}: cannot listen on ${host}:${port}: ${error.code ?? error.message}`
+      reject(new StartError(error.code === 'EADDRINUSE' ? taken : other, { cause: error }))
     })
     server.listen({ port, host, backlog: BACKLOG }, () => {
       const address = server.address() as AddressInfo

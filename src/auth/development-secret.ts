@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, open, readFile, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { link, open, readFile, rm } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { StartError } from '../errors.ts'
+import { makeFolder } from '../make-folder.ts'
 import { SECRET_MIN_BYTES } from './key-source.ts'
 
 /**
@@ -10,16 +11,42 @@ import { SECRET_MIN_BYTES } from './key-source.ts'
  * Throws StartError where the file can be neither read nor made, or holds fewer than 32 bytes.
  */
 export async function developmentSecret(dataDir: string): Promise<string> {
-  const path = join(dataDir, 'jwt-secret')
+  const path = pathIn(dataDir)
   try {
-    const secret = (await read(path)) ?? (await make(dataDir, path))
-    if (Buffer.byteLength(secret) >= SECRET_MIN_BYTES) return secret
+    return checked(path, (await read(path)) ?? (await make(dataDir, path)))
   } catch (cause) {
+    if (cause instanceof StartError) throw cause
     const reason = cause instanceof Error ? cause.message : cause
     throw new StartError(`the development secret ${path} can be neither read nor made: ${reason}`, { cause })
   }
+}
+
+/**
+ * The same for a program that only calls the service: it must never make a secret, which the service wouldn't know.
+ *
+ * @throws StartError where there is none, or it can't be read
+ */
+export async function existingDevelopmentSecret(dataDir: string): Promise<string> {
+  const path = pathIn(dataDir)
+  const secret = await read(path).catch((cause: Error) => {
+    throw new StartError(`the development secret ${path} can't be read: ${cause.message}`, { cause })
+  })
+  if (secret !== undefined) return checked(path, secret)
   throw new StartError(
-    `${path} must hold at least ${SECRET_MIN_BYTES} bytes; delete it and a new one is made`,
+    `JWT_SECRET is not set, and there is no development secret ${path}. Run this in the folder of the service, ` +
+      'set DATA_DIR or JWT_SECRET as the service has it, or give a token with --token or GLIMPSE_TOKEN',
+  )
+}
+
+/** Absolute, so that a message says where it was looked for. */
+function pathIn(dataDir: string): string {
+  return resolve(dataDir, 'jwt-secret')
+}
+
+function checked(path: string, secret: string): string {
+  if (Buffer.byteLength(secret) >= SECRET_MIN_BYTES) return secret
+  throw new StartError(
+    `${path} must hold at least ${SECRET_MIN_BYTES} bytes; delete it, and the service makes a new one when it starts`,
   )
 }
 
@@ -37,7 +64,7 @@ async function read(path: string): Promise<string | undefined> {
 async function make(dataDir: string, path: string): Promise<string> {
   const secret = randomBytes(32).toString('base64url')
   const draft = `${path}.${randomBytes(8).toString('hex')}`
-  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  await makeFolder(dataDir, 0o700)
   try {
     const file = await open(draft, 'wx', 0o600)
     try {

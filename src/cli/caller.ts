@@ -1,5 +1,6 @@
+import { resolve } from 'node:path'
 import { parseConfig } from '../config.ts'
-import { type Environment, type Option, UsageError } from './command.ts'
+import { CallError, type Environment, EXIT, type Option, printable, UsageError } from './command.ts'
 import { mintToken } from './token.ts'
 
 /** Options of the commands that call a running service. */
@@ -10,41 +11,138 @@ export const callerOptions = {
 
 const TOKEN_SECONDS = 3600
 
-/** Where the service is, without a slash at the end: `--url`, else where one with the same HOST and PORT listens. */
-export function serviceUrl(environment: Environment, url: string | boolean | undefined): string {
-  if (typeof url === 'string') {
+/** How long an answer may take, ms. */
+const ANSWER_MS = 15_000
+
+/**
+ * Where the service is, without a slash at the end: `--url`, else GLIMPSE_URL, else where one with the same HOST and PORT
+ * listens.
+ */
+export function serviceUrl(environment: Environment, option: string | boolean | undefined): string {
+  const { HOST, PORT, GLIMPSE_URL } = environment
+  const [name, url] =
+    typeof option === 'string' ? ['--url', option] : ['GLIMPSE_URL', GLIMPSE_URL || undefined]
+  if (url !== undefined) {
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
-      throw new UsageError('--url must be an http(s) URL, such as http://127.0.0.1:8080')
+      throw new UsageError(`${name} must be an http(s) URL, such as http://127.0.0.1:8080`)
     return url.replace(/\/+$/, '')
   }
-  const { HOST, PORT } = environment
   const parsed = parseConfig({ HOST, PORT })
   if (!parsed.ok) throw new UsageError(parsed.faults.join('; '))
   const { host, port } = parsed.config
   // The addresses for all of a machine's own are none that can be called.
-  const name = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
-  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`
+  const called = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
+  return `http://${called.includes(':') ? `[${called}]` : called}:${port}`
+}
+
+/** Whom a command calls as. */
+export interface Credentials {
+  getToken(): Promise<string>
+  /** The token, where it is given and can't be renewed. */
+  readonly fixed: string | undefined
+  /** What a refused token was, for people: which secret signed it, or where it was given. Never the token or the secret. */
+  readonly origin: string
 }
 
 /**
- * Where tokens come from: always the given one, or a new development token for the user at each call.
+ * Where tokens come from: `--token`, else, where no user is named, GLIMPSE_TOKEN, else a new development token for the user
+ * at each call.
  *
- * @param option how the command names the user
+ * @param missing what to say where neither a user nor a token is given
+ * @throws UsageError, or StartError where there is no secret to sign with
  */
-export async function tokenOf(
+export async function credentialsOf(
   environment: Environment,
-  { user, token, option }: { user: unknown; token: unknown; option: string },
-): Promise<() => Promise<string>> {
-  if (typeof token === 'string' && user === undefined) return async () => token
-  if (typeof user !== 'string' || token !== undefined)
-    throw new UsageError(`say who it is: either ${option}, or --token with a token of your own`)
+  { user, token, missing }: { user: unknown; token: unknown; missing: string },
+): Promise<Credentials> {
+  if (typeof token === 'string') {
+    if (user !== undefined)
+      throw new UsageError('a user and --token exclude each other: the token names its user')
+    return given(token, 'the token of --token')
+  }
+  if (typeof user !== 'string') {
+    if (environment.GLIMPSE_TOKEN) return given(environment.GLIMPSE_TOKEN, 'the token of GLIMPSE_TOKEN')
+    throw new UsageError(missing)
+  }
   const mint = () => mintToken(environment, user, TOKEN_SECONDS)
   // What is wrong with the user or the secret is said at once.
-  const first = await mint()
-  let fresh: string | undefined = first
-  return async () => {
-    const next = fresh ?? (await mint())
-    fresh = undefined
-    return next
+  let fresh: string | undefined = await mint()
+  return {
+    fixed: undefined,
+    origin: `a token signed with ${secretName(environment)}`,
+    async getToken() {
+      const next = fresh ?? (await mint())
+      fresh = undefined
+      return next
+    },
   }
+}
+
+function given(token: string, origin: string): Credentials {
+  return { fixed: token, origin, getToken: async () => token }
+}
+
+function secretName({ JWT_SECRET, JWT_SECRET_FILE, DATA_DIR }: Environment): string {
+  if (JWT_SECRET) return 'JWT_SECRET'
+  if (JWT_SECRET_FILE) return `JWT_SECRET_FILE (${resolve(JWT_SECRET_FILE)})`
+  return `the development secret ${resolve(DATA_DIR || '.glimpse', 'jwt-secret')}`
+}
+
+/** What the service said no to. */
+export function unauthorized(detail: string, { origin }: Pick<Credentials, 'origin'>): CallError {
+  const hint = origin.startsWith('the token')
+    ? ''
+    : '; the service may have another secret: run this in its folder, set JWT_SECRET as it has it, or use --token'
+  return new CallError(EXIT.unauthorized, `401: ${printable(detail)} The service refused ${origin}${hint}`)
+}
+
+/** The service that a command waits for in vain. */
+export function unreachable(url: string, reason: string): CallError {
+  return new CallError(
+    EXIT.unreachable,
+    `cannot reach ${new URL(url).origin} (${printable(reason)}). Start the service with: glimpse serve`,
+  )
+}
+
+/** What fetch says of a service that is not there; any other error stays itself. */
+export function fetchFailure(url: string, error: unknown): unknown {
+  const { name, cause } = error as Error
+  if (name !== 'TypeError' && name !== 'TimeoutError') return error
+  const { code, message } = (cause ?? error) as NodeJS.ErrnoException
+  return unreachable(url, code ?? message)
+}
+
+export type Json = Readonly<Record<string, unknown>>
+
+/**
+ * Calls the service, and resolves to its answer.
+ *
+ * @throws CallError where it refuses, doesn't take the token or can't be reached
+ */
+export async function callService(
+  url: string,
+  credentials: Credentials,
+  { method = 'GET', body }: { method?: string; body?: object | undefined } = {},
+): Promise<Json> {
+  const token = await credentials.getToken()
+  let response: Response
+  try {
+    response = await fetch(url, {
+      method,
+      headers: {
+        accept: 'application/json',
+        authorization: `Bearer ${token}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      body: body === undefined ? null : JSON.stringify(body),
+      signal: AbortSignal.timeout(ANSWER_MS),
+    })
+  } catch (error) {
+    throw fetchFailure(url, error)
+  }
+  const answer = (await response.json().catch(() => ({}))) as Json
+  if (response.ok) return answer
+  const detail = String(answer.detail ?? answer.type ?? '')
+  if (response.status === 401) throw unauthorized(detail, credentials)
+  throw new CallError(EXIT.refused, `${response.status} ${answer.title ?? ''}: ${printable(detail)}`)
 }

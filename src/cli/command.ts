@@ -29,6 +29,17 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
+/** The service refused, or couldn't be reached: one line, and the exit code that says which. */
+export class CallError extends Error {
+  override readonly name = 'CallError'
+  readonly exit: number
+
+  constructor(exit: number, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.exit = exit
+  }
+}
+
 export interface Option {
   readonly type: 'string' | 'boolean'
   readonly short?: string

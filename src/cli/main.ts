@@ -2,7 +2,8 @@
 import { loadDotenv, takeEnvironment } from '../dotenv.ts'
 import { INFO } from '../http/documents/info.ts'
 import { isClear } from './clear.ts'
-import { type Command, EXIT, paint, type Terminal, UsageError } from './command.ts'
+import { CallError, type Command, EXIT, paint, type Terminal, UsageError } from './command.ts'
+import { createCompletion } from './completion.ts'
 import { nearest } from './nearest.ts'
 
 /** The edge of the command line: the environment, the terminal, signals and the exit code. */
@@ -35,20 +36,37 @@ const COMMANDS = new Map<string, { readonly summary: string; readonly load: () =
   [
     'doctor',
     {
-      summary: 'find what is misconfigured, and how to mend it',
+      summary: 'find what is misconfigured, and how to fix it',
       load: async () => (await import('./doctor/command.ts')).doctor,
     },
   ],
+  [
+    'status',
+    {
+      summary: 'ask a running service whether it is ready',
+      load: async () => (await import('./status.ts')).status,
+    },
+  ],
+  ['version', { summary: 'print the version', load: async () => (await import('./version.ts')).version }],
+  ['completion', { summary: 'print a completion script for a shell', load: async () => completion }],
 ])
+
+const completion = createCompletion(async () => {
+  const helps = [...COMMANDS].map(async ([name, { load }]) => [name, (await load()).help] as const)
+  return new Map(await Promise.all(helps))
+})
 
 const HELP = `Glimpse ${INFO.version}: tells a story's author, the moment it happens, that somebody viewed or reacted to it.
 
 Usage: glimpse <command> [options]
 
-${[...COMMANDS].map(([name, { summary }]) => `  ${name.padEnd(9)}${summary}`).join('\n')}
+${[...COMMANDS].map(([name, { summary }]) => `  ${name.padEnd(12)}${summary}`).join('\n')}
 
-glimpse <command> --help says more about each. Variables are read from the environment and from .env.
-Exit codes: 0 done, 1 a fault, 2 called wrongly.
+glimpse <command> --help explains each, with examples. Variables are read from the environment and from .env;
+GLIMPSE_URL and GLIMPSE_TOKEN say which service is called, and as whom.
+
+Exit codes: 0 done, 1 a problem, 2 called wrongly, 3 refused by the service, 4 the service did not accept the token,
+5 the service cannot be reached.
 `
 
 async function main([name, ...rest]: readonly string[], terminal: Terminal): Promise<number> {
@@ -88,7 +106,8 @@ function refuse(terminal: Terminal, name: string, error: unknown): number {
   const usage = error instanceof UsageError
   const message = isClear(error) ? error.message : `unexpected: ${describe(error)}`
   terminal.stderr.write(`${paint(terminal.stderr, 'red', `${name}:`)} ${message}\n`)
-  if (usage && name !== 'glimpse') terminal.stderr.write(`glimpse ${name} --help says how it is used\n`)
+  if (usage && name !== 'glimpse') terminal.stderr.write(`See: glimpse ${name} --help\n`)
+  if (error instanceof CallError) return error.exit
   return usage ? EXIT.usage : EXIT.problem
 }
 

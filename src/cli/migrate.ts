@@ -16,7 +16,11 @@ this at every start; with MIGRATE=off run it before they start, as a role that m
 
   --wait   change nothing; wait until somebody else has brought the schema up to date for this version
 
-Exit codes: 0 up to date, 1 a fault or interrupted before it was, 2 called wrongly.
+Examples:
+  DATABASE_URL=postgres://owner:password@db.example/glimpse glimpse migrate
+  glimpse migrate --wait && glimpse serve
+
+Exit codes: 0 up to date, 1 a problem or interrupted before it was, 2 called wrongly.
 `
 
 export const migrate: Command = {
@@ -49,7 +53,7 @@ export async function runMigrations(
   }
   const connection = parsed.config.listenDatabase ?? parsed.config.database
   if (connection === undefined) {
-    log.fatal('DATABASE_URL: must be set; the embedded Postgres is migrated at every start')
+    log.fatal('glimpse migrate needs DATABASE_URL. (The embedded Postgres is migrated by glimpse serve.)')
     return EXIT.problem
   }
   try {

@@ -1,36 +1,48 @@
-import { StartError } from '../errors.ts'
-import { callerOptions, serviceUrl, tokenOf } from './caller.ts'
-import { type Command, EXIT, type Parsed, parse, printable, type Terminal, UsageError } from './command.ts'
+import {
+  type Credentials,
+  callerOptions,
+  callService,
+  credentialsOf,
+  type Json,
+  serviceUrl,
+} from './caller.ts'
+import { type Command, EXIT, type Parsed, parse, UsageError } from './command.ts'
+import { parseDuration } from './duration.ts'
 
-const HELP = `Usage: glimpse send story [<text>] --as <user> [--expires-in <seconds>]
+const HELP = `Usage: glimpse send story [<text>] --as <user> [--expires-in <time>]
        glimpse send view <story> --as <user>
        glimpse send reaction <story> <emoji> --as <user>
 
-Writes to a running service over HTTP, as a user would. For a story, its id is printed:
+Writes to a running service over HTTP, as a user would. For a story, its id is printed.
 
+  --as <user>           make a development token for this user, as glimpse token does
+  --token <jwt>         use this token; without --as, GLIMPSE_TOKEN is used if it is set
+  --url <url>           the service; otherwise GLIMPSE_URL, otherwise http://HOST:PORT
+  --expires-in <time>   when the story ends, such as 45s, 30m, 1h or 1d; a day by default, at most 7 days
+  --json                print the service's answer as it is
+
+Examples:
   STORY=$(glimpse send story "Fog over the harbour" --as alice)
   glimpse send view $STORY --as bob
   glimpse send reaction $STORY 👏 --as bob
 
-  --as <user>        a development token is made for this user, as glimpse token does
-  --token <jwt>      a token of your own, instead of --as
-  --url <url>        the service; http://HOST:PORT of the variables unless given
-  --expires-in <s>   when the story ends; after a day unless given
-  --json             print the service's answer as it is
-
-Exit codes: 0 written, 1 refused or not reached, 2 called wrongly.
+Exit codes: 0 written, 1 a problem here, 2 called wrongly, 3 the service refused, 4 it did not accept the token,
+5 it cannot be reached.
 `
+
+/** The longest that a story may live; the service decides, this is for a quick answer. */
+const STORY_MAX_SECONDS = 604_800
 
 interface Write {
   readonly path: string
   readonly body?: object
   /** What is printed of the answer. */
-  readonly line: (answer: Readonly<Record<string, unknown>>) => string
+  readonly line: (answer: Json, isOwnStory: () => Promise<boolean>) => Promise<string>
 }
 
 export const send: Command = {
   help: HELP,
-  async run(args, terminal) {
+  async run(args, { environment, stdout }) {
     const { values, positionals } = parse(args, {
       ...callerOptions,
       as: { type: 'string' },
@@ -38,41 +50,38 @@ export const send: Command = {
       json: { type: 'boolean' },
     })
     const write = writeOf(positionals, values)
-    const token = await tokenOf(terminal.environment, {
+    const url = serviceUrl(environment, values.url)
+    const credentials = await credentialsOf(environment, {
       user: values.as,
       token: values.token,
-      option: '--as',
+      missing: 'missing user: name one with --as, or give a token with --token or GLIMPSE_TOKEN',
     })
-    const answer = await post(
-      new URL(`${serviceUrl(terminal.environment, values.url)}${write.path}`),
-      token(),
-      write.body,
-    )
-    print(terminal, values.json ? JSON.stringify(answer) : write.line(answer))
+    const { path, body, line } = write
+    const answer = await callService(`${url}${path}`, credentials, { method: 'POST', body })
+    const text = values.json
+      ? JSON.stringify(answer)
+      : await line(answer, () => isOwnStory(url, credentials, answer))
+    stdout.write(`${text}\n`)
     return EXIT.ok
   },
 }
 
 function writeOf([kind, ...rest]: readonly string[], values: Parsed['values']): Write {
   const [first, second] = rest
+  const expires = values['expires-in']
+  if (expires !== undefined && kind !== 'story') throw new UsageError('--expires-in is for a story')
   switch (kind) {
     case 'story': {
       if (rest.length > 1) throw new UsageError('put the text of the story in quotes')
-      const expires = values['expires-in']
-      return {
-        path: '/stories',
-        body: {
-          ...(first === undefined ? {} : { text: first }),
-          ...(expires === undefined ? {} : { expires_in: Number(expires) }),
-        },
-        line: ({ id }) => String(id),
-      }
+      const expires_in =
+        expires === undefined ? undefined : parseDuration('--expires-in', String(expires), STORY_MAX_SECONDS)
+      return { path: '/stories', body: { text: first, expires_in }, line: async ({ id }) => String(id) }
     }
     case 'view':
       if (first === undefined || rest.length > 1) throw new UsageError('name one story to view')
       return {
         path: `/stories/${encodeURIComponent(first)}/view`,
-        line: (answer) => outcome('viewed', answer),
+        line: ({ recorded }, isOwn) => outcome('viewed', recorded, isOwn),
       }
     case 'reaction':
       if (first === undefined || second === undefined || rest.length > 2)
@@ -80,50 +89,22 @@ function writeOf([kind, ...rest]: readonly string[], values: Parsed['values']): 
       return {
         path: `/stories/${encodeURIComponent(first)}/reactions`,
         body: { emoji: second },
-        line: (answer) => outcome(`reacted ${answer.emoji}`, answer),
+        line: ({ emoji, recorded }, isOwn) => outcome(`reacted ${emoji}`, recorded, isOwn),
       }
     default:
       throw new UsageError('say what to send: story, view or reaction')
   }
 }
 
-function outcome(done: string, { recorded }: Readonly<Record<string, unknown>>): string {
-  return recorded === true ? done : `${done} (it was there already: no new event)`
+async function outcome(done: string, recorded: unknown, isOwn: () => Promise<boolean>): Promise<string> {
+  if (recorded !== true) return `already ${done}: no new event`
+  return (await isOwn()) ? `${done}; no event follows, because the story is your own` : done
 }
 
-async function post(url: URL, token: Promise<string>, body?: object): Promise<Record<string, unknown>> {
-  let response: Response
-  try {
-    response = await fetch(url, {
-      method: 'POST',
-      headers: {
-        authorization: `Bearer ${await token}`,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      body: body === undefined ? null : JSON.stringify(body),
-      signal: AbortSignal.timeout(15_000),
-    })
-  } catch (error) {
-    throw unreachable(url, error)
-  }
-  const answer = (await response.json().catch(() => ({}))) as Record<string, unknown>
-  if (response.ok) return answer
-  throw new StartError(
-    `${response.status} ${answer.title ?? ''}: ${printable(String(answer.detail ?? answer.type ?? ''))}`,
-  )
-}
-
-/** What fetch says of a service that is not there; any other error stays itself. */
-function unreachable(url: URL, error: unknown): unknown {
-  const { name, cause } = error as Error
-  if (name !== 'TypeError' && name !== 'TimeoutError') return error
-  const { code, message } = (cause ?? error) as NodeJS.ErrnoException
-  const reason = code ?? message
-  return new StartError(
-    `${url.origin} cannot be reached (${reason}); is the service running? glimpse serve starts it`,
-  )
-}
-
-function print({ stdout }: Terminal, text: string): void {
-  stdout.write(`${text}\n`)
+/** Whether who viewed or reacted is the author; asked only for people, who would wait for an event in vain. */
+async function isOwnStory(url: string, credentials: Credentials, answer: Json): Promise<boolean> {
+  const user = answer.viewer_id ?? answer.user_id
+  const path = `/stories/${encodeURIComponent(String(answer.story_id))}`
+  const story = await callService(`${url}${path}`, credentials).catch(() => undefined)
+  return story !== undefined && story.author_id === user
 }

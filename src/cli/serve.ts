@@ -5,11 +5,18 @@ import { logStrayOutput } from '../observability/stray-output.ts'
 import { startService } from '../service.ts'
 import { type Command, type Environment, EXIT, parse, UsageError } from './command.ts'
 
-const HELP = `Usage: glimpse serve
+const HELP = `Usage: glimpse serve [--host <host>] [--port <port>]
 
-Runs the service until SIGTERM or Ctrl-C, and logs JSON lines. npm start does the same after a build.
-It is configured by environment variables or .env (see .env.example); all faults are reported at once.
-Without DATABASE_URL it runs a Postgres of its own in DATA_DIR.
+Runs the service until SIGTERM or Ctrl-C. It logs JSON lines, or lines for people if stdout is a terminal.
+npm start does the same after a build. It is configured by environment variables or .env (see .env.example); all
+problems are reported at once. Without DATABASE_URL it runs a Postgres of its own in DATA_DIR.
+
+  --host <host>   instead of HOST
+  --port <port>   instead of PORT; 0 takes any free port
+
+Examples:
+  glimpse serve
+  glimpse serve --port 9000 | jq .
 
 Exit codes: 0 stopped after draining, 1 it could not start, 2 called wrongly, 130 stopped by a second Ctrl-C.
 `
@@ -17,8 +24,12 @@ Exit codes: 0 stopped after draining, 1 it could not start, 2 called wrongly, 13
 export const serve: Command = {
   help: HELP,
   async run(args, { environment }) {
-    if (parse(args, {}).positionals.length > 0) throw new UsageError('serve takes no arguments')
-    return runService(environment)
+    const { values, positionals } = parse(args, { host: { type: 'string' }, port: { type: 'string' } })
+    if (positionals.length > 0) throw new UsageError('serve takes no arguments')
+    const { host = environment.HOST, port = environment.PORT } = values
+    if (values.port !== undefined && !(/^\d{1,5}$/.test(String(port)) && Number(port) < 65_536))
+      throw new UsageError('--port must be a whole number from 0 to 65535')
+    return runService({ ...environment, HOST: host as string | undefined, PORT: port as string | undefined })
   },
 }
 

@@ -2,26 +2,45 @@ import { once } from 'node:events'
 import { WebSocket } from 'ws'
 import { connect, type GlimpseEvent, type State, StreamError } from '../client/index.ts'
 import { StartError } from '../errors.ts'
-import { callerOptions, serviceUrl, tokenOf } from './caller.ts'
+import { parseResumePoint } from '../event.ts'
+import {
+  type Credentials,
+  callerOptions,
+  callService,
+  credentialsOf,
+  serviceUrl,
+  unauthorized,
+  unreachable,
+} from './caller.ts'
 import { type Command, EXIT, paint, parse, printable, type Terminal, UsageError } from './command.ts'
+import { watchPipeReader } from './pipe-reader.ts'
 
 const TRANSPORTS = ['auto', 'websocket', 'sse', 'poll'] as const
 
 const HELP = `Usage: glimpse tail <user> [options]
        glimpse tail --token <jwt> [options]
 
-Follows a user's stream until Ctrl-C: who did what, and when. It goes on by itself after a lost connection or a
-restart, on whichever transport gets through, and leaves no event out. What it says of the connection goes to
-standard error.
+Follows a user's stream until Ctrl-C and prints each event. After a lost connection it reconnects by itself, on
+whichever transport works, and skips no event. Connection messages go to stderr.
 
-  --after <cursor>     begin after this event; 0: with the oldest kept; now, the default: with the next
+  --after <cursor>     begin after this event; 0: with the oldest kept; now: with the next.
+                       now by default, 0 with --no-follow
+  --no-follow          print the events there are and end
+  --type <type>        print only events of this type; several with commas between
   --count <n>          end after n events
-  --json               an event a line, as the service sends it, for pipes; stream.reset among them
-  --transport <name>   ${TRANSPORTS.join(', ')}; auto unless given
-  --token <jwt>        a token of your own, instead of a development token for <user>
-  --url <url>          the service; http://HOST:PORT of the variables unless given
+  --no-retry           end when the connection is lost or cannot be made, with exit code 5
+  --json               print one event per line as JSON, as the service sends it, and stream.reset among them
+  --transport <name>   ${TRANSPORTS.join(', ')}; auto by default
+  --token <jwt>        use this token; without a user, GLIMPSE_TOKEN is used if it is set
+  --url <url>          the service; otherwise GLIMPSE_URL, otherwise http://HOST:PORT
 
-Exit codes: 0 ended by Ctrl-C, by --count or by whoever read it, 1 a fault, 2 called wrongly.
+Examples:
+  glimpse tail alice
+  glimpse tail alice --after 0 --no-follow --json | jq .data
+  glimpse tail alice --type story.reacted --count 1
+
+Exit codes: 0 stopped with Ctrl-C, by --count or --no-follow, or because the output pipe closed, 1 a problem here,
+2 called wrongly, 3 the service refused, 4 it did not accept the token, 5 it cannot be reached.
 `
 
 export const tail: Command = {
@@ -29,8 +48,11 @@ export const tail: Command = {
   async run(args, terminal) {
     const { values, positionals } = parse(args, {
       ...callerOptions,
-      after: { type: 'string', default: 'now' },
+      after: { type: 'string' },
       count: { type: 'string' },
+      type: { type: 'string' },
+      'no-follow': { type: 'boolean' },
+      'no-retry': { type: 'boolean' },
       json: { type: 'boolean' },
       transport: { type: 'string', default: 'auto' },
     })
@@ -38,39 +60,126 @@ export const tail: Command = {
     if (more.length > 0) throw new UsageError('name one user')
     const transport = TRANSPORTS.find((name) => name === values.transport)
     if (transport === undefined) throw new UsageError(`--transport must be one of ${TRANSPORTS.join(', ')}`)
-    const count = countOf(values.count)
+    const after = afterOf(values.after ?? (values['no-follow'] ? '0' : 'now'))
+    const printer = new Printer(terminal, {
+      json: values.json === true,
+      types: typesOf(values.type),
+      count: countOf(values.count),
+    })
     const url = serviceUrl(terminal.environment, values.url)
-    const { token } = values
-    const getToken = await tokenOf(terminal.environment, { user, token, option: 'a user' })
-    const printer = new Printer(terminal, values.json === true)
-
-    let printed = 0
-    const stream = connect({
-      url,
-      // A given token can't be renewed, and the client should know.
-      ...(typeof token === 'string' ? { token } : { getToken }),
-      transport,
-      after: String(values.after),
-      WebSocket,
-      onEvent: async (event) => {
-        await printer.event(event)
-        printed += 1
-        if (printed === count) stream.close()
-      },
-      onReset: (reset) => printer.reset(reset),
-      onGap: ({ expected, received, lost }) =>
-        printer.say(
-          `#${received} came instead of #${expected}${lost ? ', and what is between is lost' : ': asking again'}`,
-        ),
-      onState: (state) => printer.state(state),
-      signal: terminal.interrupted,
+    const credentials = await credentialsOf(terminal.environment, {
+      user,
+      token: values.token,
+      missing: 'missing user. Usage: glimpse tail <user>, or glimpse tail --token <jwt>',
     })
-    await stream.done.catch((error: unknown) => {
-      throw error instanceof StreamError ? new StartError(error.message, { cause: error }) : error
-    })
-    if (stream.cursor !== undefined) printer.say(`to go on from here: --after ${stream.cursor}`)
+    const ended = new AbortController()
+    const signal = AbortSignal.any([terminal.interrupted, ended.signal])
+    const unwatch = watchPipeReader(() => ended.abort())
+    const cursor = values['no-follow']
+      ? await readOnce({ url, credentials, after, printer, signal })
+      : await follow({ url, credentials, after, printer, signal, transport, retry: !values['no-retry'] })
+    unwatch()
+    const who = user === undefined ? '' : ` ${user}`
+    if (cursor !== undefined) printer.say(`To resume later: glimpse tail${who} --after ${cursor}`)
     return EXIT.ok
   },
+}
+
+interface Reading {
+  readonly url: string
+  readonly credentials: Credentials
+  readonly after: string
+  readonly printer: Printer
+  readonly signal: AbortSignal
+}
+
+/** Prints the events there are, page by page; resolves to the cursor after the last one. */
+async function readOnce({ url, credentials, after, printer, signal }: Reading): Promise<string | undefined> {
+  let cursor = after
+  for (;;) {
+    // Without a cursor the poll begins with now.
+    const query = cursor === 'now' ? '' : `?after=${encodeURIComponent(cursor)}&limit=1000`
+    const page = (await callService(`${url}/events${query}`, credentials)) as unknown as Page
+    if (page.reset !== null) printer.reset({ ...page.reset, cursor: page.cursor })
+    for (const event of page.events) {
+      if (signal.aborted) return cursor
+      if (await printer.event(event)) return event.id
+      cursor = event.id
+    }
+    cursor = page.cursor
+    if (!page.has_more || signal.aborted) return cursor
+  }
+}
+
+interface Page {
+  readonly events: readonly GlimpseEvent[]
+  readonly cursor: string
+  readonly has_more: boolean
+  readonly reset: { readonly reason: string; readonly oldest: number } | null
+}
+
+/** Follows the stream until it is told to end; resolves to the cursor after the last event. */
+async function follow({
+  url,
+  credentials,
+  after,
+  printer,
+  signal,
+  transport,
+  retry,
+}: Reading & { readonly transport: (typeof TRANSPORTS)[number]; readonly retry: boolean }): Promise<
+  string | undefined
+> {
+  let lost: Error | undefined
+  const stream = connect({
+    url,
+    // A given token can't be renewed, and the client should know.
+    ...(credentials.fixed === undefined
+      ? { getToken: () => credentials.getToken() }
+      : { token: credentials.fixed }),
+    transport,
+    after,
+    WebSocket,
+    onEvent: async (event) => {
+      if (await printer.event(event)) stream.close()
+    },
+    onReset: (reset) => printer.reset(reset),
+    onGap: ({ expected, received, lost: isLost }) =>
+      printer.say(
+        `event ${received} came instead of ${expected}${isLost ? '; the events between are lost' : '; reading again'}`,
+      ),
+    onState: (state) => {
+      printer.state(state, url)
+      if (retry || state.name !== 'waiting' || state.reason === 'starting') return
+      lost ??= unreachable(url, state.reason)
+      stream.close()
+    },
+    signal,
+  })
+  await stream.done.catch((error: unknown) => {
+    if (!(error instanceof StreamError)) throw error
+    if (error.reason === 'unauthorized') throw unauthorized(error.message, credentials)
+    throw new StartError(error.message, { cause: error })
+  })
+  if (lost !== undefined) throw lost
+  return stream.cursor
+}
+
+/** @throws UsageError for what is neither `now`, `0` nor a cursor */
+function afterOf(value: string | boolean): string {
+  const text = String(value)
+  if (text === 'now') return text
+  const { from } = parseResumePoint(text)
+  if (from === 'oldest' || from === 'cursor') return text
+  throw new UsageError("--after must be now, 0, or a cursor as an event's id has it")
+}
+
+function typesOf(value: string | boolean | undefined): ReadonlySet<string> | undefined {
+  if (value === undefined) return undefined
+  const types = String(value).split(',')
+  if (!types.every((type) => /^\w+(?:[.-]\w+)*$/.test(type)))
+    throw new UsageError('--type must be an event type such as story.viewed, or several with commas between')
+  return new Set(types)
 }
 
 function countOf(text: string | boolean | undefined): number | undefined {
@@ -83,29 +192,56 @@ class Printer {
   readonly #out: NodeJS.WriteStream
   readonly #err: NodeJS.WriteStream
   readonly #json: boolean
+  readonly #types: ReadonlySet<string> | undefined
+  #left: number
   #said = ''
 
-  constructor({ stdout, stderr }: Terminal, json: boolean) {
+  constructor(
+    { stdout, stderr }: Terminal,
+    {
+      json,
+      types,
+      count,
+    }: { json: boolean; types: ReadonlySet<string> | undefined; count: number | undefined },
+  ) {
     this.#out = stdout
     this.#err = stderr
     this.#json = json
+    this.#types = types
+    this.#left = count ?? Number.POSITIVE_INFINITY
   }
 
-  /** Waits while whoever reads us is busy: the stream is held up, and nothing piles up here. */
-  async event(event: GlimpseEvent): Promise<void> {
+  /**
+   * Prints an event, unless it is of another type. Waits while whoever reads us is busy: the stream is held up, and
+   * nothing piles up here.
+   *
+   * @returns whether that was the last one to print
+   */
+  async event(event: GlimpseEvent): Promise<boolean> {
+    if (this.#left <= 0) return true
+    if (this.#types !== undefined && !this.#types.has(event.type)) return false
+    this.#left -= 1
     const line = this.#json ? JSON.stringify(event) : this.#line(event)
     if (!this.#out.write(`${line}\n`)) await once(this.#out, 'drain')
+    return this.#left <= 0
   }
 
   reset(data: { readonly reason: string; readonly cursor: string; readonly oldest: number }): void {
     if (this.#json) this.#out.write(`${JSON.stringify({ type: 'stream.reset', data })}\n`)
-    this.say(`events may be missing here (${data.reason}); going on after ${data.cursor}`)
+    this.say(
+      RESETS[data.reason] ?? `events may be missing here (${data.reason}); going on after ${data.cursor}`,
+    )
   }
 
-  state(state: State): void {
+  state(state: State, url: string): void {
     if (state.name === 'live') this.say(`live over ${state.transport}`)
     // The first waiting is the beginning.
-    if (state.name === 'waiting' && state.reason !== 'starting') this.say(`${state.reason}; trying again`)
+    if (state.name === 'waiting' && state.reason !== 'starting')
+      this.say(
+        state.reason === 'the service cannot be reached'
+          ? `cannot reach ${new URL(url).origin}; retrying. Start the service with: glimpse serve`
+          : `${state.reason}; retrying`,
+      )
   }
 
   /** To standard error, once until something else is to be said. */
@@ -136,4 +272,13 @@ class Printer {
       }
     }
   }
+}
+
+/** What a reset means to somebody who reads along; any other reason is named. */
+const RESETS: Readonly<Record<string, string>> = {
+  invalid:
+    'the cursor is not valid; starting with new events (earlier events are skipped). Use --after 0 for all kept events.',
+  trimmed: 'some events after this cursor are no longer kept; starting with the oldest kept event',
+  epoch: 'the cursor is from another history of the database; starting with the events kept now',
+  ahead: 'the cursor is ahead of the stream; starting with new events',
 }

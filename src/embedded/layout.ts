@@ -1,6 +1,7 @@
-import { chown, mkdir, realpath, stat } from 'node:fs/promises'
+import { chown, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { StartError } from '../errors.ts'
+import { makeFolder } from '../make-folder.ts'
 
 /** What lies under DATA_DIR/postgres. All paths are absolute and without links, as /proc/<pid>/cwd shows them. */
 export interface Layout {
@@ -19,10 +20,10 @@ export interface Layout {
 /** Makes DATA_DIR/postgres (mode 0700) and names what lies in it; StartError where it can't be written. */
 export async function openLayout(dataDir: string): Promise<Layout> {
   try {
-    await mkdir(join(dataDir, 'postgres'), { recursive: true, mode: 0o700 })
+    await makeFolder(join(dataDir, 'postgres'), 0o700)
     const layout = layoutOf(dataDir, await realpath(join(dataDir, 'postgres')))
-    await mkdir(layout.lock, { recursive: true, mode: 0o700 })
-    await mkdir(layout.leases, { recursive: true, mode: 0o700 })
+    await makeFolder(layout.lock, 0o700)
+    await makeFolder(layout.leases, 0o700)
     return layout
   } catch (cause) {
     throw new StartError(`DATA_DIR ${dataDir} can't be used: ${(cause as Error).message}`, { cause })

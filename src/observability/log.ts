@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { type Logger, pino } from 'pino'
+import { humanLine } from './human-line.ts'
 import { loggedError } from './logged-error.ts'
 import { Repetitions } from './repetitions.ts'
 
@@ -9,10 +10,10 @@ export type { Logger }
 const WARN = 40
 
 /**
- * A pino logger that writes JSON lines to standard output, each with the instance's name. Nothing that may hold a token is
- * ever handed to it; what errors carry along is taken out of them here (logged-error.ts).
+ * A pino logger that writes JSON lines to standard output, each with the instance's name, or lines for people where that is
+ * a terminal. Nothing that may hold a token is ever handed to it; what errors carry along is taken out of them here (logged-error.ts).
  */
-export function createLogger(level: string, destination?: { write(line: string): void }): Logger {
+export function createLogger(level: string, destination = terminal()): Logger {
   const repetitions = new Repetitions()
   return pino(
     {
@@ -35,6 +36,13 @@ export function createLogger(level: string, destination?: { write(line: string):
     },
     ...(destination === undefined ? [] : [destination]),
   )
+}
+
+/** Lines for people, where somebody at a terminal reads them. */
+function terminal(): { write(line: string): void } | undefined {
+  const { stdout } = process
+  if (!stdout.isTTY) return undefined
+  return { write: (json) => void stdout.write(humanLine(json, stdout.hasColors())) }
 }
 
 /** The name of this instance among its log lines, the presence of users and the answer of `GET /me/connections`. */

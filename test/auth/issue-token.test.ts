@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { decodeJwt, decodeProtectedHeader } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { developmentSecret } from '../../src/auth/development-secret.ts'
 import { issueToken } from '../../src/auth/issue-token.ts'
 import { createTokenVerifier } from '../../src/auth/verifier.ts'
 import { StartError } from '../../src/errors.ts'
@@ -74,7 +75,8 @@ describe('scripts/token.ts', () => {
     )
   }
 
-  it('prints a token of the development secret, which it makes, and nothing else', async () => {
+  it('prints a token of the development secret and nothing else', async () => {
+    await developmentSecret(dataDir)
     const { code, stdout, stderr } = await script(['alice', '--expires-in', '60'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/)
@@ -95,8 +97,8 @@ describe('scripts/token.ts', () => {
   it.each<[string, string[], Record<string, string>, RegExp]>([
     ['no user', [], {}, /name one user/],
     ['two users', ['a', 'b'], {}, /name one user/],
-    ['a bad user', ['x'.repeat(129)], {}, /user must be/],
-    ['a bad lifetime', ['a', '--expires-in', 'soon'], {}, /expires_in must be/],
+    ['a bad user', ['x'.repeat(129)], { JWT_SECRET: SECRET }, /user must be/],
+    ['a bad lifetime', ['a', '--expires-in', 'soon'], {}, /--expires-in must be/],
     ['an unknown option', ['a', '--forever'], {}, /--forever/],
     ['a short secret', ['a'], { JWT_SECRET: 'short' }, /JWT_SECRET.*32/],
     ['JWKS_URL', ['a'], { JWKS_URL: 'https://issuer.example' }, /JWKS_URL/],

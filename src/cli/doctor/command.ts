@@ -25,6 +25,10 @@ that is rolled back), and whether a NOTIFY comes back over LISTEN. It changes no
   --json   {"ok": boolean, "findings": [{"check", "verdict", "says", "fix"?}]} instead of lines;
            verdict is ok, warning, problem or skipped
 
+Examples:
+  glimpse doctor
+  glimpse doctor --json | jq '.findings[] | select(.verdict != "ok")'
+
 Exit codes: 0 no problem (there may be warnings), 1 at least one problem, 2 called wrongly.
 `
 
