@@ -3,6 +3,20 @@ import { type BuildOptions, build, type Plugin } from 'esbuild'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
+/**
+ * Properties that only the client's own modules use. Minifiers leave the names of properties alone, so these are shortened
+ * here, to the same in every module; it makes the client 5 % smaller. Nothing public, of the wire or of the platform may
+ * be among them: test/client/pack.test.ts compares them with the types.
+ */
+export const INTERNAL_NAMES = [
+  ...['alive', 'attempt', 'backoff', 'base', 'busy', 'closeMessage', 'fail', 'fallback', 'finish', 'forgive'],
+  ...['fresh', 'handoff', 'hasHandlers', 'hasOthers', 'interrupt', 'interruption', 'isOpen', 'isProblem'],
+  ...['isShared', 'judge', 'kept', 'listeners', 'livedMs', 'lookAfter', 'looping', 'marked'],
+  ...['mayImprove', 'offer', 'onControl', 'opened', 'pauseUnless', 'probe', 'quietMs', 'readPage', 'refuse'],
+  ...['release', 'renew', 'renewInMs', 'renewable', 'renewed', 'restartsAtOnce', 'restore', 'retryAfterMs'],
+  ...['saved', 'saver', 'saw', 'settle', 'tell', 'tokens', 'wakeable', 'whileBusy', 'worked'],
+]
+
 /** What every build of the client has in common. ES2022: private fields stay as they are. */
 export const CLIENT_BUILD = {
   absWorkingDir: ROOT,
@@ -12,6 +26,8 @@ export const CLIENT_BUILD = {
   platform: 'neutral',
   legalComments: 'none',
   logLevel: 'warning',
+  mangleProps: new RegExp(`^(${INTERNAL_NAMES.join('|')})$`),
+  mangleCache: Object.fromEntries(INTERNAL_NAMES.map((name, index) => [name, `_${index.toString(36)}`])),
 } as const satisfies BuildOptions
 
 /** The module that `GET /client.js` serves: all in one, for pages without a bundler. */

@@ -11,7 +11,7 @@ const run = promisify(execFile)
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
 /** The package's modules; the first two are what people import. */
-const MODULES = ['index', 'react'] as const
+const MODULES = ['index', 'react', 'tabs'] as const
 
 /** Where the types of the public modules are declared, each once. */
 const DECLARATIONS = ['event', 'client/types', 'client/stores', 'client/stream', 'client/index']
@@ -75,12 +75,16 @@ async function declare(stage: string, types: string): Promise<void> {
 
 /** The declarations of a file as they stand in the one file of all: nothing is imported, and only the end exports. */
 function withoutImports(text: string): string {
-  return text
-    .replace(/^(import|export)( type)? (\{[^}]*\}|[^{;]*?) from '[^']*';$/gm, '')
-    .replace(/^export \{\};$/gm, '')
-    .replace(/^export (declare|interface|type|class|function)/gm, (_, what) =>
-      what === 'declare' || what === 'interface' || what === 'type' ? what : `declare ${what}`,
-    )
+  return (
+    text
+      // The drawing of the states is for those who read the code.
+      .replace(/ \* ```\n(?: \*.*\n)*? \* ```\n(?: \*.*\n)*?(?= \*\/)/g, '')
+      .replace(/^(import|export)( type)? (\{[^}]*\}|[^{;]*?) from '[^']*';$/gm, '')
+      .replace(/^export \{\};$/gm, '')
+      .replace(/^export (declare|interface|type|class|function)/gm, (_, what) =>
+        what === 'declare' || what === 'interface' || what === 'type' ? what : `declare ${what}`,
+      )
+  )
 }
 
 /** The names that a module exports, as its declarations list them. */

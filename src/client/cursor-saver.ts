@@ -3,38 +3,35 @@ import { type CursorStore, wordsOf } from './types.ts'
 
 /**
  * Keeps the cursor in the caller's store without holding up the events: one save at a time, always of the newest cursor,
- * so that an older one never overwrites a newer. A save that fails is not repeated, because the next one replaces it; one
- * that settles after its time may have overwritten a newer cursor, so the newest is saved again.
+ * so that an older one never overwrites a newer. For that reason a save that does not answer is waited for, and nothing
+ * more is kept meanwhile: that costs events that come again. A save that fails is replaced by the next.
  */
 export class CursorSaver {
   readonly #store: CursorStore | undefined
-  readonly #timeoutMs: number
-  readonly #failed: (what: string) => void
-  #newest: { readonly cursor: string; readonly reset: boolean } | undefined
-  #last = ''
+  readonly #debug: (what: string) => void
+  #newest: [cursor: string, reset: boolean] | undefined
   #busy = false
   #saving: Promise<void> | undefined
 
-  constructor(store: CursorStore | undefined, timeoutMs: number, failed: (what: string) => void) {
+  constructor(store: CursorStore | undefined, debug: (what: string) => void) {
     this.#store = store
-    this.#timeoutMs = timeoutMs
-    this.#failed = failed
+    this.#debug = debug
   }
 
-  /** The kept cursor, undefined where there is none, null where it can't be read. */
-  async load(signal: AbortSignal): Promise<string | null | undefined> {
+  /** The kept cursor, undefined where there is none, null where it can't be read within `ms`. */
+  async load(signal: AbortSignal, ms: number): Promise<string | null | undefined> {
     try {
       const work = (async () => this.#store?.load())()
-      const kept = await within(work, { signal, ms: this.#timeoutMs, what: 'store.load' })
+      const kept = await within(work, { signal, ms, what: 'store.load' })
       return typeof kept === 'string' && kept !== '' ? kept : undefined
     } catch (error) {
-      this.#failed(`store.load: ${wordsOf(error)}`)
+      this.#debug(`store.load: ${wordsOf(error)}`)
       return null
     }
   }
 
   save(cursor: string, reset: boolean): void {
-    this.#newest = { cursor, reset: reset || this.#newest?.reset === true }
+    this.#newest = [cursor, reset || this.#newest?.[1] === true]
     if (!this.#busy && this.#store !== undefined) this.#saving = this.#saveAll(this.#store)
   }
 
@@ -47,20 +44,12 @@ export class CursorSaver {
     this.#busy = true
     for (let next = this.#newest; next !== undefined; next = this.#newest) {
       this.#newest = undefined
-      this.#last = next.cursor
-      let late = false
       try {
-        const work = store.save(next.cursor, next.reset)
+        const work = store.save(...next)
         // A store that has saved at once is not waited for: the page may be gone after this turn.
-        if (work === undefined) continue
-        const again = () => {
-          if (late) this.save(this.#last, false)
-        }
-        work.then(again, () => {})
-        await within(work, { ms: this.#timeoutMs, what: 'store.save' })
+        if (work !== undefined) await work
       } catch (error) {
-        late = true
-        this.#failed(`store.save: ${wordsOf(error)}`)
+        this.#debug(`store.save: ${wordsOf(error)}`)
       }
     }
     this.#busy = false

@@ -21,6 +21,8 @@ export interface DeliveryOptions {
   readonly signal: AbortSignal
   readonly fail: (error: StreamError) => void
   readonly opened: (session: Session) => void
+  /** Hears the service's control messages before they are taken. */
+  readonly onControl: (message: ControlMessage) => void
   /** A handler takes so long that its connection was closed. */
   readonly busy: () => void
 }
@@ -31,9 +33,9 @@ export class Delivery {
   readonly handoff = new Handoff()
   readonly #options: DeliveryOptions
   readonly #unread = new Unread()
-  #position: Position
+  readonly #position: Position
   #work: Promise<void> = Promise.resolve()
-  #hasHandlers = false
+  hasHandlers = false
   #finished = false
   #toldUnread = -1
 
@@ -41,11 +43,11 @@ export class Delivery {
     this.#options = options
     const { after = 'now', onEvent, onReset, onGap, onState, onUnread } = options.options
     this.#position = new Position(after === 'now' ? undefined : after === 'oldest' ? '0' : after)
-    if (onEvent !== undefined) this.on('*', onEvent)
-    this.listeners.add('stream.reset', onReset)
-    this.listeners.add('stream.gap', onGap)
-    this.listeners.add('stream.state', onState)
-    this.listeners.add('stream.unread', onUnread)
+    this.on('*', onEvent)
+    this.on('stream.reset', onReset)
+    this.on('stream.gap', onGap)
+    this.on('stream.state', onState)
+    this.on('stream.unread', onUnread)
   }
 
   get cursor(): string | undefined {
@@ -56,14 +58,11 @@ export class Delivery {
     return this.#unread.count
   }
 
-  get hasHandlers(): boolean {
-    return this.#hasHandlers
-  }
-
-  on(type: string, handler: (value: never) => unknown): () => void {
+  on(type: string, handler: ((value: never) => unknown) | undefined): () => void {
+    if (handler === undefined) return () => {}
     if (!type.startsWith('stream.')) {
-      if (this.handoff.looping) throw new TypeError('on: either handlers or iterating, not both')
-      this.#hasHandlers = true
+      if (this.handoff.looping) throw new TypeError('either handlers or iterating, not both')
+      this.hasHandlers = true
       this.handoff.release()
     }
     return this.listeners.add(type, handler)
@@ -72,11 +71,12 @@ export class Delivery {
   /** Begins after the kept cursor, if there is one; null: it could not be read, so all may come again. */
   restore(kept: string | null | undefined): void {
     const cursor = kept === null ? (this.cursor ?? '0') : kept
-    if (cursor !== undefined) this.#position = new Position(cursor)
+    if (cursor !== undefined) this.#position.cursor = cursor
   }
 
   /** Resolves when the message is done with, handlers included, or the stream ends. */
   async take(message: Message, session: Session): Promise<void> {
+    if (!('seq' in message)) this.#options.onControl(message)
     switch (message.type) {
       case 'stream.open':
         return this.#opened(message.data, session)
@@ -118,7 +118,7 @@ export class Delivery {
     session.opened(data.heartbeat_ms)
     // A cursor that we have stays until a reset follows or an event does: were the connection to end in between, the
     // reset would never be heard of.
-    if (this.cursor === undefined || this.cursor === '0') this.#moveTo(data.cursor, false)
+    if (this.cursor === undefined) this.#moveTo(data.cursor, false)
     this.#unread.opened(data.read, data.unread, data.oldest)
     this.#tellUnread()
     this.#options.opened(session)
@@ -134,7 +134,7 @@ export class Delivery {
     this.#unread.saw(event.seq)
     this.#tellUnread()
     await this.#do(session, async () => {
-      if (!this.#hasHandlers && (await this.handoff.offer(event)) === ABANDONED) return
+      if (!this.hasHandlers && (await this.handoff.offer(event)) === ABANDONED) return
       // None where a loop has handled it.
       for (const call of this.listeners.of(event.type, '*')) await call(event)
       this.#moveTo(event.id, false)
@@ -164,7 +164,7 @@ export class Delivery {
   #moveTo(cursor: string, reset: boolean): void {
     // A handler that outlived the stream: its event comes again in the next one.
     if (this.#finished) return
-    this.#position.moveTo(cursor)
+    this.#position.cursor = cursor
     this.#options.saver.save(cursor, reset)
   }
 

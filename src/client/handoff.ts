@@ -8,13 +8,9 @@ type Outcome = typeof ABANDONED | undefined
 /** Hands events to a loop, one at a time: an event is handled when the loop asks for the next. */
 export class Handoff {
   #offered: { readonly event: GlimpseEvent; readonly settle: (outcome?: Outcome) => void } | undefined
+  looping = false
   #closed = false
-  #looping = false
   #wake = () => {}
-
-  get looping(): boolean {
-    return this.#looping
-  }
 
   /** Resolves when the loop has handled the event, or will not. */
   offer(event: GlimpseEvent): Promise<Outcome> {
@@ -42,7 +38,7 @@ export class Handoff {
 
   /** The events for one loop, until `done` settles; it ends, or fails, as `done` does. */
   async *events(done: Promise<void>): AsyncGenerator<GlimpseEvent, void, void> {
-    this.#looping = true
+    this.looping = true
     let ended = false
     const end = () => {
       ended = true

@@ -5,8 +5,7 @@ export class Listeners {
   readonly #handlers = new Map<string, Set<{ readonly call: Handler }>>()
 
   /** @returns what removes it again */
-  add(type: string, call: Handler | undefined): () => void {
-    if (call === undefined) return () => {}
+  add(type: string, call: Handler): () => void {
     const registration = { call }
     const handlers = this.#handlers.get(type) ?? new Set()
     this.#handlers.set(type, handlers.add(registration))

@@ -1,14 +1,5 @@
 /** What a browser tells of its network and its page; nothing anywhere else. */
-interface Page {
-  addEventListener?(type: string, listener: (event: Event) => void): void
-  removeEventListener?(type: string, listener: (event: Event) => void): void
-  readonly document?: { readonly visibilityState: string } & Pick<
-    EventTarget,
-    'addEventListener' | 'removeEventListener'
-  >
-}
-
-const here: Page = globalThis
+const here: Partial<Pick<Window, 'document' | 'addEventListener'>> = globalThis
 
 /**
  * `online`, `offline`: the network came or went. `look`: somebody looks at the page again. `away`: the page is frozen or
@@ -26,30 +17,24 @@ export function isHidden(): boolean {
   return here.document?.visibilityState === 'hidden'
 }
 
-/**
- * Calls back when the page or its network changes.
- *
- * @returns what ends it
- */
-export function watchPage(onChange: (change: PageChange) => void): () => void {
+/** Calls back when the page or its network changes, until the signal is aborted. */
+export function watchPage(onChange: (change: PageChange) => void, signal: AbortSignal): void {
+  if (!hasPage()) return
+  const on = (
+    target: Partial<Pick<EventTarget, 'addEventListener'>> | undefined,
+    type: string,
+    change: PageChange,
+  ) =>
+    target?.addEventListener?.(type, () => (change === 'look' && isHidden() ? undefined : onChange(change)), {
+      signal,
+    })
   const { document } = here
-  if (!hasPage() || document === undefined) return () => {}
-  const as = (change: PageChange) => () => onChange(change)
-  const look = () => {
-    if (!isHidden()) onChange('look')
-  }
-  const listeners = [
-    [here, 'online', as('online')],
-    [here, 'offline', as('offline')],
-    [here, 'pagehide', as('away')],
-    [document, 'freeze', as('away')],
-    [here, 'pageshow', as('back')],
-    [document, 'resume', as('back')],
-    [here, 'focus', look],
-    [document, 'visibilitychange', look],
-  ] as const
-  for (const [target, type, listener] of listeners) target.addEventListener?.(type, listener)
-  return () => {
-    for (const [target, type, listener] of listeners) target.removeEventListener?.(type, listener)
-  }
+  on(here, 'online', 'online')
+  on(here, 'offline', 'offline')
+  on(here, 'pagehide', 'away')
+  on(document, 'freeze', 'away')
+  on(here, 'pageshow', 'back')
+  on(document, 'resume', 'back')
+  on(here, 'focus', 'look')
+  on(document, 'visibilitychange', 'look')
 }

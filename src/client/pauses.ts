@@ -1,12 +1,15 @@
 /** What can cut a pause short: anything that speaks for trying again, only somebody's look at the page, or nothing. */
 export type Wakeable = 'any' | 'look' | 'no'
 
+/** Something else than a time ends the wait. */
+export const NEVER = Number.POSITIVE_INFINITY
+
 /** Waiting that can be cut short: because the network or the page is back, or because the stream ends. */
 export class Pauses {
   #ended = false
   #wake = (_look: boolean) => {}
 
-  /** @param ms Infinity: until it is woken */
+  /** @param ms NEVER: until it is woken */
   pause(ms: number, wakeable: Wakeable): Promise<void> {
     if (this.#ended) return Promise.resolve()
     return new Promise((resolve) => {
@@ -14,8 +17,8 @@ export class Pauses {
         clearTimeout(timer)
         resolve()
       }
-      // setTimeout takes Infinity for 0.
-      const timer = ms === Number.POSITIVE_INFINITY ? undefined : setTimeout(end, ms)
+      // setTimeout takes it for 0.
+      const timer = ms === NEVER ? undefined : setTimeout(end, ms)
       this.#wake = (look) => {
         if (this.#ended || wakeable === 'any' || (wakeable === 'look' && look)) end()
       }

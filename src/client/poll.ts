@@ -1,15 +1,5 @@
-import type { GlimpseEvent, ResetReason } from '../event.ts'
 import { type Attempt, type Open, refusalOf, requestInit } from './attempt.ts'
-import { split } from './position.ts'
-
-interface Page {
-  readonly events: readonly GlimpseEvent[]
-  readonly cursor: string
-  readonly has_more: boolean
-  readonly reset: { readonly reason: ResetReason; readonly oldest: number } | null
-  readonly unread: number
-  readonly read: string
-}
+import { type Page, placeBefore } from './page.ts'
 
 /** One page of the stream after a cursor. */
 export async function readPage(
@@ -41,9 +31,7 @@ export function openPoll(
       const page = await readPage(fetch, attempt, after, 200)
       attempt.alive()
       const { events, unread, read, reset } = page
-      const [first] = events
-      // Everything after this place is in the page or still to come.
-      const cursor = first === undefined ? page.cursor : `${split(first.id)[0]}.${first.seq - 1}`
+      const cursor = placeBefore(page)
       if (known === '') {
         const oldest = reset?.oldest ?? 1
         yield {

@@ -6,27 +6,20 @@ const TRIES = 3
 
 /** Where the client stands in its user's stream: everything up to the cursor was handled. */
 export class Position {
-  #cursor: string | undefined
+  /** undefined: nothing was seen yet, and the service says where the stream begins; `0`: with the oldest event. */
+  cursor: string | undefined
   #triedAt = 0
   #tries = 0
 
-  /** @param cursor undefined: nothing was seen yet, and the service says where the stream begins */
   constructor(cursor: string | undefined) {
-    this.#cursor = cursor
-  }
-
-  get cursor(): string | undefined {
-    return this.#cursor
-  }
-
-  moveTo(cursor: string): void {
-    this.#cursor = cursor
+    this.cursor = cursor
   }
 
   /** Whether an event is the next one. One that was seen already is passed over; a gap says what is missing. */
   judge({ id, seq }: GlimpseEvent): 'next' | 'seen' | Gap {
-    if (this.#cursor === undefined) return 'next'
-    const [epoch, last] = split(this.#cursor)
+    // `0`: whichever is the oldest.
+    if (this.cursor === undefined || this.cursor === '0') return 'next'
+    const [epoch, last] = split(this.cursor)
     const expected = last + 1
     if (split(id)[0] === epoch) {
       if (seq === expected) return 'next'

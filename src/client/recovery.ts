@@ -1,7 +1,7 @@
 import { Refused } from './attempt.ts'
 import { within } from './deadline.ts'
 import { hasPage } from './page-lifecycle.ts'
-import type { Wakeable } from './pauses.ts'
+import { NEVER, type Wakeable } from './pauses.ts'
 import { readPage } from './poll.ts'
 import type { Session } from './session.ts'
 import type { Tokens } from './tokens.ts'
@@ -94,7 +94,7 @@ export class Recovery {
   #replaced(): Pause {
     const reason = 'a newer connection took its place'
     if (!hasPage()) throw new StreamError('replaced', reason)
-    return { ms: Number.POSITIVE_INFINITY, reason, wakeable: 'look' }
+    return { ms: NEVER, reason, wakeable: 'look' }
   }
 
   /** Of refused tokens the first is exchanged at once; then the token service gets time to recover. */

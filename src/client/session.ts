@@ -37,6 +37,8 @@ export interface SessionOptions {
   readonly after: string | undefined
   readonly tokens: Tokens
   readonly openTimeoutMs: number
+  /** It only listens to the tab that has the connection. */
+  readonly isShared: boolean
   /** Silence that is no sign of death, where the transport knows better than the heartbeat. */
   readonly quietMs: number | undefined
   /** The stream has to end, because of the token. */
@@ -47,11 +49,12 @@ export interface SessionOptions {
 export class Session {
   readonly transport: Transport
   readonly attempt: Attempt
+  readonly isShared: boolean
+  interruption: Interruption | undefined
   closeMessage: Extract<ControlMessage, { type: 'stream.close' }>['data'] | undefined
   readonly #options: SessionOptions
   readonly #controller = new AbortController()
   readonly #timers = new Set<ReturnType<typeof setTimeout>>()
-  #interruption: Interruption | undefined
   #openedAt: number | undefined
   #aliveAt = Date.now()
   #probedAt: number | undefined
@@ -63,6 +66,7 @@ export class Session {
     const { transport, base, token, after } = options
     this.#options = options
     this.transport = transport
+    this.isShared = options.isShared
     this.#quietMs = options.openTimeoutMs
     this.attempt = { base, token, after, signal: this.#controller.signal, alive: () => this.#alive() }
     this.#watch()
@@ -82,11 +86,7 @@ export class Session {
   }
 
   get restartsAtOnce(): boolean {
-    return AT_ONCE.includes(this.#interruption)
-  }
-
-  get interruption(): Interruption | undefined {
-    return this.#interruption
+    return AT_ONCE.includes(this.interruption)
   }
 
   opened(heartbeatMs: number): void {
@@ -106,7 +106,7 @@ export class Session {
   }
 
   interrupt(why: Interruption): void {
-    this.#interruption ??= why
+    this.interruption ??= why
     this.#controller.abort(new Error(why))
   }
 

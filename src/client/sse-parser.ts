@@ -15,7 +15,7 @@ export class SseParser {
     // A CR at the end may be half of a CRLF: it waits for the next piece.
     const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/)
     this.#rest = lines.pop() ?? ''
-    if (this.#rest.length > MAX_CHARACTERS) throw new Error('the event stream has a line without an end')
+    if (this.#rest.length > MAX_CHARACTERS) throw new Error('a line without an end')
     for (const line of lines) {
       if (line.startsWith('data:')) this.#data.push(line.slice(line[5] === ' ' ? 6 : 5))
       else if (line === '' && this.#data.length > 0) {

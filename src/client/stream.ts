@@ -1,14 +1,16 @@
+import type { ControlMessage } from '../event.ts'
 import { type Open, refusalOf, requestInit } from './attempt.ts'
 import { CursorSaver } from './cursor-saver.ts'
 import { within } from './deadline.ts'
 import { Delivery } from './delivery.ts'
 import { isHidden, type PageChange, watchPage } from './page-lifecycle.ts'
-import { Pauses } from './pauses.ts'
-import { openPoll } from './poll.ts'
+import { NEVER, Pauses } from './pauses.ts'
+import { openPoll, readPage } from './poll.ts'
 import { AT_ONCE, type Pause, Recovery } from './recovery.ts'
 import { Session } from './session.ts'
 import { openSse } from './sse.ts'
-import { Tickets, Tokens } from './tokens.ts'
+import type { Tabs } from './tabs.ts'
+import { Tokens, takeTicket } from './tokens.ts'
 import { TransportFallback } from './transport-fallback.ts'
 import {
   type ClosedReason,
@@ -30,8 +32,7 @@ const TIMING: Timing = {
   backoffMaxMs: 30_000,
   pollIntervalMs: 3000,
   upgradeMs: 300_000,
-  answerTimeoutMs: 15_000,
-  storeTimeoutMs: 5000,
+  answerTimeoutMs: 10_000,
   handlerTimeoutMs: 30_000,
   refusedMs: 180_000,
 }
@@ -77,14 +78,20 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
   readonly #transports: Readonly<Record<Transport, Open>>
   readonly #saver: CursorSaver
   readonly #delivery: Delivery
+  readonly #options: ConnectOptions
   readonly #pauses = new Pauses()
   readonly #ended = new AbortController()
   #state: State = { name: 'waiting', reason: 'starting', retryInMs: 0 }
   #session: Session | undefined
   #ending: { readonly reason: ClosedReason; readonly error?: StreamError } | undefined
   #away = false
+  #shares: boolean
+  #tabs: Tabs | undefined
 
-  constructor(options: ConnectOptions<Own>) {
+  /** @param onControl for the tab that leads: hears what the service says of the stream */
+  constructor(options: ConnectOptions<Own>, onControl: (message: ControlMessage) => void = () => {}) {
+    this.#options = options as never
+    this.#shares = options.share === 'tabs'
     const { url, signal, debug } = options
     const { signal: ended } = this.#ended
     this.#timing = { ...TIMING, ...options.timing }
@@ -98,7 +105,7 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
     this.#tokens = new Tokens(options, { ms: this.#timing.answerTimeoutMs, signal: ended })
     const WebSocket = options.WebSocket ?? (globalThis.WebSocket as ConnectOptions['WebSocket'])
     if (options.transport === 'websocket' && WebSocket === undefined)
-      throw new TypeError('connect: there is no WebSocket here; give one in the option WebSocket')
+      throw new TypeError('connect: no WebSocket here; pass the option WebSocket')
     this.#fallback = new TransportFallback(transportsOf(options.transport, WebSocket !== undefined))
     this.#recovery = new Recovery({
       base: this.#base,
@@ -108,13 +115,12 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
       timing: this.#timing,
       signal: ended,
     })
-    const tickets = new Tickets(this.#fetch)
     this.#transports = {
       sse: openSse(this.#fetch),
       poll: openPoll(this.#fetch, (signal) => this.#pollPause(signal)),
-      websocket: openWebSocket(WebSocket, (attempt) => tickets.take(attempt)),
+      websocket: openWebSocket(WebSocket, (attempt) => takeTicket(this.#fetch, attempt)),
     }
-    this.#saver = new CursorSaver(options.store, this.#timing.storeTimeoutMs, this.#debug)
+    this.#saver = new CursorSaver(options.store, this.#debug)
     this.#delivery = new Delivery({
       options,
       saver: this.#saver,
@@ -122,16 +128,13 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
       signal: ended,
       fail: (error) => this.#fail(error),
       opened: (session) => this.#opened(session),
-      busy: () => this.#wait('a handler is busy', Number.POSITIVE_INFINITY),
+      onControl,
+      busy: () => this.#wait('a handler is busy', NEVER),
     })
-    const unwatch = watchPage((change) => this.#pageChanged(change))
-    const close = () => this.close()
-    signal?.addEventListener('abort', close)
-    if (signal?.aborted === true) close()
-    this.done = this.#run().finally(() => {
-      unwatch()
-      signal?.removeEventListener('abort', close)
-    })
+    watchPage((change) => this.#pageChanged(change), ended)
+    signal?.addEventListener('abort', () => this.close(), { signal: ended })
+    if (signal?.aborted === true) this.close()
+    this.done = this.#run()
     // A caller that is told of the end by a callback need not listen to the promise as well.
     if (options.onState !== undefined) this.done.catch(() => {})
   }
@@ -169,6 +172,11 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
     this.#end({ reason: 'by_caller' })
   }
 
+  /** Stops waiting and tries again now, unless the service has asked to wait. */
+  retry(): void {
+    this.#pauses.wake(true)
+  }
+
   /**
    * Uses another token of the same user from now on. null: the user has signed out, and the stream ends.
    *
@@ -181,6 +189,7 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
       if (!(error instanceof StreamError)) throw error
       this.#fail(error)
     }
+    this.#tabs?.setToken(token)
     if (token !== null) this.#session?.renewed(token.trim())
     this.#pauses.wake(true)
   }
@@ -232,8 +241,7 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
    * not end comes again; leaving the loop closes the stream.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<EventOf<Own>, void, void> {
-    if (this.#delivery.hasHandlers)
-      throw new TypeError('connect: either onEvent and on, or iterating, not both')
+    if (this.#delivery.hasHandlers) throw new TypeError('either handlers or iterating, not both')
     try {
       yield* this.#delivery.handoff.events(this.done)
     } finally {
@@ -244,13 +252,13 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
   async #run(): Promise<void> {
     try {
       const { signal } = this.#ended
-      const kept = await this.#saver.load(signal)
+      const kept = await this.#saver.load(signal, this.#timing.answerTimeoutMs)
       if (this.#ending === undefined) this.#delivery.restore(kept)
       while (this.#ending === undefined) {
         const { ms, reason, wakeable = 'any' } = await this.#connect()
         if (this.#away) {
-          this.#wait('the page is put away', Number.POSITIVE_INFINITY)
-          await this.#pauses.pause(Number.POSITIVE_INFINITY, 'any')
+          this.#wait('the page is put away', NEVER)
+          await this.#pauses.pause(NEVER, 'any')
         } else if (ms > 0 && this.#ending === undefined) {
           this.#wait(reason, ms)
           await this.#pauses.pause(ms, wakeable)
@@ -277,20 +285,26 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
       if (error instanceof StreamError) throw error
       return this.#recovery.backoff(`no token: ${wordsOf(error)}`)
     }
+    if (this.#shares) await this.#findTabs()
     if (this.#ending !== undefined) return AT_ONCE
     const { openTimeoutMs, pollIntervalMs } = this.#timing
+    const tabs = this.#tabs
     const session = new Session({
+      isShared: tabs !== undefined,
       transport,
       base: this.#base,
       token,
       after: this.cursor,
       tokens: this.#tokens,
       openTimeoutMs,
-      quietMs: transport === 'poll' ? pollIntervalMs * HIDDEN_FACTOR + openTimeoutMs : undefined,
+      quietMs:
+        transport === 'poll' && tabs === undefined
+          ? pollIntervalMs * HIDDEN_FACTOR + openTimeoutMs
+          : undefined,
       fail: (error) => this.#fail(error),
     })
     this.#session = session
-    const messages = this.#transports[transport](session.attempt)
+    const messages = tabs?.open(session.attempt) ?? this.#transports[transport](session.attempt)
     let cause: unknown
     try {
       for (;;) {
@@ -299,7 +313,8 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
         const ms = session.closeMessage && GOODBYE_MS
         const { done, value } = await within(messages.next(), { signal: session.signal, ms })
         if (done) break
-        await session.whileBusy(() => this.#delivery.take(value, session))
+        if (value.type === 'tabs.state') this.#setState(value.state)
+        else await session.whileBusy(() => this.#delivery.take(value, session))
         session.signal.throwIfAborted()
       }
     } catch (error) {
@@ -317,8 +332,9 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
 
   #opened(session: Session): void {
     const { transport } = session
-    this.#fallback.worked(transport)
     this.#recovery.opened()
+    if (session.isShared) return
+    this.#fallback.worked(transport)
     this.#setState({ name: 'live', transport })
     if (transport === 'poll' && this.#fallback.hasOthers)
       session.after(this.#timing.upgradeMs, () => {
@@ -336,9 +352,15 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
   /** What was put off is done now where there is hope again, and what seems to live is asked whether it does. */
   #pageChanged(change: PageChange): void {
     this.#debug(`page: ${change}`)
+    // Whether the connection still lives is for the tab to find out that has it.
+    if (this.#tabs !== undefined && change !== 'away' && change !== 'back') {
+      if (change === 'look') this.#tabs.look()
+      return
+    }
     if (change === 'away' || change === 'offline') {
       this.#away ||= change === 'away'
       this.#session?.interrupt(change)
+      if (change === 'away') this.#tabs?.leave()
       return
     }
     if (change === 'online') this.#fallback.forgive()
@@ -359,6 +381,29 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
     this.#session?.interrupt('closed')
     this.#ended.abort(ending.error ?? new StreamError(ending.reason, 'the stream is closed'))
     this.#pauses.end()
+    this.#tabs?.leave()
+  }
+
+  /** Joins the other tabs of this user, where that can be done; else this one has its own connection. */
+  async #findTabs(): Promise<void> {
+    const { user } = this.#tokens
+    this.#shares = false
+    try {
+      const { canShareTabs, Tabs } = await import('./tabs.ts')
+      if (user === undefined || !canShareTabs()) return this.#debug('tabs: not shared here')
+      this.#tabs = new Tabs({
+        name: `glimpse ${this.#base} ${user}`,
+        connect: this.#options,
+        token: () => this.#tokens.token,
+        stream: Stream,
+        readPage: (attempt, after) => readPage(this.#fetch, attempt, after, 200),
+        error: StreamError,
+        fail: (error) => this.#fail(error),
+        debug: this.#debug,
+      })
+    } catch (error) {
+      this.#debug(`tabs: ${wordsOf(error)}`)
+    }
   }
 
   #wait(reason: string, retryInMs: number): void {

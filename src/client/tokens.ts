@@ -19,8 +19,10 @@ export class Tokens {
   readonly #getToken: ConnectOptions['getToken']
   readonly #claim: string
   readonly #limits: { readonly ms: number; readonly signal: AbortSignal }
-  #token: string | undefined
-  #user: string | undefined
+  /** The token as it is known, without asking for one. */
+  token: string | undefined
+  /** The user that the first token named; undefined before it, with a cookie, and where the claim can't be read. */
+  user: string | undefined
   #refused = false
   #asking: Promise<string> | undefined
 
@@ -32,12 +34,7 @@ export class Tokens {
     this.#getToken = getToken
     this.#claim = userClaim
     this.#limits = limits
-    if (token !== undefined) this.#token = this.#accept(token)
-  }
-
-  /** The user that the first token named; undefined before it, with a cookie, and where the claim can't be read. */
-  get user(): string | undefined {
-    return this.#user
+    if (token !== undefined) this.token = this.#accept(token)
   }
 
   /** Whether another token can be had where this one is refused. */
@@ -47,7 +44,7 @@ export class Tokens {
 
   /** Whether a token that was refused now may be taken later, or another instead of it. */
   get mayImprove(): boolean {
-    return this.renewable || Number(claimsOf(this.#token).nbf) * 1000 > Date.now() - CLOCK_SKEW_MS
+    return this.renewable || Number(claimsOf(this.token).nbf) * 1000 > Date.now() - CLOCK_SKEW_MS
   }
 
   /**
@@ -56,13 +53,13 @@ export class Tokens {
    * @throws StreamError `signed_out` or `another_user`; anything else means that there is no token at the moment
    */
   async current(): Promise<string | undefined> {
-    if (this.#token !== undefined || this.#getToken === undefined) return this.#token
+    if (this.token !== undefined || this.#getToken === undefined) return this.token
     return this.#ask(this.#getToken)
   }
 
   /** A new one, shortly before the last one ends. Rejects as `current` does. */
   async fresh(): Promise<string | undefined> {
-    return this.#getToken === undefined ? this.#token : this.#ask(this.#getToken)
+    return this.#getToken === undefined ? this.token : this.#ask(this.#getToken)
   }
 
   /**
@@ -71,14 +68,14 @@ export class Tokens {
    * @throws StreamError as `current` does; TypeError where it is no token
    */
   set(token: string | null): void {
-    this.#token = this.#accept(token)
+    this.token = this.#accept(token)
     this.#refused = false
   }
 
   /** The service did not take it: the next `current` asks for another. */
   refuse(): void {
     if (this.#getToken === undefined) return
-    this.#token = undefined
+    this.token = undefined
     this.#refused = true
   }
 
@@ -87,21 +84,21 @@ export class Tokens {
    * which may be wrong: then the service decides.
    */
   renewInMs(now: number): number | undefined {
-    if (this.#token === undefined || this.#getToken === undefined) return undefined
-    const leftMs = Number(claimsOf(this.#token).exp) * 1000 - now
+    if (this.token === undefined || this.#getToken === undefined) return undefined
+    const leftMs = Number(claimsOf(this.token).exp) * 1000 - now
     if (!(leftMs > 0)) return undefined
     return Math.min(Math.max(leftMs - LEAD_MS, leftMs * 0.75), MAX_TIMEOUT_MS)
   }
 
   #ask(getToken: NonNullable<ConnectOptions['getToken']>): Promise<string> {
     this.#asking ??= (async () => {
-      const before = this.#token
+      const before = this.token
       try {
         const work = (async () => getToken({ refused: this.#refused }))()
         const given = this.#accept(await within(work, { ...this.#limits, what: 'getToken' }))
         // One that the caller has set meanwhile is newer.
-        if (this.#token === before) this.set(given)
-        return this.#token ?? given
+        if (this.token === before) this.set(given)
+        return this.token ?? given
       } catch (error) {
         if (error instanceof Error && error.name === 'SignedOutError') throw signedOut()
         throw error
@@ -115,11 +112,11 @@ export class Tokens {
   #accept(given: unknown): string {
     if (given === null) throw signedOut()
     const token = typeof given === 'string' ? given.trim() : ''
-    if (!TOKEN.test(token)) throw new TypeError('that is not a token (an error page?)')
+    if (!TOKEN.test(token)) throw new TypeError('not a token')
     const user = claimsOf(token)[this.#claim]
     if (typeof user === 'string') {
-      this.#user ??= user
-      if (user !== this.#user) throw new StreamError('another_user', 'the token is another user’s')
+      this.user ??= user
+      if (user !== this.user) throw new StreamError('another_user', 'a token of another user')
     }
     return token
   }
@@ -141,27 +138,17 @@ function claimsOf(token = ''): Readonly<Record<string, unknown>> {
 
 /**
  * What goes into a WebSocket's URL for the token: a ticket, which is good for one connection within seconds, so that
- * the token stays out of the logs of proxies; the token itself where the service knows no tickets.
+ * the token stays out of the logs of proxies. Nothing where the cookie says who calls.
+ *
+ * @throws Refused where the service gives none
  */
-export class Tickets {
-  readonly #fetch: typeof globalThis.fetch
-  #known = true
-
-  constructor(fetch: typeof globalThis.fetch) {
-    this.#fetch = fetch
-  }
-
-  async take(attempt: Pick<Attempt, 'base' | 'token' | 'signal'>): Promise<Readonly<Record<string, string>>> {
-    const { base, token } = attempt
-    if (token === undefined) return {}
-    if (this.#known) {
-      const init = { ...requestInit(attempt, 'application/json'), method: 'POST' }
-      const response = await this.#fetch(new URL('tickets', base), init)
-      if (response.ok) return { ticket: (await response.json()).ticket }
-      const refusal = await refusalOf(response)
-      if (refusal.status !== 404 && refusal.status !== 405) throw refusal
-      this.#known = false
-    }
-    return { token }
-  }
+export async function takeTicket(
+  fetch: typeof globalThis.fetch,
+  attempt: Pick<Attempt, 'base' | 'token' | 'signal'>,
+): Promise<string | undefined> {
+  if (attempt.token === undefined) return undefined
+  const init = { ...requestInit(attempt, 'application/json'), method: 'POST' }
+  const response = await fetch(new URL('tickets', attempt.base), init)
+  if (!response.ok) throw await refusalOf(response)
+  return (await response.json()).ticket
 }

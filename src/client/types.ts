@@ -120,10 +120,8 @@ export interface Timing {
   readonly pollIntervalMs: number
   /** On a lesser transport than it would like, the stream tries the better ones again after this. */
   readonly upgradeMs: number
-  /** `getToken` and `markRead` fail if there is no answer by then. */
+  /** `getToken`, `store.load` and `markRead` have failed if there is no answer by then. */
   readonly answerTimeoutMs: number
-  /** `store.load` and `store.save` count as failed then. */
-  readonly storeTimeoutMs: number
   /** When a handler takes longer, its connection is closed; the stream connects again when the handler is done. */
   readonly handlerTimeoutMs: number
   /** So long refused tokens are exchanged for others before the stream ends with `unauthorized`. */
@@ -149,6 +147,11 @@ export interface ConnectOptions<Own extends object = object> {
   /** Where to begin if the store has no cursor: after a cursor, with the `oldest` event kept, or `now` (default). */
   readonly after?: string | undefined
   readonly store?: CursorStore | undefined
+  /**
+   * `tabs`: one connection for all tabs of this browser and user, where the browser has Web Locks and BroadcastChannel and
+   * the token names the user; else one for each. Each tab still gets every event, from its own place.
+   */
+  readonly share?: 'tabs' | undefined
   /**
    * Called with one event at a time, in order; where it returns a promise, the next event waits for it. Then the cursor
    * moves. Left out: add handlers with `on`, or iterate over the stream.

@@ -27,11 +27,11 @@ export class FinalClose extends Error {
 /**
  * The stream over WebSocket.
  *
- * @param credential what stands in the query for the token, which a browser's WebSocket can't send in a header
+ * @param ticketOf gives what stands in the query for the token, which a browser's WebSocket can't send in a header
  */
 export function openWebSocket(
   WebSocket: WebSocketConstructor | undefined,
-  credential: (attempt: Attempt) => Promise<Readonly<Record<string, string>>>,
+  ticketOf: (attempt: Attempt) => Promise<string | undefined>,
 ): Open {
   return async function* (attempt) {
     if (WebSocket === undefined) return
@@ -40,7 +40,8 @@ export function openWebSocket(
     url.protocol = url.protocol.replace('http', 'ws')
     url.searchParams.set('pings', 'on')
     if (after !== undefined) url.searchParams.set('last_event_id', after)
-    for (const [name, value] of Object.entries(await credential(attempt))) url.searchParams.set(name, value)
+    const ticket = await ticketOf(attempt)
+    if (ticket !== undefined) url.searchParams.set('ticket', ticket)
     signal.throwIfAborted()
 
     const unread: string[] = []

@@ -8,9 +8,11 @@ export interface EnginePage {
   goto(url: string): Promise<unknown>
   /** Runs text in the page; what it evaluates to comes back as JSON does. */
   evaluate<Value>(script: string): Promise<Value>
+  close(): Promise<unknown>
 }
 
 export interface Engine {
+  /** Another tab of the same browser: all share its storage. */
   newPage(): Promise<EnginePage>
   close(): Promise<void>
 }
@@ -33,8 +35,9 @@ async function findFirefox(): Promise<string | undefined> {
 
 async function chromium(): Promise<Engine> {
   const browser = await launchBrowser()
+  const context = await browser.newContext()
   return {
-    newPage: () => browser.newPage() as Promise<EnginePage>,
+    newPage: () => context.newPage() as Promise<EnginePage>,
     close: () => browser.close(),
   }
 }
