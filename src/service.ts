@@ -25,7 +25,7 @@ import { createBatchers } from './store/batchers.ts'
 import { Cleaner } from './store/cleaner.ts'
 import { EventLog } from './store/event-log.ts'
 import { migrate } from './store/migrate.ts'
-import { sendCanary } from './store/notify.ts'
+import { Canary } from './store/notify.ts'
 import { Presence } from './store/presence.ts'
 import { checkDatabase, checkPoolers } from './store/requirements.ts'
 import { Tickets } from './store/tickets.ts'
@@ -95,7 +95,7 @@ async function start(
   const pool = (purpose: Exclude<keyof typeof DEADLINES, 'write'>) =>
     database.open(purpose, { max: CONNECTIONS[purpose], deadlineMs: DEADLINES[purpose] })
   const readPool = pool('read')
-  const canaryPool = pool('canary')
+  const canary = new Canary(pool('canary'))
   undo.push((leftMs) => database.end({ timeout: leftMs / 1000 }))
   await unlessAborted(signal, checkDatabase(readPool))
 
@@ -134,7 +134,7 @@ async function start(
     log,
     instance: instanceOf(log),
     notify: async (payload) => {
-      const { queueUsage, ...shown } = await sendCanary(canaryPool, payload)
+      const { queueUsage, ...shown } = await canary.send(payload)
       metrics.notifyQueueUsage.set(queueUsage)
       return shown
     },
@@ -199,7 +199,11 @@ async function start(
         : (user, expiresInSeconds) => issueToken(signingSecret, user, expiresInSeconds, config.auth),
     unready: () => [
       ...(hub.draining ? ['draining'] : []),
-      ...(bus.alive ? [] : ['no message makes the way from the database to here']),
+      ...(canary.commitsHang
+        ? ['Postgres does not finish commits; a synchronous standby may be gone']
+        : bus.alive
+          ? []
+          : ['no message makes the way from the database to here']),
     ],
   }
   registerGauges(metrics, { ...app, bus })
@@ -213,10 +217,10 @@ async function start(
   const http = createHttpServer(app)
   const { server } = http
   const url = await listen(server, 'PORT', config.host, config.port)
-  undo.push(() => {
-    // The server waits for upgraded sockets and cannot end them: the hub does.
+  undo.push((leftMs) => {
+    // The server waits for upgraded sockets and cannot end them: the hub does, once their stream has begun.
     hub.close()
-    return closeServer(http)
+    return within(leftMs, closeServer(http))
   })
   log.info({ url, adminUrl }, 'listening')
 

@@ -56,6 +56,8 @@ export class PostgresBus implements Bus {
   #outage: { readonly since: number; refusalTold: boolean } | undefined
   /** Why the last canary did not come back. */
   #problem = ''
+  /** Whether the last canary could not even be sent, which says nothing against the session that listens. */
+  #unsent = false
   #canary = { payload: '', sentAt: 0, returned: () => {} }
   #sessionClosed = () => {}
 
@@ -111,12 +113,27 @@ export class PostgresBus implements Bus {
       if (reason === 'end') return
       if (reason === 'due' && (await this.#probe())) continue
       if (this.#closing.signal.aborted) return
+      if (reason === 'due' && this.#unsent && (await this.#sessionAnswers())) continue
       await this.#replace(reason === 'closed' ? SESSION_ENDED : this.#problem)
     }
   }
 
+  /**
+   * Where no canary can be sent (Postgres takes no more connections, or a standby that commits wait for is gone), a
+   * session that still answers is kept: it hears what others write, and another might not be let in.
+   */
+  async #sessionAnswers(): Promise<boolean> {
+    const answers = (await this.#session?.answers(this.#options.canaryTimeoutMs)) === true
+    if (answers && this.#outage === undefined) {
+      this.#outage = { since: this.#options.now(), refusalTold: false }
+      this.#options.log.warn({ reason: this.#problem }, 'the bus cannot be proven; still listening')
+    }
+    return answers
+  }
+
   /** Sends a canary; whether it came back in time. */
   async #probe(): Promise<boolean> {
+    this.#unsent = false
     const sentAt = this.#options.now()
     const payload = `\t${this.#options.instance}\t${sentAt}`
     const returned = new Promise<boolean>((resolve) => {
@@ -136,6 +153,7 @@ export class PostgresBus implements Bus {
         return false
       },
       (error: Error) => {
+        this.#unsent = true
         this.#problem = `the canary could not be sent: ${error.message}`
         this.#options.log.debug({ err: error }, 'the canary could not be sent')
         return false

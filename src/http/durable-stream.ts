@@ -11,6 +11,7 @@ import { authenticate, type Context, type Handler, type RequestUrl } from './con
 import { refuseForeignOrigin } from './cors.ts'
 import { hasTag } from './etag.ts'
 import { readPage } from './read-page.ts'
+import { takePlace } from './take-place.ts'
 
 /**
  * `GET /me/stream` and `HEAD /me/stream`: the caller's events by the read side of the Durable Streams protocol, version
@@ -131,9 +132,8 @@ async function wait(
   point: ResumePoint,
   streamCursor: StreamCursor,
 ): Promise<Answer> {
-  const { app, network, response } = context
-  const { user, expiresAt } = identity
-  const registration = await app.hub.enter(user, point, expiresAt, network)
+  const { response } = context
+  const registration = await takePlace(context, identity, point)
   const waited: Waited = await waitForEvents(response, registration)
   if (waited.outcome === 'lost') throw lostHistory()
   if (waited.outcome === 'events') {
@@ -148,11 +148,12 @@ async function wait(
 }
 
 async function follow(
-  { app, network, response, headers }: Context,
-  { user, expiresAt }: Identity,
+  context: Context,
+  identity: Identity,
   point: ResumePoint,
   streamCursor: StreamCursor,
 ): Promise<undefined> {
+  const { app, response, headers } = context
   if (response.socket === null) {
     throw new GlimpseError('malformed_request', {
       detail: 'A stream cannot be asked for behind a request that has no answer yet.',
@@ -160,10 +161,10 @@ async function follow(
   }
   if (point.from === 'cursor') {
     // Within the stream there is no word for it, so whoever has lost something must hear it before.
-    const { start } = await readPage(app, user, point, 1)
+    const { start } = await readPage(app, identity.user, point, 1)
     if (start.reset !== undefined) throw lostHistory()
   }
-  const registration = await app.hub.enter(user, point, expiresAt, network)
+  const registration = await takePlace(context, identity, point)
   beginDurableSse(response, registration, { ...headers, ...SECURITY }, streamCursor)
   return undefined
 }

@@ -7,6 +7,7 @@ import type { Answer } from './answer.ts'
 import { authenticate, type Context, type Handler } from './context.ts'
 import { refuseForeignOrigin } from './cors.ts'
 import { readPage } from './read-page.ts'
+import { takePlace } from './take-place.ts'
 
 /** `GET /events`: Server-Sent Events, or one page of the log for a client that asks for JSON. */
 export const getEvents: Handler = async (context) => {
@@ -61,9 +62,9 @@ function refuseBadHandshake(headers: IncomingHttpHeaders): void {
 async function enter(context: Context, resume: ResumePoint): Promise<Registration> {
   const { app, network } = context
   app.limits.count('address_connects', network)
-  const { user, expiresAt } = await authenticate(context, { query: true })
-  app.limits.count('user_connects', user)
-  return await app.hub.enter(user, resume, expiresAt, network)
+  const identity = await authenticate(context, { query: true })
+  app.limits.count('user_connects', identity.user)
+  return await takePlace(context, identity, resume)
 }
 
 /** EventSource asks for `text/event-stream`, curl for anything: both mean the stream. */

@@ -110,10 +110,17 @@ export class Hub {
    *
    * @param expiresAt wall time in ms at which the connection ends, unless it is extended
    * @param network where it comes from, as limits count
+   * @param onPlace is given what frees the place again where the client leaves before its stream begins
    * @throws GlimpseError `draining`, `full`, `too_many_requests` where the network holds its share of connections, or
    *   `unavailable` where the log can't be read
    */
-  async enter(user: string, resume: ResumePoint, expiresAt: number, network: string): Promise<Registration> {
+  async enter(
+    user: string,
+    resume: ResumePoint,
+    expiresAt: number,
+    network: string,
+    onPlace?: (leave: () => void) => void,
+  ): Promise<Registration> {
     if (this.#draining) {
       throw new GlimpseError('draining', {
         detail: 'This instance is stopping; connect again.',
@@ -141,6 +148,7 @@ export class Hub {
     subscriber.connections.add(connection)
     this.#connections++
     this.#setAlarm(connection)
+    onPlace?.(() => connection.gone())
     try {
       const stream = await this.#options.eventLog.head(user)
       return {

@@ -14,3 +14,8 @@ export class ConnectionError extends Error {
  * `STANDBY`: what answers cannot be written to. `TLS`: encryption is refused, or the certificate is.
  */
 export type ConnectionErrorCode = 'TIMEOUT' | 'CLOSED' | 'ENDED' | 'STANDBY' | 'TLS'
+
+/** Whether a statement, or an attempt to connect, was given up because nothing answered. */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof ConnectionError && error.code === 'TIMEOUT'
+}

@@ -35,7 +35,7 @@ export interface PoolOptions {
 }
 
 const DEADLINE_MS = 5000
-/** How long other statements on a connection that is given up may still take. */
+/** How long the server may take to end what was cancelled, before its connection is destroyed. */
 const RETIRE_MS = 1000
 /** While Postgres is away: each attempt to connect is this far from the last, at most. */
 const MIN_BACKOFF_MS = 50
@@ -72,8 +72,8 @@ interface Line {
  * connection is destroyed (a peer that fell silent answers no cancel), and its caller is told at once. A connection that
  * goes bad goes alone: statements on the others are not touched.
  *
- * A connection is opening → idle ⇄ busy → retiring → closed. A retiring one takes no new statement; it closes when those
- * in flight have ended, or a second later.
+ * A connection is opening → idle ⇄ busy → retiring → closed. A retiring one takes no new statement. It closes when those
+ * in flight have ended: each in its own time, and the last, once it is cancelled, within a second.
  */
 class Connections {
   readonly #connection: ConnectionOptions
@@ -93,7 +93,13 @@ class Connections {
   constructor(connection: ConnectionOptions, purpose: string, options: PoolOptions) {
     this.#connection = connection
     this.#purpose = purpose
-    this.#options = { deadlineMs: DEADLINE_MS, pipeline: 1, pooler: 'none', onSilence: () => {}, ...options }
+    this.#options = {
+      deadlineMs: DEADLINE_MS,
+      pipeline: 1,
+      pooler: 'none',
+      onSilence: () => {},
+      ...options,
+    }
   }
 
   get deadlineMs(): number {
@@ -264,16 +270,20 @@ class Connections {
     }
   }
 
-  /** Left alone, a backend that waits for a lock would not notice that its client is gone. */
   #retire(line: Line): void {
+    if (!this.#retiring.has(line)) {
+      this.#forget(line)
+      this.#retiring.add(line)
+      this.#openMore()
+    }
+    // One behind it might be what the server is at when the request comes. Cancelled while it waits for a synchronous
+    // standby, it would even be reported as done.
+    for (const job of line.jobs) if (!job.settled) return
+    // Left alone, a backend that waits for a lock would not notice that its client is gone.
     line.session.cancel()
-    if (this.#retiring.has(line)) return
-    this.#forget(line)
-    this.#retiring.add(line)
     setTimeout(() => {
       if (this.#retiring.has(line)) this.#close(line)
     }, RETIRE_MS)
-    this.#openMore()
   }
 
   #close(line: Line): void {
@@ -308,7 +318,10 @@ class Connections {
         settings:
           pooler === 'transaction'
             ? undefined
-            : { ...SESSION_SETTINGS, statement_timeout: `${deadlineMs + 1000}` },
+            : {
+                ...SESSION_SETTINGS,
+                statement_timeout: `${deadlineMs + 1000}`,
+              },
         prepare: pooler === 'none',
         onClosed: () => this.#closed(line),
       })

@@ -1,8 +1,51 @@
+import { isTimeout } from '../postgres/connection-error.ts'
 import type { Pool } from '../postgres/pool.ts'
+
+/** Every how many canaries one waits for its commit to be safe; the others are quick, so that the clock is read well. */
+const SAFE_EVERY = 4
+
+/** What a managed Postgres says to its function: not allowed, not in this state, not there, not supported. */
+const WAL_REFUSED: ReadonlySet<string | undefined> = new Set(['42501', '55000', '42883', '0A000'])
+
+/** Canaries of an instance. A NOTIFY alone is committed without waiting, so some of them write a little WAL too. */
+export class Canary {
+  readonly #sql: Pool
+  #sent = 0
+  #commitsHang = false
+  #mayWrite = true
+
+  constructor(sql: Pool) {
+    this.#sql = sql
+  }
+
+  /** Whether the last commit that had to be safe did not end, as where a synchronous standby is gone. */
+  get commitsHang(): boolean {
+    return this.#commitsHang
+  }
+
+  /** Sends a payload as sendCanary() does. */
+  async send(payload: string): ReturnType<typeof sendCanary> {
+    this.#sent++
+    const safe = this.#mayWrite && (this.#commitsHang || this.#sent % SAFE_EVERY === 0)
+    try {
+      const shown = await sendCanary(this.#sql, payload, safe)
+      if (safe) this.#commitsHang = false
+      return shown
+    } catch (error) {
+      if (safe && WAL_REFUSED.has((error as { code?: string }).code)) {
+        this.#mayWrite = false
+        return this.send(payload)
+      }
+      if (safe) this.#commitsHang = isTimeout(error)
+      throw error
+    }
+  }
+}
 
 /**
  * Sends a payload on the channel of the events, the way writers do: through the pool.
  *
+ * @param safe whether the commit waits until it is safe, as one that writes does
  * @returns the history that is written, the server's clock, and how full the cluster's NOTIFY queue is, 0 to 1. Asking also makes Postgres
  *   forget what nobody waits for any more: after a session that pinned the queue is gone, writes went on failing until
  *   somebody asked.
@@ -10,9 +53,11 @@ import type { Pool } from '../postgres/pool.ts'
 export async function sendCanary(
   sql: Pool,
   payload: string,
+  safe = false,
 ): Promise<{ queueUsage: number; epoch: string; clockMs: number }> {
   const [row] = await sql<{ usage: number; epoch: string; clock: number }[]>`
     select pg_notification_queue_usage() as usage, glimpse.epoch() as epoch,
-           (extract(epoch from clock_timestamp()) * 1000)::float8 as clock, pg_notify('glimpse_events', ${payload})`
+           (extract(epoch from clock_timestamp()) * 1000)::float8 as clock, pg_notify('glimpse_events', ${payload}),
+           case when ${safe}::bool then pg_logical_emit_message(true, 'glimpse', '') end`
   return { queueUsage: row?.usage ?? 0, epoch: row?.epoch ?? '', clockMs: row?.clock ?? 0 }
 }
