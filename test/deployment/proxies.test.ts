@@ -71,7 +71,11 @@ async function author(url: string): Promise<{ caller: Caller; story: string }> {
 describe.each(['nginx', 'haproxy', 'caddy'] satisfies ProxyKind[])('through %s', (kind) => {
   beforeEach(({ skip }) => skip(!isInstalled(kind), `${kind} is not installed`))
 
-  it.each(STREAMING)('each event comes when it happens: %s', async (transport) => {
+  it.each([
+    ...STREAMING,
+    'durable sse',
+    'durable long-poll',
+  ] as const)('each event comes when it happens: %s', async (transport) => {
     const { url } = await proxied(kind, urls())
     const { caller, story } = await author(url)
     const stream = await open(transport, caller)

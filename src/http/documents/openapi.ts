@@ -101,7 +101,7 @@ const COMPONENTS = {
       required: true,
       schema: { type: 'integer', minimum: 0 },
     },
-    ETag: text('Names the page; none where `offset` is `now`.'),
+    ETag: text('Names what was answered, for `If-None-Match`.'),
     'Stream-Next-Offset': text('Where the next read goes on.'),
     'Stream-Cursor': text('To be sent back as `cursor`.'),
     Upgrade: text('websocket'),

@@ -52,6 +52,7 @@ const EXAMPLE_STREAM = [
 ].join('\n')
 
 const EVENTS = { type: 'array', items: { anyOf: [schemaRef('StoryViewed'), schemaRef('StoryReacted')] } }
+const TAGGED = { ETag: header('ETag') }
 const PLACE = {
   'Stream-Next-Offset': header('Stream-Next-Offset'),
   'Stream-Cursor': header('Stream-Cursor'),
@@ -165,7 +166,7 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
     responses: {
       200: {
         description: 'A page of events, with these headers, or Server-Sent Events until one side ends them.',
-        headers: { ...PLACE, ETag: header('ETag') },
+        headers: { ...PLACE, ...TAGGED },
         content: { 'application/json': { schema: EVENTS }, 'text/event-stream': TEXT },
       },
       204: {
@@ -174,7 +175,7 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
       },
       304: {
         description: 'The page is still the one with this ETag.',
-        headers: { ...PLACE, ETag: header('ETag') },
+        headers: { ...PLACE, ...TAGGED },
       },
       ...problemResponses([...CALLER, ...DATABASE, 'draining', 'full', 'invalid_field', 'lost_history']),
     },
@@ -220,16 +221,20 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
       {},
     ),
     responses: {
-      ...ok('The module.', { 'text/javascript': TEXT }),
-      304: { description: 'The module of `If-None-Match` is still the one.' },
+      200: { description: 'The module.', headers: TAGGED, content: { 'text/javascript': TEXT } },
+      304: { description: 'The module of `If-None-Match` is still the one.', headers: TAGGED },
       ...problemResponses(['not_found']),
     },
   },
   'GET /client.js.map': {
     ...plain('getClientSourceMap', 'The source map of that module.', {}),
     responses: {
-      ...ok('The map.', { 'application/json': { schema: { type: 'object' } } }),
-      304: { description: 'The map of `If-None-Match` is still the one.' },
+      200: {
+        description: 'The map.',
+        headers: TAGGED,
+        content: { 'application/json': { schema: { type: 'object' } } },
+      },
+      304: { description: 'The map of `If-None-Match` is still the one.', headers: TAGGED },
       ...problemResponses(['not_found']),
     },
   },
