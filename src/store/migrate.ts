@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { runner } from 'node-pg-migrate'
 import { StartError } from '../errors.ts'
+import { withTimeout } from '../limits/with-timeout.ts'
 import type { Logger } from '../observability/log.ts'
 import type { ConnectionOptions } from '../postgres/connection-url.ts'
 import { SingleSession } from '../postgres/single-session.ts'
@@ -32,6 +33,7 @@ const POLL_MS = 200
 /** A wait shorter than this is not worth a line; then one comes every so often. */
 const QUIET_MS = 1000
 const REMIND_MS = 10_000
+const SILENCE_MS = 15_000
 /** How long the end of an interrupted migration may take on its server. */
 const TERMINATE_MS = 500
 
@@ -69,6 +71,8 @@ export interface MigrateOptions {
   readonly signal?: AbortSignal | undefined
   /** Another folder of migrations than this version's. */
   readonly directory?: string
+  /** No short statement takes longer, unless the way to the server has fallen silent. */
+  readonly silenceMs?: number
 }
 
 /**
@@ -88,7 +92,7 @@ export interface MigrateOptions {
 export async function migrate(
   connection: ConnectionOptions,
   log: Logger,
-  { signal, directory = MIGRATIONS }: MigrateOptions = {},
+  { signal, directory = MIGRATIONS, silenceMs = SILENCE_MS }: MigrateOptions = {},
 ): Promise<void> {
   const known = await readMigrations(directory)
   const sessions: SingleSession[] = []
@@ -96,6 +100,7 @@ export async function migrate(
     const options = { connection, purpose, connectTimeoutMs: CONNECT_TIMEOUT_MS }
     const session = await SingleSession.open(options, signal)
     sessions.push(session)
+    await session.query(SETTINGS)
     return session
   }
   let terminated: Promise<unknown> | undefined
@@ -114,7 +119,6 @@ export async function migrate(
     const session = await open('migrate').catch((error: NodeJS.ErrnoException) => {
       throw signal?.aborted ? error : cannotConnect(connection, error)
     })
-    await session.query(SETTINGS)
     await takeLock(session, log, signal)
     const { pending, unrecorded } = await untilFree(session, undefined, log, signal, () =>
       compare(session, known),
@@ -122,7 +126,7 @@ export async function migrate(
     if (pending.length === 0 && unrecorded.length === 0) return
     // A second session sees for whom the first one waits.
     const watcher = await open('migrate-watch')
-    await untilFree(session, watcher, log, signal, () => apply(session, known, directory, log))
+    await untilFree(session, watcher, log, signal, () => apply(session, known, directory, log), silenceMs)
   } catch (error) {
     if (signal?.aborted) {
       await terminated
@@ -161,7 +165,11 @@ async function takeLock(session: SingleSession, log: Logger, signal: AbortSignal
 }
 
 async function tryLock(session: SingleSession): Promise<boolean> {
-  const [row] = await session.query<{ locked: boolean }>(`select pg_try_advisory_lock(${LOCK}) as locked`)
+  const [row] = await withTimeout(
+    SILENCE_MS,
+    session.query<{ locked: boolean }>(`select pg_try_advisory_lock(${LOCK}) as locked`),
+    () => new Error(`no answer within ${SILENCE_MS} ms`),
+  )
   return row?.locked === true
 }
 
@@ -179,10 +187,11 @@ async function untilFree<Result>(
   log: Logger,
   signal: AbortSignal | undefined,
   work: () => Promise<Result>,
+  silenceMs = SILENCE_MS,
 ): Promise<Result> {
   const reminder = new Reminder(log)
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 1.5, MAX_PAUSE_MS)) {
-    const watching = watcher && watch(watcher, session.pid)
+    const watching = watcher && watch(watcher, session, silenceMs)
     try {
       return await work()
     } catch (error) {
@@ -196,22 +205,38 @@ async function untilFree<Result>(
   }
 }
 
-/** Looks several times within a lock's timeout who blocks this process; `seen` is who did last. */
-function watch(watcher: SingleSession, pid: number): { readonly seen: readonly Blocker[]; stop(): void } {
+/**
+ * Looks several times within a lock's timeout who blocks the session; `seen` is who did last. A migration may take any
+ * time, so it has no deadline: where the looks get no answer, the way has fallen silent, and the session is ended.
+ */
+function watch(
+  watcher: SingleSession,
+  session: SingleSession,
+  silenceMs: number,
+): { readonly seen: readonly Blocker[]; stop(): void } {
   let seen: readonly Blocker[] = []
+  let stopped = false
   const look = async () => {
-    const blockers = await watcher.query<Blocker>(
-      `select pid, application_name, state from pg_stat_activity where pid = any(pg_blocking_pids($1::int)) order by pid`,
-      [pid],
-    )
-    if (blockers.length > 0) seen = blockers
+    while (!stopped) {
+      const looked = watcher.query<Blocker>(
+        `select pid, application_name, state from pg_stat_activity where pid = any(pg_blocking_pids($1::int)) order by pid`,
+        [session.pid],
+      )
+      const blockers = await withTimeout(silenceMs, looked, () => new Error('silent'))
+      if (blockers.length > 0) seen = blockers
+      await sleep(LOCK_TIMEOUT_MS / 4, undefined, { ref: false })
+    }
   }
-  const timer = setInterval(() => void look().catch(() => {}), LOCK_TIMEOUT_MS / 4)
+  look().catch(() => {
+    if (!stopped) session.end()
+  })
   return {
     get seen() {
       return seen
     },
-    stop: () => clearInterval(timer),
+    stop() {
+      stopped = true
+    },
   }
 }
 

@@ -16,6 +16,7 @@ import { checkDatabase, untilMigrated } from '../../src/store/requirements.ts'
 import { createDatabase, createEmptyDatabase, type TestDatabase } from '../support/database.ts'
 import { MainProcess, startInstance } from '../support/instance.ts'
 import { insertStory, insertViews } from '../support/sql-writer.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 import { TEST_SECRET } from '../support/token.ts'
 
 /** As they were released with version 0.1. A file that must change is a new file. */
@@ -83,7 +84,7 @@ async function reader(url: string): Promise<{ release(): Promise<void> }> {
 }
 
 /** A server that takes connections and says nothing. */
-async function silentServer(): Promise<string> {
+async function silentServer(): Promise<{ url: string; waits(): Promise<void> }> {
   const sockets = new Set<Socket>()
   const server = createServer((socket) => void sockets.add(socket.on('error', () => {})))
   server.listen(0, '127.0.0.1')
@@ -92,7 +93,41 @@ async function silentServer(): Promise<string> {
     for (const socket of sockets) socket.destroy()
     server.close()
   })
-  return `postgres://u:p@127.0.0.1:${(server.address() as AddressInfo).port}/db`
+  return {
+    url: `postgres://u:p@127.0.0.1:${(server.address() as AddressInfo).port}/db`,
+    waits: () => expect.poll(() => sockets.size, { timeout: 20_000 }).toBeGreaterThan(0),
+  }
+}
+
+/** A database whose migrations another session holds up. */
+async function heldLock(): Promise<{ url: string; waits(): Promise<void> }> {
+  const { url } = await database()
+  const sql = session(url)
+  await sql`select pg_advisory_lock(${LOCK})`
+  const asking = () => sql`
+    select 1 from pg_stat_activity
+     where datname = current_database() and query like '%pg_try_advisory_lock%' and pid <> pg_backend_pid()`
+  return {
+    url,
+    waits: () => expect.poll(async () => (await asking()).length, { timeout: 20_000 }).toBeGreaterThan(0),
+  }
+}
+
+/** A database whose table of migrations somebody has locked. */
+async function lockedTable(): Promise<{ url: string; waits(): Promise<void> }> {
+  const { url } = await database()
+  const sql = await session(url).reserve()
+  onTestFinished(() => sql.release())
+  await sql`begin`
+  await sql`lock table glimpse.migrations`
+  const looking = session(url)
+  const waiting = () => looking`
+    select 1 from pg_stat_activity
+     where datname = current_database() and application_name like 'glimpse%' and wait_event_type = 'Lock'`
+  return {
+    url,
+    waits: () => expect.poll(async () => (await waiting()).length, { timeout: 20_000 }).toBeGreaterThan(0),
+  }
 }
 
 async function migratorWaits(sql: postgres.Sql): Promise<void> {
@@ -169,6 +204,24 @@ describe('migrating', () => {
     })
     await holder`select pg_advisory_unlock(${LOCK})`
     await migrating
+  })
+
+  it('gives up where the way to the server falls silent under it', async () => {
+    const { url } = await database()
+    const proxy = await TcpProxy.before(url)
+    onTestFinished(() => proxy.close())
+    const directory = await withAnother('select pg_sleep(120);')
+    const migrating = migrate(parseConnectionUrl(proxy.urlFor(url)), recordingLog().log, {
+      directory,
+      silenceMs: 500,
+    })
+    migrating.catch(() => {})
+    const sql = session(url)
+    const sleeping = () => sql`
+      select 1 from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`
+    await expect.poll(async () => (await sleeping()).length, { timeout: 10_000 }).toBe(1)
+    proxy.swallow()
+    await expect(migrating).rejects.toThrow(/^DATABASE_URL: migrating failed: /)
   })
 
   it('goes on where a migration before it was committed and it was not', async () => {
@@ -325,16 +378,8 @@ describe('a database of version 0.1', () => {
 
 describe('an interruption', () => {
   it.each([
-    ['a database that does not answer', async () => ({ url: await silentServer(), waits: () => sleep(300) })],
-    [
-      'the lock of another that migrates',
-      async () => {
-        const { url } = await database()
-        const sql = session(url)
-        await sql`select pg_advisory_lock(${LOCK})`
-        return { url, waits: () => sleep(700) }
-      },
-    ],
+    ['a database that does not answer', silentServer],
+    ['the lock of another that migrates', heldLock],
     [
       'a table that is locked',
       async () => {
@@ -379,45 +424,16 @@ describe('an interruption', () => {
 
 describe('SIGTERM at the start', () => {
   it.each([
-    ['the database', async () => ({ url: await silentServer(), MIGRATE: 'on' })],
-    ['the database, with MIGRATE=off', async () => ({ url: await silentServer(), MIGRATE: 'off' })],
-    [
-      'the lock of another that migrates',
-      async () => {
-        const { url } = await database()
-        const sql = session(url)
-        await sql`select pg_advisory_lock(${LOCK})`
-        return { url, MIGRATE: 'on' }
-      },
-    ],
-    [
-      'a table that is locked',
-      async () => {
-        const { url } = await database()
-        const sql = await session(url).reserve()
-        onTestFinished(() => sql.release())
-        await sql`begin`
-        await sql`lock table glimpse.migrations`
-        return { url, MIGRATE: 'on' }
-      },
-    ],
-    [
-      'a table that is locked, with MIGRATE=off',
-      async () => {
-        const { url } = await database()
-        const sql = await session(url).reserve()
-        onTestFinished(() => sql.release())
-        await sql`begin`
-        await sql`lock table glimpse.migrations`
-        return { url, MIGRATE: 'off' }
-      },
-    ],
-  ])('is obeyed within two seconds, with exit code 0, while it waits for %s', async (_, prepare) => {
-    const { url, MIGRATE } = await prepare()
+    ['the database', silentServer, 'on'],
+    ['the database, with MIGRATE=off', silentServer, 'off'],
+    ['the lock of another that migrates', heldLock, 'on'],
+    ['a table that is locked', lockedTable, 'on'],
+    ['a table that is locked, with MIGRATE=off', lockedTable, 'off'],
+  ])('is obeyed within two seconds, with exit code 0, while it waits for %s', async (_, prepare, MIGRATE) => {
+    const { url, waits } = await prepare()
     const main = new MainProcess({ PORT: '0', JWT_SECRET: TEST_SECRET, DATABASE_URL: url, MIGRATE })
     onTestFinished(() => void main.child.kill('SIGKILL'))
-    // A process of its own takes a second to load, or more beside others.
-    await sleep(2500)
+    await waits()
     const began = performance.now()
     expect(await main.kill('SIGTERM')).toEqual({ code: 0, signal: null })
     expect(performance.now() - began).toBeLessThan(2000)
