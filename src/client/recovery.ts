@@ -4,6 +4,7 @@ import { hasPage } from './page-lifecycle.ts'
 import { NEVER, type Wakeable } from './pauses.ts'
 import { readPage } from './poll.ts'
 import type { Session } from './session.ts'
+import { allTaken } from './six.ts'
 import type { Tokens } from './tokens.ts'
 import type { TransportFallback } from './transport-fallback.ts'
 import { StreamError, type Timing, type Transport } from './types.ts'
@@ -123,17 +124,19 @@ export class Recovery {
    * checks: where it answers, the transport is blocked here; where not, it says what is wrong.
    */
   async #diagnose(transport: Transport, cursor: string | undefined): Promise<Pause> {
-    const { base, fetch, tokens, timing, fallback, signal: ended } = this.#options
-    const controller = new AbortController()
+    const { base, fetch, tokens, timing, fallback, signal } = this.#options
+    const ms = timing.openTimeoutMs
     try {
-      const token = await tokens.current()
-      const page = readPage(fetch, { base, token, signal: controller.signal }, cursor, 1)
-      await within(page, { signal: ended, ms: timing.openTimeoutMs, what: 'a poll' })
+      const attempt = { base, token: await tokens.current(), signal: AbortSignal.timeout(ms) }
+      await within(readPage(fetch, attempt, cursor, 1), { signal, ms })
     } catch (error) {
       if (error instanceof StreamError) throw error
-      return error instanceof Refused ? this.#refused(error) : this.backoff('the service cannot be reached')
-    } finally {
-      controller.abort()
+      if (error instanceof Refused) return this.#refused(error)
+      return this.backoff(
+        (await allTaken(base))
+          ? 'other streams hold the browser’s six HTTP/1.1 connections'
+          : 'the service cannot be reached',
+      )
     }
     fallback.failed(transport)
     const backoff = this.backoff(`${transport} does not get through`)

@@ -1,4 +1,5 @@
 import { type Open, refusalOf, requestInit } from './attempt.ts'
+import { countOpen } from './six.ts'
 import { SseParser } from './sse-parser.ts'
 
 /**
@@ -13,6 +14,7 @@ export function openSse(fetch: typeof globalThis.fetch): Open {
     const response = await fetch(url, requestInit(attempt, 'text/event-stream'))
     if (!response.ok || !response.headers.get('content-type')?.startsWith('text/event-stream'))
       throw await refusalOf(response)
+    countOpen(attempt.base, attempt.signal)
     const reader = response.body?.getReader()
     if (reader === undefined) return
     const decoder = new TextDecoder()

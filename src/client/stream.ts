@@ -106,7 +106,10 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
     const WebSocket = options.WebSocket ?? (globalThis.WebSocket as ConnectOptions['WebSocket'])
     if (options.transport === 'websocket' && WebSocket === undefined)
       throw new TypeError('connect: no WebSocket here; pass the option WebSocket')
-    this.#fallback = new TransportFallback(transportsOf(options.transport, WebSocket !== undefined))
+    this.#fallback = new TransportFallback(
+      transportsOf(options.transport, WebSocket !== undefined),
+      this.#base,
+    )
     this.#recovery = new Recovery({
       base: this.#base,
       fetch: this.#fetch,
@@ -326,7 +329,7 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
       void messages.return().catch(() => {})
     }
     if (this.#ending !== undefined) return AT_ONCE
-    this.#debug(`the connection has ended: ${session.closeMessage?.reason ?? wordsOf(cause ?? 'no reason')}`)
+    this.#debug(`the connection has ended: ${session.closeMessage?.reason ?? wordsOf(cause)}`)
     return this.#recovery.after(session, cause, this.cursor)
   }
 
@@ -351,7 +354,6 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
 
   /** What was put off is done now where there is hope again, and what seems to live is asked whether it does. */
   #pageChanged(change: PageChange): void {
-    this.#debug(`page: ${change}`)
     // Whether the connection still lives is for the tab to find out that has it.
     if (this.#tabs !== undefined && change !== 'away' && change !== 'back') {
       if (change === 'look') this.#tabs.look()

@@ -1,23 +1,34 @@
+import { hasPage } from './page-lifecycle.ts'
 import type { Transport } from './types.ts'
 
 /** A transport that has worked before is given up only after this many failures in a row. */
 const PATIENCE = 2
 
-/** Which transport to try next: the best of those that are not known to fail on this way. */
+/**
+ * Which transport to try next: the best of those that are not known to fail on this way. Which one worked is remembered
+ * for the session, so that a page behind a proxy that blocks streams does not find that out at each load.
+ */
 export class TransportFallback {
   readonly #transports: readonly Transport[]
+  readonly #key: string
   readonly #failures = new Map<Transport, number>()
   readonly #worked = new Set<Transport>()
 
-  /** @param transports the best first */
-  constructor(transports: readonly Transport[]) {
+  /**
+   * @param transports the best first
+   * @param base of the service
+   */
+  constructor(transports: readonly Transport[], base: URL) {
     this.#transports = transports
+    this.#key = `glimpse ${base}`
+    const remembered = transports.indexOf(this.#memory((storage) => storage.getItem(this.#key)) as Transport)
+    for (const better of transports.slice(0, Math.max(remembered, 0))) this.failed(better)
   }
 
   get current(): Transport {
     const [first] = this.#transports
     const standing = this.#transports.find(
-      (transport) => !this.#failures.has(transport) || this.#isPatientWith(transport),
+      (transport) => (this.#failures.get(transport) ?? 0) < (this.#worked.has(transport) ? PATIENCE : 1),
     )
     if (standing === undefined) this.#failures.clear()
     return standing ?? first ?? 'poll'
@@ -31,6 +42,7 @@ export class TransportFallback {
   worked(transport: Transport): void {
     this.#worked.add(transport)
     this.#failures.delete(transport)
+    if (this.hasOthers) this.#memory((storage) => storage.setItem(this.#key, transport))
   }
 
   /** It did not get through although the service can be reached. */
@@ -43,7 +55,12 @@ export class TransportFallback {
     this.#failures.clear()
   }
 
-  #isPatientWith(transport: Transport): boolean {
-    return this.#worked.has(transport) && (this.#failures.get(transport) ?? 0) < PATIENCE
+  /** A page without storage remembers nothing. */
+  #memory<Result>(use: (storage: Storage) => Result): Result | undefined {
+    try {
+      return hasPage() ? use(sessionStorage) : undefined
+    } catch {
+      return undefined
+    }
   }
 }
