@@ -87,12 +87,25 @@ const whole = (min: number, max: number, fallback: number) => between(min, max).
 
 const port = between(0, 65_535)
 
+/**
+ * Schemes whose origins browsers write as scheme and host though the URL standard gives them none: apps in a web view, and
+ * extensions.
+ */
+const APP_ORIGIN =
+  /^(?:capacitor|ionic|tauri|app|chrome-extension|moz-extension|safari-web-extension|ms-browser-extension):\/\/[a-z0-9.-]+(?::\d{1,5})?$/i
+
+function isOrigin(text: string): boolean {
+  if (APP_ORIGIN.test(text)) return true
+  // An asterisk would be taken for a letter.
+  return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text
+}
+
 const origins = z
   .string()
   .transform((text) => text.split(',').map((part) => part.trim()))
   .refine(
-    (list) => list.every((origin) => URL.canParse(origin) && new URL(origin).origin === origin),
-    'must be a comma-separated list of origins such as https://app.example (scheme and host, no path, no *)',
+    (list) => list.every(isOrigin),
+    'must be a comma-separated list of origins such as https://app.example or capacitor://localhost (scheme and host, no path, no *)',
   )
 
 const secret = z

@@ -19,6 +19,7 @@ export type ErrorCode =
   | 'body_too_large'
   | 'url_too_long'
   | 'not_json'
+  | 'encoded_body'
   | 'upgrade_required'
   | 'too_many_requests'
   | 'headers_too_large'

@@ -20,6 +20,10 @@ const NUMBERS: readonly [string, (config: Config) => unknown, number, number][] 
   ['URL_MAX_BYTES', (c) => c.urlMaxBytes, 256, 1_048_576],
   ['BODY_MAX_BYTES', (c) => c.bodyMaxBytes, 256, 1_048_576],
   ['KEEP_ALIVE_TIMEOUT_MS', (c) => c.keepAliveTimeoutMs, 100, 3_600_000],
+  ['ANSWER_TIMEOUT_MS', (c) => c.answerTimeoutMs, 100, 3_600_000],
+  ['MAX_UNSENT_BYTES', (c) => c.unsent.total, 1_048_576, 1_099_511_627_776],
+  ['MAX_UNSENT_BYTES_PER_ADDRESS', (c) => c.unsent.perAddress, 1_048_576, 1_099_511_627_776],
+  ['MAX_UNSENT_BYTES_PER_USER', (c) => c.unsent.perUser, 1_048_576, 1_099_511_627_776],
   ['MESSAGE_MAX_BYTES', (c) => c.messageMaxBytes, 256, 1_048_576],
   ['MESSAGES_PER_MINUTE', (c) => c.messagesPerMinute, 6, 1_000_000],
   ['MAX_WAITING_WRITES', (c) => c.maxWaitingWrites, 1, 1_000_000],
@@ -204,5 +208,37 @@ describe('.env.example', () => {
     )
     const exampled = new Set(lines.map((line) => /^#?([A-Z_]+)=/.exec(line)?.[1]).filter(Boolean))
     expect([...named].sort()).toEqual([...exampled].sort())
+  })
+})
+
+describe('CORS_ORIGINS', () => {
+  const parse = (text: string) => parseConfig({ CORS_ORIGINS: text })
+
+  it.each([
+    'https://app.example',
+    'http://localhost:5173',
+    'capacitor://localhost',
+    'ionic://localhost',
+    'tauri://localhost',
+    'app://obsidian.md',
+    'chrome-extension://mlhmbdjbgkjcjfgjlmogfcbkfnkadjfa',
+    'moz-extension://0b4e8e2d-32f5-4f0e-9f2c-0f6a2ad3f5c1',
+  ])('takes %s', (origin) => {
+    const parsed = parse(`${origin}, https://other.example`)
+    expect(parsed.ok && parsed.config.corsOrigins).toEqual([origin, 'https://other.example'])
+  })
+
+  it.each([
+    'null',
+    '*',
+    'https://*.example',
+    'https://app.example/',
+    'capacitor://localhost/a',
+    'capacitor://',
+    'ftp://host',
+    'javascript://x',
+  ])('refuses %s', (text) => {
+    const parsed = parse(text)
+    expect(parsed.ok ? [] : parsed.faults).toEqual([expect.stringMatching(/^CORS_ORIGINS: /)])
   })
 })

@@ -6,11 +6,15 @@ import type { Context } from './context.ts'
  * Reads a request's JSON body.
  *
  * @returns the parsed value; an empty body is an empty object
- * @throws GlimpseError `not_json` (415), `body_too_large` (413), `malformed_json` (400)
+ * @throws GlimpseError `not_json`, `encoded_body` (415), `body_too_large` (413), `malformed_json` (400)
  */
-export async function readJson({ app, request }: Context): Promise<unknown> {
-  const bytes = await readBytes(request, app.config.bodyMaxBytes)
+export async function readJson({ app, request, body }: Context): Promise<unknown> {
+  const bytes = body ?? (await readBytes(request, app.config.bodyMaxBytes))
   if (bytes.length === 0) return {}
+  const encoding = request.headers['content-encoding']
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    throw new GlimpseError('encoded_body', { detail: 'Send the body without a Content-Encoding.' })
+  }
   const type = request.headers['content-type'] ?? ''
   if (!/^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(type)) {
     throw new GlimpseError('not_json', { detail: 'Send the body as Content-Type: application/json.' })
@@ -25,16 +29,30 @@ export async function readJson({ app, request }: Context): Promise<unknown> {
   }
 }
 
+/**
+ * Bounds every body, also where none belongs: one that says its length is refused by it, of any other as much is read
+ * before the handler as it may have.
+ *
+ * @returns undefined where the handler may read the body, or leave it
+ * @throws GlimpseError `body_too_large`, also by the promise
+ */
+export function boundedBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> | undefined {
+  const { headers } = request
+  if (headers['transfer-encoding'] !== undefined) return readBytes(request, maxBytes)
+  if (Number(headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
+  return undefined
+}
+
+const tooLarge = (maxBytes: number) =>
+  new GlimpseError('body_too_large', { detail: `The body may hold ${maxBytes} bytes at most.` })
+
 function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  const tooLarge = () =>
-    new GlimpseError('body_too_large', { detail: `The body may hold ${maxBytes} bytes at most.` })
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge())
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let length = 0
     request.on('data', (chunk: Buffer) => {
       length += chunk.length
-      if (length > maxBytes) reject(tooLarge())
+      if (length > maxBytes) reject(tooLarge(maxBytes))
       else chunks.push(chunk)
     })
     request.on('end', () =>

@@ -23,6 +23,7 @@ import type { View } from '../store/views.ts'
 import type { WebSocketTransport } from '../transport/websocket.ts'
 import type { Answer } from './answer.ts'
 import { findTicket, findToken } from './find-token.ts'
+import { normalPath, queryOf } from './path.ts'
 
 /** What the handlers work with; made once, in service.ts. */
 export interface App {
@@ -54,25 +55,20 @@ export interface App {
   readonly unready: () => readonly string[]
 }
 
-const AUTHORITY = /^https?:\/\/[^/?#]*/i
-
 /** The parts of a request's URL; the query is parsed only where somebody asks for it. */
 export class RequestUrl {
   readonly path: string
-  readonly #query: string
+  readonly #target: string
   #searchParams: URLSearchParams | undefined
 
-  /** @param target the request-target (RFC 9112 §3.2), in origin-form or, as proxies send it, absolute-form */
+  /** @param target the request-target (RFC 9112 §3.2) */
   constructor(target: string) {
-    // Not by the URL's origin, which is no part of the text: it is lower case, without the user and the default port.
-    const text = target.startsWith('/') ? target : target.replace(AUTHORITY, '')
-    const question = text.indexOf('?')
-    this.path = (question === -1 ? text : text.slice(0, question)) || '/'
-    this.#query = question === -1 ? '' : text.slice(question + 1)
+    this.path = normalPath(target)
+    this.#target = target
   }
 
   get searchParams(): URLSearchParams {
-    this.#searchParams ??= new URLSearchParams(this.#query)
+    this.#searchParams ??= new URLSearchParams(queryOf(this.#target))
     return this.#searchParams
   }
 }
@@ -90,6 +86,8 @@ export interface Context {
   readonly headers: OutgoingHttpHeaders
   /** The rest of an upgraded connection's first packet; undefined for a plain request. */
   readonly upgradeHead: Buffer | undefined
+  /** The body, where it had to be read before the handler. */
+  readonly body: Buffer | undefined
   /** Who calls, once that is known; what the answer takes of our memory is counted against them. */
   user?: string
 }

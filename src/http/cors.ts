@@ -34,6 +34,12 @@ export function refuseForeignOrigin({ app, request }: Context): void {
 const foreignOrigin = () =>
   new GlimpseError('origin_not_allowed', { detail: 'CORS_ORIGINS does not list this origin.' })
 
+/** Ours, and those that tracing and fetch libraries add to every request of a page: one not listed here fails all of them. */
+const ALLOWED_HEADERS = [
+  'Authorization, Content-Type, If-None-Match, Last-Event-ID, Cache-Control, X-Requested-With',
+  'traceparent, tracestate, baggage, sentry-trace',
+].join(', ')
+
 /** Answers OPTIONS: what the path can do, and for a preflight from a listed origin that the real request may come. */
 export function optionsAnswer(
   request: IncomingMessage,
@@ -47,7 +53,7 @@ export function optionsAnswer(
     headers: {
       Allow: methods.join(', '),
       'Access-Control-Allow-Methods': methods.join(', '),
-      'Access-Control-Allow-Headers': 'Authorization, Content-Type, If-None-Match, Last-Event-ID',
+      'Access-Control-Allow-Headers': ALLOWED_HEADERS,
       'Access-Control-Max-Age': '600',
     },
   }

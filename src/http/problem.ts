@@ -20,6 +20,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   lost_history: { status: 410, title: 'Lost history' },
   body_too_large: { status: 413, title: 'Body too large' },
   url_too_long: { status: 414, title: 'URL too long' },
+  encoded_body: { status: 415, title: 'Encoded body' },
   not_json: { status: 415, title: 'Not JSON' },
   upgrade_required: { status: 426, title: 'Upgrade required' },
   too_many_requests: { status: 429, title: 'Too many requests' },
@@ -50,6 +51,8 @@ export function problemAnswer(error: unknown): Answer {
       ...(details.allow === undefined ? {} : { Allow: details.allow.join(', ') }),
       ...(code === 'unauthorized' ? { 'WWW-Authenticate': challenge(details) } : {}),
       ...(code === 'upgrade_required' ? UPGRADE : {}),
+      // RFC 9110 §15.5.16: what would have been taken.
+      ...(code === 'encoded_body' ? { 'Accept-Encoding': 'identity' } : {}),
     },
     body: {
       type: `urn:glimpse:problem:${code}`,

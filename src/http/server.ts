@@ -5,16 +5,17 @@ import { GlimpseError } from '../errors.ts'
 import { limitSockets } from '../limits/sockets.ts'
 import { traceIdsOf } from '../observability/tracing.ts'
 import { endSocket } from '../transport/socket.ts'
+import { wantsJson } from './accept.ts'
 import { type Answer, answerBytes, sendAnswer } from './answer.ts'
+import { boundedBody } from './body.ts'
 import { type App, type Context, RequestUrl } from './context.ts'
 import { type Conversation, Conversations } from './conversation.ts'
 import { corsHeaders, optionsAnswer } from './cors.ts'
 import { asksForEventStream, pauseAnswer } from './pause-stream.ts'
 import { problemAnswer } from './problem.ts'
-import { refuseBadHead } from './request-head.ts'
+import { hasBody, Request, refuseBadHead } from './request-head.ts'
 import { requestIdOf } from './request-id.ts'
 import { Routes, type RouteTable, routeTable } from './routes.ts'
-import { wantsJson } from './streams.ts'
 
 /** What says whether an instance lives must not fall to a limit: the balancer that asks may share its users' address. */
 const UNLIMITED: ReadonlySet<string> = new Set(['/livez', '/readyz', '/healthz'])
@@ -30,6 +31,7 @@ export function createHttpServer(app: App, table: RouteTable = routeTable(app.co
   const { config } = app
   const routes = new Routes(table)
   const server = createServer({
+    IncomingMessage: Request,
     // Ours answers as the rest of the service does, and looks at more (head.ts).
     requireHostHeader: false,
     // So that 'drain' is certain to come for every connection that was held up for its outbox.
@@ -41,6 +43,8 @@ export function createHttpServer(app: App, table: RouteTable = routeTable(app.co
     // Left at its half a minute, the two above would be enforced that late.
     connectionsCheckingInterval: Math.min(1000, config.headersTimeoutMs),
   })
+  // Past its own bound Node drops fields without a word: a token behind it would not count, one before it would.
+  server.maxHeadersCount = 0
   limitSockets(server, config, () => app.metrics.limited.inc({ limit: 'address_sockets' }))
   const conversations = new Conversations(server, {
     headersTimeoutMs: config.headersTimeoutMs,
@@ -112,6 +116,7 @@ async function answer(
     }
     const match = routes.find(method, url.path)
     route = match.route
+    const sizeless = boundedBody(request, app.config.bodyMaxBytes)
     const here: Context = {
       app,
       request,
@@ -121,6 +126,7 @@ async function answer(
       params: match.params,
       headers,
       upgradeHead,
+      body: sizeless && (await sizeless),
     }
     context = here
     const result = await (span === undefined ? match.handler(here) : span.within(() => match.handler(here)))
@@ -200,9 +206,8 @@ function logProblem(
 }
 
 /**
- * A request with `Upgrade` has left the HTTP parser: its answer, unless it is the upgrade, is written through a response
- * of our own and ends the connection. Upgrades to anything but WebSocket are answered as if they had not been asked for
- * (RFC 9110 §7.8 lets a server ignore them; curl --http2 sends one with every request).
+ * A request for a WebSocket has left the HTTP parser: its answer, unless it is the upgrade, is written through a response
+ * of our own and ends the connection.
  */
 function upgrade(
   app: App,
@@ -232,12 +237,7 @@ function upgrade(
     sendAnswer(response, problem)
     return
   }
-  const toWebSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
-  void answer(app, routes, request, response, conversation, toWebSocket ? head : undefined)
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+  void answer(app, routes, request, response, conversation, head)
 }
 
 /** What Node's parser could not read (RFC 9112): answered as plainly as it deserves, and closed. */

@@ -3,8 +3,9 @@ import { GlimpseError } from '../errors.ts'
 import { eventText, formatCursor, parseResumePoint, type ResumePoint, unreadOf } from '../event.ts'
 import type { Registration } from '../hub/hub.ts'
 import { beginSse } from '../transport/sse.ts'
+import { wantsJson } from './accept.ts'
 import type { Answer } from './answer.ts'
-import { authenticate, type Context, type Handler } from './context.ts'
+import { authenticate, type Context, type Handler, type RequestUrl } from './context.ts'
 import { refuseForeignOrigin } from './cors.ts'
 import { readPage } from './read-page.ts'
 import { takePlace } from './take-place.ts'
@@ -16,9 +17,7 @@ export const getEvents: Handler = async (context) => {
   const { request, response, url } = context
   const lastEventId = request.headers['last-event-id']
   const resume = parseResumePoint(
-    typeof lastEventId === 'string' && lastEventId !== ''
-      ? lastEventId
-      : url.searchParams.get('last_event_id'),
+    typeof lastEventId === 'string' && lastEventId !== '' ? lastEventId : lastEventIdOf(url),
   )
   beginSse(response, await enter(context, resume), context.headers)
   return undefined
@@ -33,7 +32,7 @@ export const getWebSocket: Handler = async (context) => {
   }
   refuseBadHandshake(request.headers)
   const { socket } = request
-  const registration = await enter(context, parseResumePoint(url.searchParams.get('last_event_id')))
+  const registration = await enter(context, parseResumePoint(lastEventIdOf(url)))
   context.response.detachSocket(socket)
   const answersPings = url.searchParams.get('pings') === 'on'
   app.websockets.begin(request, socket, upgradeHead, registration, answersPings)
@@ -67,9 +66,9 @@ async function enter(context: Context, resume: ResumePoint): Promise<Registratio
   return await takePlace(context, identity, resume)
 }
 
-/** EventSource asks for `text/event-stream`, curl for anything: both mean the stream. */
-export function wantsJson(accept = ''): boolean {
-  return accept.includes('application/json') && !accept.includes('text/event-stream')
+/** Polyfills of EventSource can send no header; Yaffle's spells the parameter in its own way. */
+function lastEventIdOf({ searchParams }: RequestUrl): string | null {
+  return searchParams.get('last_event_id') ?? searchParams.get('lastEventId')
 }
 
 const MAX_POLL_EVENTS = 1000

@@ -84,6 +84,8 @@ export function beginEventStream(
   listen(socket, registration)
   registration.begin(sinkOn(socket))
   socket.uncork()
+  // A body that nobody asked for would stop the socket from being read, and its end from being noticed.
+  if (!response.req.complete) response.req.resume()
   forget(response.req)
 }
 

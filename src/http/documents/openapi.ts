@@ -40,7 +40,8 @@ const COMPONENTS = {
     last_event_id: {
       name: 'last_event_id',
       in: 'query',
-      description: 'Resume after this cursor; `0`: from the oldest event kept. Not given: from now on.',
+      description:
+        'Resume after this cursor; `0`: from the oldest event kept. Not given: from now on. May be spelt `lastEventId`.',
       schema: { type: 'string' },
       example: '7f3a9c.42',
     },

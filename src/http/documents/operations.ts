@@ -4,7 +4,7 @@ import { problemResponses } from './problems.ts'
 
 /** What authenticating can refuse; `unavailable` while no keys to verify with could be fetched. */
 const CALLER: readonly ErrorCode[] = ['unauthorized', 'origin_not_allowed', 'unavailable']
-const BODY: readonly ErrorCode[] = ['malformed_json', 'invalid_field', 'body_too_large', 'not_json']
+const BODY: readonly ErrorCode[] = ['malformed_json', 'invalid_field', 'not_json', 'encoded_body']
 /** A path with a parameter: one too long for any route is no route. */
 const ONE_STORY: readonly ErrorCode[] = ['not_found', 'unknown_story']
 const DATABASE: readonly ErrorCode[] = ['busy', 'unavailable', 'overloaded']

@@ -18,6 +18,7 @@ const EVERYWHERE: readonly ErrorCode[] = [
   'malformed_request',
   'method_not_allowed',
   'request_timeout',
+  'body_too_large',
   'url_too_long',
   'too_many_requests',
   'headers_too_large',

@@ -144,8 +144,11 @@ const CONNECTIONS: readonly Attack[] = [
   cut('an upgrade behind a request that is not answered yet', (target) =>
     [readStory(target), request('GET /ws', target, ...WEBSOCKET)].join(''),
   ),
-  cut('an upgrade to h2c behind one', (target) =>
-    [readStory(target), request('GET /livez', target, 'Connection: Upgrade', 'Upgrade: h2c')].join(''),
+  answered(
+    'an upgrade to h2c behind one',
+    (target) =>
+      [readStory(target), request('GET /livez', target, 'Connection: Upgrade', 'Upgrade: h2c')].join(''),
+    ...[200, 200],
   ),
   refused('an upgrade to a WebSocket with no key', (target) =>
     request('GET /ws', target, ...WEBSOCKET.slice(0, 3)),
@@ -165,7 +168,11 @@ const CONNECTIONS: readonly Attack[] = [
       request('GET /ws', target, ...WEBSOCKET, `Sec-WebSocket-Protocol: ${names}`),
     ),
   ),
-  refused('an upgrade to a WebSocket with a POST', (target) => request('POST /ws', target, ...WEBSOCKET)),
+  answered(
+    'an upgrade to a WebSocket with a POST',
+    (target) => request('POST /ws', target, ...WEBSOCKET),
+    405,
+  ),
   refused(
     'an upgrade without a token, a request behind it',
     ({ host, smuggled }) =>
@@ -181,13 +188,15 @@ const CONNECTIONS: readonly Attack[] = [
     (target) => request('GET /livez', target, ...WEBSOCKET) + target.smuggled,
     200,
   ),
-  refused(
+  answered(
     'a POST with a body and an upgrade to h2c',
     (target) => `${request('POST /stories', target, 'Connection: Upgrade', 'Upgrade: h2c', ...JSON_BODY)}{}`,
+    201,
   ),
-  refused(
+  answered(
     'a POST with a body and an upgrade to a WebSocket',
     (target) => `${request('POST /stories', target, ...WEBSOCKET, ...JSON_BODY)}{}`,
+    201,
   ),
   answered('an expectation nobody knows', (target) => request('GET /livez', target, 'Expect: magic'), 200),
 ]
