@@ -5,6 +5,7 @@ import { withTimeout } from '../limits/with-timeout.ts'
 import type { Logger } from '../observability/log.ts'
 import type { ConnectionOptions } from '../postgres/connection-url.ts'
 import { SingleSession } from '../postgres/single-session.ts'
+import { cannotConnect } from './cannot-connect.ts'
 import {
   type AppliedMigration,
   type Comparison,
@@ -117,7 +118,7 @@ export async function migrate(
   signal?.addEventListener('abort', onAbort, { once: true })
   try {
     const session = await open('migrate').catch((error: NodeJS.ErrnoException) => {
-      throw signal?.aborted ? error : cannotConnect(connection, error)
+      throw signal?.aborted ? error : cannotConnect('DATABASE_URL', connection, error)
     })
     await takeLock(session, log, signal)
     const { pending, unrecorded } = await untilFree(session, undefined, log, signal, () =>
@@ -138,21 +139,6 @@ export async function migrate(
     signal?.removeEventListener('abort', onAbort)
     for (const session of sessions) session.end()
   }
-}
-
-/** A start that fails here has not begun to migrate: the message must not send anybody looking at the schema. */
-function cannotConnect({ endpoints }: ConnectionOptions, error: NodeJS.ErrnoException): StartError {
-  const places = endpoints.map(({ host, port, path }) => path ?? `${host}:${port}`).join(', ')
-  const reason = CONNECT_PROBLEMS[error.code ?? ''] ?? firstLine(error)
-  return new StartError(`cannot connect to the database in DATABASE_URL (${places}): ${reason}`, {
-    cause: error,
-  })
-}
-
-const CONNECT_PROBLEMS: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'connection refused',
-  ENOTFOUND: 'host name not found',
-  ETIMEDOUT: 'no answer',
 }
 
 /** Resolves once this session holds the lock that lets one migrate at a time. */

@@ -4,6 +4,7 @@ import type { Logger } from '../observability/log.ts'
 import type { ConnectionOptions } from '../postgres/connection-url.ts'
 import { openPool, type Pool } from '../postgres/pool.ts'
 import { isTransactionPooled } from '../postgres/pooler.ts'
+import { cannotConnect } from './cannot-connect.ts'
 import { type AppliedMigration, compareMigrations, readMigrations, refusalOf } from './migrations.ts'
 
 /** As server_version_num writes it: Postgres 14. */
@@ -87,16 +88,15 @@ export async function checkPoolers(
   },
   signal?: AbortSignal,
 ): Promise<void> {
-  const pooled = (connection: ConnectionOptions) =>
-    isTransactionPooled(connection, signal).catch((error: Error) => {
-      if (signal?.aborted) throw signal.reason
-      throw refusal(`the database cannot be reached: ${error.message}`, error)
+  const pooled = (variable: string, connection: ConnectionOptions) =>
+    isTransactionPooled(connection, signal).catch((error: NodeJS.ErrnoException) => {
+      throw signal?.aborted ? signal.reason : cannotConnect(variable, connection, error)
     })
-  if (!ways.declared && (await pooled(ways.database)))
+  if (!ways.declared && (await pooled('DATABASE_URL', ways.database)))
     throw refusal(
       'it goes through a transaction pooler: set DATABASE_POOLER=transaction, and LISTEN_DATABASE_URL to a direct connection to the same database',
     )
-  if (ways.listen !== ways.database && (await pooled(ways.listen)))
+  if (ways.listen !== ways.database && (await pooled('LISTEN_DATABASE_URL', ways.listen)))
     throw new StartError(
       'LISTEN_DATABASE_URL: it goes through a transaction pooler, where LISTEN hears nothing; name a direct connection to the same database',
     )

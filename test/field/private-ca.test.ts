@@ -89,7 +89,7 @@ describe.skipIf(!hasOpenssl)('a Postgres with a certificate of a private authori
       () => urlOf({ sslmode: 'verify-full', sslrootcert: authority.ca }, '127.0.0.1'),
     ],
   ])('%s is refused by the service and by doctor', async (_, url) => {
-    await expect(connections(url())).rejects.toThrow(/^DATABASE_URL: /)
+    await expect(connections(url())).rejects.toThrow(/^cannot connect to the database in DATABASE_URL /)
     expect(
       (await glimpse(['doctor'], { environment: { DATABASE_URL: url(), JWT_SECRET: TEST_SECRET } })).code,
     ).toBe(1)
