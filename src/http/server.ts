@@ -202,7 +202,10 @@ function logProblem(
     app.log.error({ ...where, err: cause }, 'a request failed unexpectedly')
   } else if (status >= 500)
     app.log.debug({ ...where, code: error.code, err: error.cause }, 'a request was refused')
-  else app.log.trace({ ...where, code: error.code, field: error.details.field }, 'a request was refused')
+  else {
+    const { field } = error.details
+    app.log.trace({ ...where, code: error.code, field, err: error.cause }, 'a request was refused')
+  }
 }
 
 /**

@@ -238,6 +238,8 @@ class DurableSseSink extends CollectingSink {
 
   /** The protocol has no word for it within a stream: the client comes back with its offset, and is told by 410. */
   protected lost(): void {
+    // First, because what the hub goes on with after a reset would be written after the end.
+    this.#connection.gone()
     this.#socket.end()
     destroyLater(this.#socket)
   }

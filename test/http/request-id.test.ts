@@ -43,6 +43,8 @@ describe('a refused request', () => {
       instance: expect.stringMatching(/^[0-9a-f]{12}$/),
     })
     expect(one.line).not.toHaveProperty('trace_id')
+    const bad = await refused(direct, { authorization: 'Bearer a.b.c' })
+    expect(bad.line).toMatchObject({ err: { type: 'Refusal', rule: expect.any(String) } })
   })
 
   it('keeps the name that a trusted proxy gave it, and no other', async () => {
