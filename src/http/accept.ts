@@ -14,3 +14,10 @@ export function wantsJson(accept: string | undefined): boolean {
   if (accept === undefined || accept === EVENTS || accept === '*/*') return false
   return new Negotiator({ headers: { accept } }).mediaType(OFFERED)?.startsWith(JSON_TYPE) === true
 }
+
+/** Whether `Accept` lists `text/event-stream` itself, with a weight above zero, rather than a wildcard. */
+export function namesEventStream(accept: string | undefined): boolean {
+  if (accept === undefined || accept === '*/*') return false
+  const named = new Negotiator({ headers: { accept } }).mediaTypes()
+  return named.some((type) => type.toLowerCase() === EVENTS)
+}

@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http'
 import type { ErrorCode, GlimpseError } from '../errors.ts'
 import type { CloseReason } from '../event.ts'
 import { CLOSES } from '../hub/connection.ts'
@@ -13,14 +12,6 @@ const PAUSES: Readonly<Partial<Record<ErrorCode, CloseReason>>> = {
   busy: 'unavailable',
   unavailable: 'unavailable',
   draining: 'draining',
-}
-
-/** Whether `Accept` lists `text/event-stream` itself, with a weight above zero (RFC 9110 §12.5.1), rather than a wildcard. */
-export function asksForEventStream({ accept = '' }: Pick<IncomingHttpHeaders, 'accept'>): boolean {
-  return accept.split(',').some((range) => {
-    const [type = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase())
-    return type === 'text/event-stream' && !parameters.some((each) => /^q\s*=\s*0(\.0*)?$/.test(each))
-  })
 }
 
 /**

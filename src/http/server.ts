@@ -5,13 +5,13 @@ import { GlimpseError } from '../errors.ts'
 import { limitSockets } from '../limits/sockets.ts'
 import { traceIdsOf } from '../observability/tracing.ts'
 import { endSocket } from '../transport/socket.ts'
-import { wantsJson } from './accept.ts'
+import { namesEventStream, wantsJson } from './accept.ts'
 import { type Answer, answerBytes, sendAnswer } from './answer.ts'
 import { boundedBody } from './body.ts'
 import { type App, type Context, RequestUrl } from './context.ts'
 import { type Conversation, Conversations } from './conversation.ts'
 import { corsHeaders, optionsAnswer } from './cors.ts'
-import { asksForEventStream, pauseAnswer } from './pause-stream.ts'
+import { pauseAnswer } from './pause-stream.ts'
 import { problemAnswer } from './problem.ts'
 import { hasBody, Request, refuseBadHead } from './request-head.ts'
 import { requestIdOf } from './request-id.ts'
@@ -161,7 +161,9 @@ async function answer(
 
 /** A request for the stream that an EventSource may have sent, and so cannot be told a status. */
 function isEventSource(method: string, path: string, { headers }: IncomingMessage): boolean {
-  return method === 'GET' && path === '/events' && !wantsJson(headers.accept) && asksForEventStream(headers)
+  return (
+    method === 'GET' && path === '/events' && !wantsJson(headers.accept) && namesEventStream(headers.accept)
+  )
 }
 
 function pauseOf(error: unknown): Answer | undefined {

@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type ErrorCode, GlimpseError } from '../../src/errors.ts'
-import { asksForEventStream, pauseAnswer } from '../../src/http/pause-stream.ts'
+import { namesEventStream } from '../../src/http/accept.ts'
+import { pauseAnswer } from '../../src/http/pause-stream.ts'
 import { PROBLEMS } from '../../src/http/problem.ts'
 import { type Caller, call, newCallers, type Problem } from '../support/api.ts'
 import { open } from '../support/clients/index.ts'
@@ -163,6 +164,6 @@ describe('the name in Accept', () => {
     ['', false],
     [undefined, false],
   ])('%s counts: %s', (accept, counts) => {
-    expect(asksForEventStream({ accept })).toBe(counts)
+    expect(namesEventStream(accept)).toBe(counts)
   })
 })
