@@ -31,6 +31,7 @@ import { checkDatabase, checkPoolers } from './store/requirements.ts'
 import { Tickets } from './store/tickets.ts'
 import { WritePools } from './store/write-pools.ts'
 import { WebSocketTransport } from './transport/websocket.ts'
+import { UndoStack, within } from './undo.ts'
 
 /** A running instance. */
 export interface Service {
@@ -56,9 +57,6 @@ const CLOSING = 0.1
 /** Pages that are made for one user at a time. */
 const POLLS_AT_ONCE = 2
 
-/** Undoes a step of the start, waiting for others no longer than this. */
-type Undo = (leftMs: number) => unknown
-
 /**
  * Starts an instance: database, migrations, bus proven, then HTTP. Whatever was begun is undone where a step fails.
  *
@@ -66,16 +64,11 @@ type Undo = (leftMs: number) => unknown
  * @throws StartError one line for the operator; the signal's reason where it was aborted
  */
 export async function startService(config: Config, log: Logger, signal?: AbortSignal): Promise<Service> {
-  const undo: Undo[] = []
-  const close = async (withinMs = CLOSE_MS) => {
-    const deadline = performance.now() + withinMs
-    for (let step = undo.pop(); step !== undefined; step = undo.pop())
-      await step(Math.max(0, deadline - performance.now()))
-  }
+  const undo = new UndoStack((what, error) => log.warn({ err: error, what }, 'a part could not be closed'))
   try {
-    return await start(config, log, undo, close, signal)
+    return await start(config, log, undo, signal)
   } catch (error) {
-    await close()
+    await undo.undo(CLOSE_MS)
     throw error
   }
 }
@@ -83,8 +76,7 @@ export async function startService(config: Config, log: Logger, signal?: AbortSi
 async function start(
   config: Config,
   log: Logger,
-  undo: Undo[],
-  close: (withinMs?: number) => Promise<void>,
+  undo: UndoStack,
   signal: AbortSignal | undefined,
 ): Promise<Service> {
   const metrics = createMetrics()
@@ -96,7 +88,7 @@ async function start(
     database.open(purpose, { max: CONNECTIONS[purpose], deadlineMs: DEADLINES[purpose] })
   const readPool = pool('read')
   const canary = new Canary(pool('canary'))
-  undo.push((leftMs) => database.end({ timeout: leftMs / 1000 }))
+  undo.push('database', (leftMs) => database.end({ timeout: leftMs / 1000 }))
   await unlessAborted(signal, checkDatabase(readPool))
 
   const secrets =
@@ -104,7 +96,7 @@ async function start(
       ? config.auth.secrets
       : [await developmentSecret(config.dataDir)]
   const verifier = createTokenVerifier({ ...config.auth, secrets, log })
-  undo.push((leftMs) => within(leftMs, verifier.close()))
+  undo.push('key sets', () => verifier.close())
   void verifier.warm()
 
   const presence = new Presence({
@@ -116,7 +108,7 @@ async function start(
     log,
     metrics,
   })
-  undo.push((leftMs) => presence.stop(leftMs))
+  undo.push('presence', (leftMs) => presence.stop(leftMs))
 
   const eventLog = new EventLog(pool('log'))
   const hub = new Hub({
@@ -127,7 +119,7 @@ async function start(
     log,
     metrics,
   })
-  undo.push(() => hub.close())
+  undo.push('streams', () => hub.close())
 
   const bus = new PostgresBus({
     connection: listenConnection,
@@ -155,11 +147,11 @@ async function start(
       onCall: () => presence.called(),
     },
   })
-  undo.push((leftMs) => within(leftMs, bus.close()))
+  undo.push('bus', () => bus.close())
   await unlessAborted(signal, bus.start())
   presence.start()
   const sweeper = setInterval(() => void hub.sweep(), SWEEP_INTERVAL_MS).unref()
-  undo.push(() => clearInterval(sweeper))
+  undo.push('sweep', () => clearInterval(sweeper))
 
   const cleaner = new Cleaner({
     sql: pool('clean'),
@@ -168,7 +160,7 @@ async function start(
     metrics,
   })
   cleaner.start()
-  undo.push((leftMs) => within(leftMs, cleaner.stop()))
+  undo.push('cleaner', () => cleaner.stop())
 
   const [signingSecret] = secrets
   const app: App = {
@@ -212,22 +204,22 @@ async function start(
     // First to open and last to close: a probe must not find it gone while the instance drains.
     const admin = createHttpServer(app, ADMIN_ROUTES)
     adminUrl = await listen(admin.server, 'ADMIN_PORT', config.host, config.adminPort)
-    undo.push(() => closeServer(admin))
+    undo.push('ADMIN_PORT', () => closeServer(admin))
   }
   const http = createHttpServer(app)
   const { server } = http
   const url = await listen(server, 'PORT', config.host, config.port)
-  undo.push((leftMs) => {
+  undo.push('PORT', () => {
     // The server waits for upgraded sockets and cannot end them: the hub does, once their stream has begun.
     hub.close()
-    return within(leftMs, closeServer(http))
+    return closeServer(http)
   })
   log.info({ url, adminUrl }, 'listening')
 
   return {
     url,
     adminUrl,
-    close: () => close(),
+    close: () => undo.undo(CLOSE_MS),
     async drain() {
       log.info({ connections: hub.connections }, 'draining')
       const deadline = performance.now() + config.drainTimeoutMs
@@ -236,7 +228,7 @@ async function start(
       // In-flight writes are answered; a peer that never takes its answer must not hold the process.
       const closingMs = Math.min(CLOSE_MS, config.drainTimeoutMs * CLOSING)
       await within(Math.max(0, deadline - closingMs - performance.now()), answered)
-      await close(Math.max(0, deadline - performance.now()))
+      await undo.undo(Math.max(0, deadline - performance.now()))
       log.info('stopped')
     },
   }
@@ -253,7 +245,7 @@ const BACKLOG = 8192
 async function openDatabase(
   config: Config,
   log: Logger,
-  undo: Undo[],
+  undo: UndoStack,
   signal: AbortSignal | undefined,
 ): Promise<{ connection: ConnectionOptions; listen: ConnectionOptions }> {
   let { database } = config
@@ -261,7 +253,7 @@ async function openDatabase(
   if (database === undefined) {
     // Not left half-way: a server that nobody knows of would go on.
     const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, log, signal })
-    undo.push(() => embedded.release())
+    undo.push('embedded Postgres', () => embedded.release())
     database = parseConnectionUrl(embedded.url)
   }
   const listen = config.listenDatabase ?? database
@@ -288,11 +280,6 @@ function closeServer({ server, conversations }: HttpServer): Promise<unknown> {
   conversations.destroy()
   server.closeAllConnections()
   return new Promise((resolve) => server.close(resolve))
-}
-
-/** Waits for something, but not longer than this. */
-async function within(milliseconds: number, something: Promise<unknown>): Promise<void> {
-  await Promise.race([something, sleep(milliseconds, undefined, { ref: false })])
 }
 
 function listen(server: Server, variable: string, host: string, port: number): Promise<string> {

@@ -33,6 +33,9 @@ export const serve: Command = {
   },
 }
 
+/** Draining keeps its time by itself; this much later the process ends whatever it does. */
+const LATE_MS = 100
+
 /**
  * Runs an instance from its start to the end of the process: a stopped one exits with 0 after draining.
  *
@@ -51,14 +54,14 @@ export async function runService(environment: Environment): Promise<number> {
   let stopping = false
   let stop = () => {
     starting.abort()
-    // Undoing waits for others too, such as an embedded Postgres that is just starting.
-    setTimeout(() => process.exit(EXIT.ok), parsed.config.drainTimeoutMs).unref()
   }
   const onSignal = (signal: NodeJS.Signals) => {
     // Asked twice, a person at a terminal means now.
     if (stopping && signal === 'SIGINT') process.exit(130)
     if (stopping) return
     stopping = true
+    // Whatever hangs: a step of the start that is given up, a part that cannot be closed.
+    setTimeout(() => process.exit(EXIT.ok), parsed.config.drainTimeoutMs + LATE_MS)
     stop()
   }
   process.on('SIGTERM', onSignal)
@@ -68,7 +71,7 @@ export async function runService(environment: Environment): Promise<number> {
   try {
     const service = await startService(parsed.config, log, starting.signal)
     const exit = async () => {
-      await service.drain()
+      await service.drain().catch((err) => log.error({ err }, 'draining failed'))
       process.exit(EXIT.ok)
     }
     stop = () => void exit()
