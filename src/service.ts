@@ -9,6 +9,7 @@ import type { Config } from './config.ts'
 import { startEmbeddedPostgres } from './embedded/index.ts'
 import { StartError } from './errors.ts'
 import type { App } from './http/context.ts'
+import { INFO } from './http/documents/info.ts'
 import { ADMIN_ROUTES } from './http/routes.ts'
 import { createHttpServer, type HttpServer } from './http/server.ts'
 import { Hub } from './hub/hub.ts'
@@ -198,7 +199,7 @@ async function start(
           : ['no message makes the way from the database to here']),
     ],
   }
-  registerGauges(metrics, { ...app, bus })
+  registerGauges(metrics, { ...app, bus, database, version: INFO.version })
   let adminUrl: string | undefined
   if (config.adminPort !== undefined) {
     // First to open and last to close: a probe must not find it gone while the instance drains.

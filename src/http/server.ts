@@ -143,6 +143,7 @@ async function answer(
   } catch (error) {
     const problem = problemAnswer(error)
     status = problem.status
+    app.metrics.problems.inc({ code: error instanceof GlimpseError ? error.code : 'internal' })
     const requestId = requestIdOf(request, app.config.trustProxy)
     const ids = { request_id: requestId, ...(span?.ids ?? traceIdsOf(request.headers)) }
     logProblem(app, { route, ...ids }, status, error)
@@ -238,6 +239,7 @@ function upgrade(
     // It went with the parser: carried out without it, the request would be another one.
     const detail = 'A request with a body cannot ask for an upgrade.'
     const problem = problemAnswer(new GlimpseError('malformed_request', { detail }))
+    app.metrics.problems.inc({ code: 'malformed_request' })
     app.metrics.requests.inc({ route: 'none', status: problem.status })
     sendAnswer(response, problem)
     return
@@ -274,6 +276,7 @@ function refuseMalformed(
         ? 'request_timeout'
         : 'malformed_request'
   const { status, body } = problemAnswer(new GlimpseError(code))
+  app.metrics.problems.inc({ code })
   app.metrics.requests.inc({ route: 'none', status })
   const text = JSON.stringify(body)
   const words =

@@ -13,6 +13,18 @@ export interface Instance {
     }
   }
   readonly bus: { readonly clock: { readonly now: number | undefined } }
+  readonly database: {
+    readonly usage: ReadonlyMap<
+      string,
+      Readonly<
+        Record<
+          'max' | 'busy' | 'idle' | 'opening' | 'waiting' | 'waits' | 'waitedSeconds' | 'timedOut',
+          number
+        >
+      >
+    >
+  }
+  readonly version: string
   readonly eventLog: { readonly waiting: { readonly head: number; readonly page: number } }
   readonly unready: () => readonly string[]
 }
@@ -20,7 +32,7 @@ export interface Instance {
 /** Metrics that cost nothing between two scrapes. */
 export function registerGauges(
   { registry }: Metrics,
-  { config, hub, bus, eventLog, unready }: Instance,
+  { config, hub, bus, database, eventLog, unready, version }: Instance,
 ): void {
   const registers = [registry]
   new Gauge({
@@ -31,6 +43,12 @@ export function registerGauges(
       this.set(unready().length === 0 ? 1 : 0)
     },
   })
+  new Gauge({
+    name: 'glimpse_build_info',
+    help: 'Always 1; the labels say what runs.',
+    labelNames: ['version', 'node'] as const,
+    registers,
+  }).set({ version, node: process.versions.node }, 1)
   new Gauge({
     name: 'glimpse_connections_max',
     help: 'MAX_CONNECTIONS: past it, new streams are answered 503.',
@@ -100,5 +118,56 @@ export function registerGauges(
       const { now } = bus.clock
       if (now !== undefined) this.set((now - Date.now()) / 1000)
     },
+  })
+  // This one's look at the pools serves the following ones too, which are collected after it.
+  new Gauge({
+    name: 'glimpse_pool_connections',
+    help: 'Connections to Postgres, by what they are for and whether a statement is under way on them.',
+    labelNames: ['pool', 'state'] as const,
+    registers,
+    collect() {
+      waits.reset()
+      waited.reset()
+      timedOut.reset()
+      for (const [pool, usage] of database.usage) {
+        for (const state of ['busy', 'idle', 'opening'] as const) this.set({ pool, state }, usage[state])
+        most.set({ pool }, usage.max)
+        waiting.set({ pool }, usage.waiting)
+        waits.inc({ pool }, usage.waits)
+        waited.inc({ pool }, usage.waitedSeconds)
+        timedOut.inc({ pool }, usage.timedOut)
+      }
+    },
+  })
+  const labelNames = ['pool'] as const
+  const most = new Gauge({
+    name: 'glimpse_pool_connections_max',
+    help: 'Most connections to Postgres for one purpose.',
+    labelNames,
+    registers,
+  })
+  const waiting = new Gauge({
+    name: 'glimpse_pool_statements_waiting',
+    help: 'Statements that wait for a connection.',
+    labelNames,
+    registers,
+  })
+  const waits = new Counter({
+    name: 'glimpse_pool_waits_total',
+    help: 'Statements that had to wait for a connection.',
+    labelNames,
+    registers,
+  })
+  const waited = new Counter({
+    name: 'glimpse_pool_wait_seconds_total',
+    help: 'How long statements have waited for a connection, together.',
+    labelNames,
+    registers,
+  })
+  const timedOut = new Counter({
+    name: 'glimpse_pool_timeouts_total',
+    help: 'Statements that had no answer before their deadline.',
+    labelNames,
+    registers,
   })
 }

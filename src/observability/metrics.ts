@@ -85,6 +85,22 @@ function declareMetrics() {
       help: 'Requests that failed unexpectedly and were answered 500; the log has the cause of each.',
       registers,
     }),
+    problems: new Counter({
+      name: 'glimpse_problems_total',
+      help: "Requests that were refused, by the problem's code; streams that were answered 200 and closed at once included.",
+      labelNames: ['code'] as const,
+      registers,
+    }),
+    cleaned: new Gauge({
+      name: 'glimpse_cleaned_timestamp_seconds',
+      help: 'When this instance last finished a round of trimming the log and removing what has expired.',
+      registers,
+    }),
+    cleaningFailures: new Counter({
+      name: 'glimpse_cleaning_failures_total',
+      help: 'Rounds of cleaning that failed.',
+      registers,
+    }),
     requests: new Counter({
       name: 'glimpse_http_requests_total',
       help: 'HTTP requests answered, by route and status; a stream counts when it begins.',

@@ -1,5 +1,5 @@
 import type { ConnectionOptions } from './connection-url.ts'
-import { openPool, type PoolOptions, type TimedPool } from './pool.ts'
+import { openPool, type PoolOptions, type PoolUsage, type TimedPool } from './pool.ts'
 
 /**
  * The most connections that an instance opens, for each of its purposes. What keeps the promise has its own: the canary,
@@ -39,6 +39,7 @@ export class Database {
   readonly connection: ConnectionOptions
   readonly #pooler: 'none' | 'transaction'
   readonly #pools: TimedPool[] = []
+  readonly #purposes: string[] = []
 
   constructor(connection: ConnectionOptions, pooler: 'none' | 'transaction' = 'none') {
     this.connection = connection
@@ -55,11 +56,28 @@ export class Database {
       },
     })
     this.#pools.push(pool)
+    this.#purposes.push(purpose)
     return pool
+  }
+
+  /** What the pools are at, those of one purpose together. */
+  get usage(): ReadonlyMap<string, PoolUsage> {
+    const usage = new Map<string, PoolUsage>()
+    this.#pools.forEach((pool, i) => {
+      const purpose = this.#purposes[i] ?? ''
+      usage.set(purpose, sumOf(usage.get(purpose), pool.usage))
+    })
+    return usage
   }
 
   /** @param options `timeout`: how long statements in flight may still take, in seconds */
   async end(options: { readonly timeout: number }): Promise<void> {
     await Promise.all(this.#pools.map((pool) => pool.end(options)))
   }
+}
+
+function sumOf(a: PoolUsage | undefined, b: PoolUsage): PoolUsage {
+  if (a === undefined) return b
+  const sums = Object.entries(b).map(([name, value]) => [name, value + a[name as keyof PoolUsage]])
+  return Object.fromEntries(sums) as PoolUsage
 }

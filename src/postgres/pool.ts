@@ -15,6 +15,25 @@ export type TimedPool = Pool & {
   within<Result>(milliseconds: number, work: (sql: Pool) => Promise<Result>): Promise<Result>
   /** Closes the idle connections that nobody has heard of since then, on the clock of performance.now(). */
   doubt(since: number): void
+  /** What the pool is at, for metrics. */
+  readonly usage: PoolUsage
+}
+
+/** The connections of a pool now, and what its statements have waited for since the start. */
+export interface PoolUsage {
+  /** Most connections at once. */
+  readonly max: number
+  /** Connections with a statement under way, those that are being given up included. */
+  readonly busy: number
+  readonly idle: number
+  readonly opening: number
+  /** Statements that wait for a connection now. */
+  readonly waiting: number
+  /** Statements that had to wait for a connection, and how long all of them together did. */
+  readonly waits: number
+  readonly waitedSeconds: number
+  /** Statements that had no answer before their deadline. */
+  readonly timedOut: number
 }
 
 type Statement = <Rows extends readonly (object | undefined)[] = postgres.Row[]>(
@@ -51,6 +70,8 @@ interface Job {
   readonly resolve: (rows: unknown) => void
   readonly reject: (error: unknown) => void
   readonly timer: NodeJS.Timeout
+  /** On the clock of performance.now(); 0 where it did not have to wait for a connection. */
+  queuedAt: number
   /** None before it is sent. */
   line: Line | undefined
   sentAt: number
@@ -85,6 +106,9 @@ class Connections {
   readonly #waiting = new Set<Job>()
   #opening = 0
   #failures = 0
+  #waits = 0
+  #waitedMs = 0
+  #timedOut = 0
   #reopen: NodeJS.Timeout | undefined
   #tidy: NodeJS.Timeout | undefined
   #ended: Promise<void> | undefined
@@ -106,6 +130,19 @@ class Connections {
     return this.#options.deadlineMs
   }
 
+  get usage(): PoolUsage {
+    return {
+      max: this.#options.max,
+      busy: this.#lines.size - this.#idle.length + this.#retiring.size,
+      idle: this.#idle.length,
+      opening: this.#opening,
+      waiting: this.#waiting.size,
+      waits: this.#waits,
+      waitedSeconds: this.#waitedMs / 1000,
+      timedOut: this.#timedOut,
+    }
+  }
+
   run(
     strings: TemplateStringsArray,
     values: readonly unknown[],
@@ -123,6 +160,7 @@ class Connections {
         resolve,
         reject,
         timer: setTimeout(() => this.#expire(job, deadlineMs), leftMs),
+        queuedAt: 0,
         line: undefined,
         sentAt: 0,
         bytesRead: 0,
@@ -133,6 +171,7 @@ class Connections {
         this.#send(job, line)
         return
       }
+      job.queuedAt = performance.now()
       this.#waiting.add(job)
       this.#openMore()
     })
@@ -192,6 +231,7 @@ class Connections {
   #send(job: Job, line: Line): void {
     job.line = line
     job.sentAt = performance.now()
+    if (job.queuedAt > 0) this.#countWait(job.sentAt - job.queuedAt)
     job.bytesRead = line.session.bytesRead
     line.jobs.add(job)
     const { sql } = line.session
@@ -200,6 +240,11 @@ class Connections {
       (rows) => this.#settle(job, line, () => job.resolve(rows)),
       (error) => this.#settle(job, line, () => job.reject(error)),
     )
+  }
+
+  #countWait(milliseconds: number): void {
+    this.#waits++
+    this.#waitedMs += milliseconds
   }
 
   #settle(job: Job, line: Line, tell: () => void): void {
@@ -256,9 +301,11 @@ class Connections {
 
   #expire(job: Job, deadlineMs: number): void {
     const { line } = job
+    this.#timedOut++
     this.#reject(job, new ConnectionError('TIMEOUT', `no answer within ${deadlineMs} ms`))
     if (line === undefined) {
       this.#waiting.delete(job)
+      this.#countWait(performance.now() - job.queuedAt)
       this.#onQuiet()
       return
     }
@@ -433,7 +480,7 @@ export function openPool(connection: ConnectionOptions, purpose: string, options
       new Lazy(strings, values, () =>
         connections.run(strings, values, leftMs(), deadlineMs),
       )) as unknown as Statement
-  return Object.assign(
+  const pool = Object.assign(
     statement(connections.deadlineMs, () => connections.deadlineMs),
     {
       end,
@@ -445,6 +492,7 @@ export function openPool(connection: ConnectionOptions, purpose: string, options
       },
     },
   )
+  return Object.defineProperty(pool, 'usage', { get: () => connections.usage }) as TimedPool
 }
 
 /** A pool for a URL that nothing has parsed yet. */

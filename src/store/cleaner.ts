@@ -55,9 +55,11 @@ export class Cleaner {
           () => {},
         )
         failures = 0
+        metrics.cleaned.setToCurrentTime()
       } catch (error) {
         // The database is away, or busy: nothing is lost by cleaning later. Where it never succeeds, the log only grows.
         failures++
+        metrics.cleaningFailures.inc()
         if (failures === TOLD_AFTER)
           this.#options.log.error({ err: error }, 'cleaning keeps failing; what is past its time stays')
         else this.#options.log.debug({ err: error }, 'cleaning failed; the next round tries again')

@@ -22,7 +22,7 @@ export class WritePools {
     const bounds = { deadlineMs: statementTimeoutMs }
     const line = () => database.open('write', { ...bounds, max: 1, pipeline: PIPELINE })
     this.#lines = { views: line(), reactions: line(), reads: line() }
-    this.#isolated = database.open('write', { ...bounds, max: CONNECTIONS.isolated })
+    this.#isolated = database.open('isolated', { ...bounds, max: CONNECTIONS.isolated })
   }
 
   /** Rejects as the statement does, or where it takes too long. */

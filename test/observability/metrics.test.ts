@@ -1,8 +1,10 @@
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { CONNECTIONS } from '../../src/postgres/database.ts'
 import { call, newCallers } from '../support/api.ts'
 import { closing, open } from '../support/clients/index.ts'
 import { openSse } from '../support/clients/sse.ts'
@@ -42,6 +44,35 @@ describe('/metrics', () => {
     })
     expect(`${stdout}${stderr}`).toBe('')
     expect(status).toBe(0)
+  })
+
+  it('says what runs, what its pools are at, and when it last cleaned', async () => {
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
+    await poll(async () => {
+      const age =
+        Date.now() / 1000 - ((await scrape(instance.url)).get('glimpse_cleaned_timestamp_seconds') ?? 0)
+      return -age
+    }).toBeGreaterThan(-120)
+    const samples = await scrape(instance.url)
+    expect(samples.get(`glimpse_build_info{version="${version}",node="${process.versions.node}"}`)).toBe(1)
+    const { listen: _, ...pooled } = CONNECTIONS
+    for (const [pool, most] of Object.entries(pooled)) {
+      expect(samples.get(`glimpse_pool_connections_max{pool="${pool}"}`), pool).toBe(most)
+      for (const state of ['busy', 'idle', 'opening'])
+        expect(
+          samples.get(`glimpse_pool_connections{pool="${pool}",state="${state}"}`),
+          pool,
+        ).toBeLessThanOrEqual(most)
+    }
+    expect(samples.get('glimpse_pool_connections{pool="clean",state="idle"}')).toBe(1)
+  })
+
+  it('counts what it refuses by the code, those streams included that are answered 200', async () => {
+    const unknown = await since('glimpse_problems_total{code="not_found"}')
+    const unauthorized = await since('glimpse_problems_total{code="unauthorized"}')
+    await call(instance.url, '/nowhere')
+    await call(instance.url, '/events', { headers: { accept: 'text/event-stream' } })
+    expect([await unknown(), await unauthorized()]).toEqual([1, 1])
   })
 
   it('counts what is delivered as it happens, and how long that took from the commit', async () => {

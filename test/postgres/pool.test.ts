@@ -39,6 +39,29 @@ async function relaying(look: (bytes: Buffer, client: Socket, connectedAt: numbe
 }
 
 describe('a pool', () => {
+  it('knows its connections, and which statements had to wait for one or came too late', async () => {
+    const sql = createPool(database.url, 2, 'pool-test')
+    onTestFinished(() => sql.end({ timeout: 0 }))
+    expect(sql.usage).toEqual({
+      max: 2,
+      ...{ busy: 0, idle: 0, opening: 0, waiting: 0 },
+      ...{ waits: 0, waitedSeconds: 0, timedOut: 0 },
+    })
+    await sql`select 1`
+    const before = sql.usage
+    expect(before).toMatchObject({ busy: 0, idle: 1 })
+    const running = Promise.all(upTo(5).map(() => sql`select pg_sleep(0.1)`))
+    await nextTurn()
+    await sql.within(50, async (quick) => quick`select 1`.catch(() => {}))
+    expect(sql.usage).toMatchObject({ waiting: 3, timedOut: 1 })
+    await running
+    const { waits, waitedSeconds, waiting, busy, idle } = sql.usage
+    expect({ waiting, busy, idle }).toEqual({ waiting: 0, busy: 0, idle: 2 })
+    // The first took the connection there was; the second waited for one to be made.
+    expect(waits - before.waits).toBe(5)
+    expect(waitedSeconds - before.waitedSeconds).toBeGreaterThan(0.3)
+  })
+
   it('goes on at once after its connections were cut while statements waited for their turn', async () => {
     const proxy = await TcpProxy.before(database.url)
     onTestFinished(() => proxy.close())
