@@ -2,9 +2,13 @@
  * The glossary: what a user, an event, a stream and a cursor are, and the one wire text every transport sends.
  *
  * stream  all the events of one user, numbered 1, 2, 3 … without a hole (`seq`)
- * epoch   the name of one history of the database; changes on failover and re-creation
- * cursor  `<epoch>.<seq>`, a place in a stream: everything up to and including `seq` was seen
+ * epoch   the name of one history of the database; changes on failover and re-creation, and when an operator says so
+ * cursor  `<epoch>.<seq>.<check>`, a place in a stream: everything up to and including `seq` was seen
+ * check   binds a cursor to its user and to the event at `seq`, so that it proves its history (cursor.ts)
  * body    an event's JSON without its id, as the log keeps it: `{"seq":42,"type":…,"data":…,"timestamp":…}`
+ * time    when an event was logged, µs since 1970 on the database's clock: no other history has that event at that time
+ * head    the last `seq` of a stream that was given out; `oldest` is that of the oldest event kept
+ * hole    a number that the log should have and has not, because somebody removed the event by hand
  */
 
 export type EventType = 'story.viewed' | 'story.reacted'
@@ -36,8 +40,11 @@ interface Envelope<Type extends EventType, Data> {
 
 export type GlimpseEvent = Envelope<'story.viewed', StoryViewed> | Envelope<'story.reacted', StoryReacted>
 
-/** `trimmed`: older than the kept history; `ahead`, `epoch`: from another history; `invalid`: not a cursor. */
-export type ResetReason = 'trimmed' | 'ahead' | 'epoch' | 'invalid'
+/**
+ * `trimmed`: older than the kept history; `ahead`, `epoch`: from another history, or another user's; `invalid`: not a
+ * cursor; `gap`: the log lacks events that it should have.
+ */
+export type ResetReason = 'trimmed' | 'ahead' | 'epoch' | 'invalid' | 'gap'
 
 export type CloseReason =
   | 'token_expired'
@@ -86,6 +93,8 @@ export type ControlMessage =
 export interface Cursor {
   readonly epoch: string
   readonly seq: number
+  /** Undefined in a cursor of 0.1, and where the log does not know it. */
+  readonly check: string | undefined
 }
 
 /** What a client asked to resume after: nothing given, `0` for all that is kept, a cursor, or something else. */
@@ -93,51 +102,88 @@ export type ResumePoint =
   | { readonly from: 'now' | 'oldest' | 'invalid' }
   | ({ readonly from: 'cursor' } & Cursor)
 
+/** A place in one user's stream: the number, and the time of the event there; 0 at number 0, undefined where it is not known. */
+export interface Position {
+  readonly seq: number
+  readonly time: number | undefined
+}
+
 /**
  * Where a user's stream stands: `head` the last seq given out (0: none yet), `oldest` that of the oldest event kept,
- * `read` the last one that the user has read (0: none yet).
+ * `read` the last one that the user has read (0: none yet); with the times of `head`, of the last event that was trimmed
+ * (at `oldest - 1`), and of `read`, where they are known.
  */
 export interface StreamHead {
   readonly epoch: string
   readonly head: number
+  readonly headTime: number | undefined
   readonly oldest: number
+  readonly trimmedTime: number | undefined
   readonly read: number
+  readonly readTime: number | undefined
+}
+
+/**
+ * A part of a stream, with the stream's state as of the same snapshot; just as the log has it, holes and all. The first may
+ * be the event at the place that was read from, with an empty body: its time tells whether the history is the same.
+ */
+export interface StreamPage extends StreamHead {
+  readonly seqs: readonly number[]
+  readonly times: readonly number[]
+  readonly bodies: readonly string[]
+  /** Whether the log has nothing behind the last of them. */
+  readonly complete: boolean
 }
 
 /** How many events are kept that the user has not read: a subtraction, because the numbers have no holes. */
-export function unreadOf({ head, oldest, read }: Omit<StreamHead, 'epoch'>): number {
+export function unreadOf({ head, oldest, read }: Pick<StreamHead, 'head' | 'oldest' | 'read'>): number {
   return head - Math.max(read, oldest - 1)
 }
 
 /** Consecutive events of one stream: the first has the number `first`, each other the next. */
 export interface EventRun {
   readonly first: number
+  /** The time of the event before the first; 0 where that is number 0, undefined where it is not known. */
+  readonly previous: number | undefined
+  /** One for each body. */
+  readonly times: readonly number[]
   readonly bodies: readonly string[]
 }
 
-const CURSOR = /^([0-9a-z]{1,32})\.(0|[1-9][0-9]{0,15})$/
+const CURSOR = /^([0-9a-z]{1,32})\.(0|[1-9][0-9]{0,15})(?:\.([0-9a-z]{1,16}))?$/
 
-/** `{epoch: '7f3a9c', seq: 42}` → `7f3a9c.42`. */
-export function formatCursor(epoch: string, seq: number): string {
-  return `${epoch}.${seq}`
+/** `{epoch: '7f3a9c', seq: 42, check: '3f9a0b'}` → `7f3a9c.42.3f9a0b`; without a check `7f3a9c.42`. */
+export function formatCursor({ epoch, seq, check }: Cursor): string {
+  return check === undefined ? `${epoch}.${seq}` : `${epoch}.${seq}.${check}`
 }
 
 /** Reads the text of `Last-Event-ID`, `?last_event_id=` or `?after=`; never throws. An empty text asks for nothing. */
 export function parseResumePoint(text: string | null | undefined): ResumePoint {
   if (text === null || text === undefined || text === '') return { from: 'now' }
   if (text === '0') return { from: 'oldest' }
-  const [, epoch, digits] = CURSOR.exec(text) ?? []
+  const [, epoch, digits, check] = CURSOR.exec(text) ?? []
   const seq = Number(digits)
   if (epoch === undefined || !Number.isSafeInteger(seq)) return { from: 'invalid' }
-  return { from: 'cursor', epoch, seq }
+  return { from: 'cursor', epoch, seq, check }
 }
 
 /**
  * The event as every transport sends it: the log's body with its id in front. Text in, text out: the body is
  * neither parsed nor built again, so its bytes are the same on SSE, WebSocket and poll.
  */
-export function eventText(epoch: string, seq: number, body: string): string {
-  return `{"id":"${epoch}.${seq}",${body.slice(1)}`
+export function eventText(id: string, body: string): string {
+  return `{"id":"${id}",${body.slice(1)}`
+}
+
+const BODY = /^\{"seq":([1-9][0-9]{0,15}),"type":"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*","data":[^\n\r]*\}$/
+
+/**
+ * Whether a text is the body of the event with this number, as glimpse.append() writes it. A line end inside would let it
+ * say more than one event on SSE.
+ */
+export function isBodyOf(seq: number, text: string): boolean {
+  const [, digits] = BODY.exec(text) ?? []
+  return Number(digits) === seq
 }
 
 /** The `type` of a body without parsing it: glimpse.append() writes `{"seq":<seq>,"type":"<type>",` first. */

@@ -111,7 +111,12 @@ async function start(
   })
   undo.push('presence', (leftMs) => presence.stop(leftMs))
 
-  const eventLog = new EventLog(pool('log'))
+  const eventLog = new EventLog(pool('log'), (error) =>
+    log.error(
+      { err: error },
+      'the events of a stream cannot be read; its clients are told that they are lost',
+    ),
+  )
   const hub = new Hub({
     eventLog,
     limits: config,

@@ -25,7 +25,7 @@ const blocks = (kind: string) =>
 /** What stays of a text when all that differs from one stream to another is left out. */
 function shape(text: string): string {
   return text
-    .replaceAll(/[0-9a-f]{6,}\.\d+/g, 'CURSOR')
+    .replaceAll(/[0-9a-f]{6,}\.\d+\.[0-9a-f]+/g, 'CURSOR')
     .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'UUID')
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
     .replaceAll(/"(bob|alice)(-\d+)?"/g, '"USER"')

@@ -1,4 +1,4 @@
-import type { EventRun } from '../event.ts'
+import type { EventRun, Position } from '../event.ts'
 
 /** When something was about to be committed, in µs since 1970, and its writer's trace (W3C `traceparent`). */
 export interface Trailer {
@@ -12,8 +12,8 @@ export interface Recipient {
   push(epoch: string, run: EventRun): void
   /** The stream has reached `seq`; the event itself was too large to send along. */
   announce(epoch: string, seq: number): void
-  /** The user has read up to the seq `read`; `unread` events were kept after it when that was committed. */
-  markRead(epoch: string, read: number, unread: number): void
+  /** The user has read up to `read`; `unread` events were kept after it when that was committed. */
+  markRead(epoch: string, read: Position, unread: number): void
 }
 
 /** What a bus tells, in the instance that holds it. All are called from the event loop's turn that heard the news. */

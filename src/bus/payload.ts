@@ -1,17 +1,23 @@
-import type { EventRun } from '../event.ts'
+import { type EventRun, isBodyOf } from '../event.ts'
 import type { BusListener, Recipient, Trailer } from './bus.ts'
 
 type PayloadListener = Pick<BusListener, 'recipient' | 'onHandedOn'>
 
 /** What arrived for each, as far as it can leave in one write. */
-type Runs = Map<Recipient, EventRun & { readonly bodies: string[] }>
+type Runs = Map<Recipient, EventRun & { readonly times: number[]; readonly bodies: string[] }>
+
+/** `r`, where an event has its seq. */
+const READ_MARK = 114
 
 /**
- * Reads NOTIFY payloads, lines of `user <tab> seq <tab> body`, that arrived together. Consecutive events of a user
- * become one run, so that they leave in one write. A line of a user nobody here waits for costs one map look-up.
- * `user <tab> r<seq> <tab> unread` says that the user has read up to there; who does not know it sees no number.
+ * Reads NOTIFY payloads that arrived together, as glimpse.log_events() writes them (migrations/0008): lines of
+ * `user <tab> seq <tab> previous <tab> body`, then a trailer `<tab> time`, and perhaps `<tab> traceparent`. `previous` is the
+ * time of the event before; empty where that has the time of the trailer, `-` where it is not known. Consecutive events of a
+ * user become one run, so that they leave in one write. A line of a user nobody here waits for costs one map look-up.
+ * `user <tab> r<seq> <tab> time <tab> unread` says that the user has read up to there.
  *
- * The last line of a payload is its trailer, `<tab> µs since 1970`, and perhaps `<tab> traceparent`.
+ * A line is believed only if it has this form and its body is that of its number; an event whose line is not believed is
+ * read from the log.
  */
 export function readPayloads(epoch: string, payloads: readonly string[], listener: PayloadListener): void {
   const runs: Runs = new Map()
@@ -20,42 +26,44 @@ export function readPayloads(epoch: string, payloads: readonly string[], listene
   for (const payload of payloads) {
     const trailer = payload.lastIndexOf('\n\t')
     const linesEnd = trailer === -1 ? payload.length : trailer
+    const traceAt = trailer === -1 ? -1 : payload.indexOf('\t', trailer + 2)
+    const timeEnd = traceAt === -1 ? payload.length : traceAt
+    const time = trailer === -1 ? Number.NaN : numberOf(payload.slice(trailer + 2, timeEnd))
     let wanted = false
     for (let start = 0; start < linesEnd; ) {
       const newline = payload.indexOf('\n', start)
       const end = newline === -1 ? payload.length : newline
-      if (readLine(epoch, payload, start, end, listener, runs)) wanted = true
+      if (readLine(epoch, payload, start, end, time, listener, runs)) wanted = true
       start = end + 1
     }
-    if (!wanted || trailer === -1) continue
-    const traceAt = payload.indexOf('\t', trailer + 2)
+    if (!wanted) continue
     // The oldest alone is measured: it came first, and a number for each payload would cost what it is to show.
-    if (traceAt === -1 && !Number.isNaN(sentAt)) continue
-    const at = Number.parseInt(payload.slice(trailer + 2, trailer + 18), 10)
-    if (Number.isNaN(sentAt)) sentAt = at
+    if (Number.isNaN(sentAt)) sentAt = time
     if (traceAt === -1) continue
     traced ??= []
-    traced.push({ sentAt: at, traceparent: payload.slice(traceAt + 1) })
+    traced.push({ sentAt: time, traceparent: payload.slice(traceAt + 1) })
   }
   for (const [recipient, run] of runs) recipient.push(epoch, run)
   if (!Number.isNaN(sentAt)) listener.onHandedOn(sentAt, traced ?? [])
 }
 
-/** `r`, where an event has its seq. */
-const READ_MARK = 114
-
-/** @returns whether somebody here wants its event */
+/**
+ * @param time the trailer's, NaN where there is none
+ * @returns whether somebody here wants its event
+ */
 function readLine(
   epoch: string,
   payload: string,
   start: number,
   end: number,
+  time: number,
   listener: PayloadListener,
   runs: Runs,
 ): boolean {
   const userEnd = payload.indexOf('\t', start)
   const seqEnd = payload.indexOf('\t', userEnd + 1)
-  if (userEnd === -1 || seqEnd === -1 || seqEnd > end) return false
+  const previousEnd = payload.indexOf('\t', seqEnd + 1)
+  if (userEnd === -1 || seqEnd === -1 || previousEnd === -1 || previousEnd >= end) return false
   const recipient = listener.recipient(payload.slice(start, userEnd))
   if (recipient === undefined) return false
   if (payload.charCodeAt(userEnd + 1) === READ_MARK) {
@@ -63,36 +71,39 @@ function readLine(
     const before = runs.get(recipient)
     if (before !== undefined) recipient.push(epoch, before)
     runs.delete(recipient)
-    readMark(epoch, payload, userEnd + 2, seqEnd, end, recipient)
+    const seq = numberOf(payload.slice(userEnd + 2, seqEnd))
+    const unread =
+      payload.slice(previousEnd + 1, end) === '0' ? 0 : numberOf(payload.slice(previousEnd + 1, end))
+    const read = { seq, time: knownTimeOf(payload.slice(seqEnd + 1, previousEnd)) }
+    if (!Number.isNaN(seq) && !Number.isNaN(unread)) recipient.markRead(epoch, read, unread)
     return false
   }
-  const seq = Number(payload.slice(userEnd + 1, seqEnd))
-  if (!Number.isSafeInteger(seq) || seq < 1) return false
-  if (seqEnd + 1 === end) {
+  const seq = numberOf(payload.slice(userEnd + 1, seqEnd))
+  if (Number.isNaN(seq) || Number.isNaN(time)) return false
+  if (previousEnd + 1 === end) {
     recipient.announce(epoch, seq)
     return false
   }
-  const body = payload.slice(seqEnd + 1, end)
+  const body = payload.slice(previousEnd + 1, end)
+  if (!isBodyOf(seq, body)) return false
+  const previous = previousEnd === seqEnd + 1 ? time : knownTimeOf(payload.slice(seqEnd + 1, previousEnd))
   const run = runs.get(recipient)
-  if (run !== undefined && seq === run.first + run.bodies.length) {
+  if (run !== undefined && seq === run.first + run.bodies.length && previous === run.times.at(-1)) {
+    run.times.push(time)
     run.bodies.push(body)
     return true
   }
   if (run !== undefined) recipient.push(epoch, run)
-  runs.set(recipient, { first: seq, bodies: [body] })
+  runs.set(recipient, { first: seq, previous, times: [time], bodies: [body] })
   return true
 }
 
-function readMark(
-  epoch: string,
-  payload: string,
-  start: number,
-  seqEnd: number,
-  end: number,
-  recipient: Recipient,
-): void {
-  const read = Number(payload.slice(start, seqEnd))
-  const unread = Number(payload.slice(seqEnd + 1, end))
-  if (Number.isSafeInteger(read) && read > 0 && Number.isSafeInteger(unread) && unread >= 0)
-    recipient.markRead(epoch, read, unread)
+/** A whole number from 1 on, NaN where the text is none. */
+function numberOf(digits: string): number {
+  return /^[1-9][0-9]{0,15}$/.test(digits) ? Number(digits) : Number.NaN
+}
+
+function knownTimeOf(text: string): number | undefined {
+  const time = text === '0' ? 0 : numberOf(text)
+  return Number.isNaN(time) ? undefined : time
 }

@@ -12,10 +12,12 @@ export interface PostgresBusOptions {
   readonly connection: ConnectionOptions
   readonly listener: BusListener
   /**
-   * Sends a payload on the channel over the way that writers use, and returns the history that is written there, and
-   * what the clock shows there (ms since 1970); rejects where that can't be done now.
+   * Sends a payload on the channel over the way that writers use, and returns the history that is written there, its
+   * channel, and what the clock shows there (ms since 1970); rejects where that can't be done now.
    */
-  readonly notify: (payload: string) => Promise<{ readonly epoch: string; readonly clockMs: number }>
+  readonly notify: (
+    payload: string,
+  ) => Promise<{ readonly epoch: string; readonly channel: string; readonly clockMs: number }>
   readonly log: Logger
   /** Names this instance among all that hear the canary. */
   readonly instance: string
@@ -146,9 +148,10 @@ export class PostgresBus implements Bus {
     this.#problem = 'the canary is late'
     const sent = this.#options.notify(payload).then(
       // A session that hears of another history than is written (the log was re-created under it) knows it wrong.
-      ({ epoch, clockMs }) => {
+      ({ epoch, channel, clockMs }) => {
         this.clock.read(clockMs, sentAt)
-        if (epoch === this.#session?.epoch) return returned
+        const heard = this.#session?.heard
+        if (epoch === heard?.epoch && channel === heard.channel) return returned
         this.#problem = 'the database has another history'
         return false
       },
@@ -223,7 +226,7 @@ export class PostgresBus implements Bus {
       return
     }
     this.#session = session
-    this.#options.listener.onGap(session.epoch)
+    this.#options.listener.onGap(session.heard.epoch)
   }
 
   /** Payloads that arrive in one chunk are read together: a user's events among them then leave in one write. */
@@ -242,7 +245,7 @@ export class PostgresBus implements Bus {
     // What comes while a session opens is before its gap, and so in the heads that are read because of it.
     if (this.#session === undefined) return
     try {
-      readPayloads(this.#session.epoch, payloads, this.#options.listener)
+      readPayloads(this.#session.heard.epoch, payloads, this.#options.listener)
     } catch (error) {
       // The driver would swallow it; the log still has the events, and the sweep delivers them.
       this.#options.log.error({ err: error }, 'a bus message could not be read')

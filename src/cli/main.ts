@@ -34,6 +34,13 @@ const COMMANDS = new Map<string, { readonly summary: string; readonly load: () =
     },
   ],
   [
+    'new-history',
+    {
+      summary: 'after a restore: have every client reload its state',
+      load: async () => (await import('./new-history.ts')).newHistory,
+    },
+  ],
+  [
     'doctor',
     {
       summary: 'find what is misconfigured, and how to fix it',
@@ -60,7 +67,7 @@ const HELP = `Glimpse ${INFO.version}: tells a story's author, the moment it hap
 
 Usage: glimpse <command> [options]
 
-${[...COMMANDS].map(([name, { summary }]) => `  ${name.padEnd(12)}${summary}`).join('\n')}
+${[...COMMANDS].map(([name, { summary }]) => `  ${name.padEnd(13)}${summary}`).join('\n')}
 
 glimpse <command> --help explains each, with examples. Variables are read from the environment and from .env;
 GLIMPSE_URL and GLIMPSE_TOKEN say which service is called, and as whom.

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { Identity } from '../auth/claims.ts'
 import { GlimpseError } from '../errors.ts'
-import { eventText, formatCursor, type ResumePoint } from '../event.ts'
-import { beginDurableSse, cursorOf, type Waited, waitForEvents } from '../transport/durable-stream.ts'
+import type { ResumePoint } from '../event.ts'
+import { beginDurableSse, type Waited, waitForEvents } from '../transport/durable-stream.ts'
 import { StreamCursor } from '../transport/stream-cursor.ts'
 import { formatOffset, parseOffset } from '../transport/stream-offset.ts'
 import type { Answer } from './answer.ts'
@@ -34,15 +34,13 @@ export const getStream: Handler = async (context) => {
       ? empty(context, identity, streamCursor)
       : wait(context, identity, point, streamCursor)
 
-  const { page, start } = await readPage(app, identity.user, point)
-  if (start.reset !== undefined) throw lostHistory()
-  const texts = page.bodies.map((body, i) => eventText(page.epoch, page.first + i, body))
+  const { texts, reset, cursor, hasMore } = await readPage(app, identity.user, point)
+  if (reset !== undefined) throw lostHistory()
   if (texts.length === 0 && live === 'long-poll') return wait(context, identity, point, streamCursor)
-  const last = texts.at(-1)
   return pageAnswer(context, identity, {
-    to: last === undefined ? formatCursor(page.epoch, start.cursor) : cursorOf(last),
+    to: cursor,
     events: texts.join(','),
-    isUpToDate: page.head <= start.cursor + texts.length,
+    isUpToDate: !hasMore,
     streamCursor,
   })
 }
@@ -81,8 +79,8 @@ const JSON_MODE = { 'Content-Type': 'application/json' }
 
 /** The place after all there is, for HEAD and `offset=now`. */
 async function tailOf({ app }: Context, { user }: Identity): Promise<string> {
-  const { epoch, head } = await app.waiting.pass(() => app.eventLog.head(user))
-  return formatOffset(formatCursor(epoch, head))
+  const { cursor } = await readPage(app, user, { from: 'now' })
+  return formatOffset(cursor)
 }
 
 async function describe(context: Context, identity: Identity): Promise<Answer> {
@@ -161,8 +159,8 @@ async function follow(
   }
   if (point.from === 'cursor') {
     // Within the stream there is no word for it, so whoever has lost something must hear it before.
-    const { start } = await readPage(app, identity.user, point, 1)
-    if (start.reset !== undefined) throw lostHistory()
+    const { reset } = await readPage(app, identity.user, point, 1)
+    if (reset !== undefined) throw lostHistory()
   }
   const registration = await takePlace(context, identity, point)
   beginDurableSse(response, registration, { ...headers, ...SECURITY }, streamCursor)

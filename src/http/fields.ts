@@ -46,7 +46,7 @@ export const ReadBody = z.strictObject({
     .string('must be a cursor, the id of an event')
     .transform((text) => parseResumePoint(text))
     .refine((point) => point.from === 'cursor', 'must be a cursor, the id of an event')
-    .meta({ description: 'Everything up to here is read.', examples: ['7f3a9c.42'] }),
+    .meta({ description: 'Everything up to here is read.', examples: ['7f3a9c.42.73475cb'] }),
 })
 
 export const NewTokenBody = z.strictObject({

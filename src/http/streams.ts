@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { GlimpseError } from '../errors.ts'
-import { eventText, formatCursor, parseResumePoint, type ResumePoint, unreadOf } from '../event.ts'
+import { parseResumePoint, type ResumePoint, unreadOf } from '../event.ts'
 import type { Registration } from '../hub/hub.ts'
 import { beginSse } from '../transport/sse.ts'
 import { wantsJson } from './accept.ts'
@@ -85,19 +85,16 @@ async function poll(context: Context): Promise<Answer> {
     })
   }
   const point = parseResumePoint(url.searchParams.get('after'))
-  const { page, start } = await readPage(app, user, point, Number(limit))
-  const texts = page.bodies.map((body, i) => eventText(page.epoch, page.first + i, body))
-  const last = start.cursor + texts.length
-  const reset = start.reset === undefined ? null : { reason: start.reset, oldest: page.oldest }
+  const page = await readPage(app, user, point, Number(limit))
+  const reset = page.reset === undefined ? null : { reason: page.reset, oldest: page.stream.oldest }
   return {
     status: 200,
     headers: { 'Content-Type': 'application/json' },
     body: concat([
       '{"events":[',
-      ...texts.flatMap((text, i) => (i === 0 ? [text] : [',', text])),
-      `],"cursor":"${formatCursor(page.epoch, last)}",`,
-      `"has_more":${page.head > last},"reset":${JSON.stringify(reset)},`,
-      `"read":"${formatCursor(page.epoch, page.read)}","unread":${unreadOf(page)}}`,
+      ...page.texts.flatMap((text, i) => (i === 0 ? [text] : [',', text])),
+      `],"cursor":"${page.cursor}","has_more":${page.hasMore},"reset":${JSON.stringify(reset)},`,
+      `"read":"${page.read}","unread":${unreadOf(page.stream)}}`,
     ]),
   }
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { type CloseReason, formatCursor, type ResetReason, type StreamHead, unreadOf } from '../event.ts'
+import type { Cursors } from '../cursor.ts'
+import { type CloseReason, type Position, type ResetReason, type StreamHead, unreadOf } from '../event.ts'
 import type { EventChunk } from './event-chunk.ts'
-import type { Start } from './resume.ts'
+import { readOf, type Start } from './resume.ts'
 import type { Sink } from './sink.ts'
 import type { Sleeper } from './wheel.ts'
 
@@ -31,8 +32,8 @@ export const CLOSES: Readonly<
 }
 
 /**
- * A cursor over its user's stream. It takes an event when that is exactly the next one and the socket keeps up; in
- * every other case it is behind, and whoever owns it reads the log after its cursor.
+ * A cursor over its user's stream. It takes an event when that is exactly the next one, which the time of the event before
+ * it proves, and the socket keeps up; in every other case it is behind, and whoever owns it reads the log after its cursor.
  *
  * opening (no sink yet) → open → closed. Whether an open one is live or catching up follows from two numbers: it is
  * behind while `announced` is greater than `cursor`.
@@ -45,6 +46,7 @@ export class Connection implements Sleeper {
   /** Where it comes from, as limits count. */
   readonly network: string
   dueAt: number | undefined
+  readonly #cursors: Cursors
   readonly #clock: Clock
   readonly #limits: ConnectionLimits
   readonly #onClosed: (connection: Connection, reason: CloseReason | 'gone') => void
@@ -53,6 +55,8 @@ export class Connection implements Sleeper {
   #closed: CloseReason | 'gone' | undefined
   #epoch = ''
   #cursor = 0
+  /** The time of the event at the cursor; undefined where it is not known. */
+  #time: number | undefined
   #announced = 0
   #read = 0
   #heartbeatAt = 0
@@ -61,6 +65,7 @@ export class Connection implements Sleeper {
 
   constructor(options: {
     readonly user: string
+    readonly cursors: Cursors
     readonly network: string
     readonly expiresAt: number
     readonly clock: Clock
@@ -68,6 +73,7 @@ export class Connection implements Sleeper {
     readonly onClosed: (connection: Connection, reason: CloseReason | 'gone') => void
   }) {
     this.user = options.user
+    this.#cursors = options.cursors
     this.network = options.network
     this.#expiresAt = options.expiresAt
     this.#clock = options.clock
@@ -91,6 +97,10 @@ export class Connection implements Sleeper {
 
   get cursor(): number {
     return this.#cursor
+  }
+
+  get position(): Position {
+    return { seq: this.#cursor, time: this.#time }
   }
 
   /** Open, with events in the log that it has not been given. */
@@ -124,22 +134,22 @@ export class Connection implements Sleeper {
     }
     this.#sink = sink
     this.#epoch = stream.epoch
-    this.#cursor = start.cursor
+    this.#cursor = start.seq
+    this.#time = start.time
     // Events announced while the head was being read are beyond that head; they keep the connection behind.
     this.#announced = Math.max(this.#announced, stream.head)
     const now = this.#clock.monotonic()
     this.#heartbeatAt = now + this.#limits.heartbeatIntervalMs
     this.#progressAt = now
-    const cursor = formatCursor(stream.epoch, start.cursor)
     this.#read = stream.read
     sink.control({
       type: 'stream.open',
       data: {
-        cursor,
+        cursor: this.#cursors.format(stream.epoch, start),
         oldest: stream.oldest,
         resumed: start.resumed,
         heartbeat_ms: this.#limits.heartbeatIntervalMs,
-        read: formatCursor(stream.epoch, stream.read),
+        read: this.#cursors.format(stream.epoch, readOf(stream)),
         unread: unreadOf(stream),
       },
     })
@@ -154,9 +164,11 @@ export class Connection implements Sleeper {
   /**
    * Takes what is next of the run and writes it at once; whatever else the run holds leaves the connection behind.
    *
+   * @param fromLog whether it was read from the log behind this connection's place: where nobody knows when the event there
+   *   was logged, the number then has to do
    * @returns how many events were written
    */
-  offer(run: EventChunk): number {
+  offer(run: EventChunk, fromLog = false): number {
     if (this.#sink === undefined || this.#closed !== undefined) {
       this.announce(run.epoch, run.last)
       return 0
@@ -164,29 +176,35 @@ export class Connection implements Sleeper {
     if (run.epoch !== this.#epoch || run.last <= this.#cursor) return 0
     this.announce(run.epoch, run.last)
     if (run.first > this.#cursor + 1 || !this.writable) return 0
+    // The number alone proves nothing: a database that was put back gives it again, to another event.
+    const before = run.timeAt(this.#cursor)
+    const isKnown = before !== undefined && this.#time !== undefined
+    if (isKnown ? before !== this.#time : !fromLog) return 0
     this.#sink.write(run.after(this.#cursor, this.#sink))
     const written = run.last - this.#cursor
     this.#cursor = run.last
+    this.#time = run.timeAt(run.last)
     return written
   }
 
-  /** Moves to a place from which the stream can be continued, and says aloud that events before it may be lost. */
-  reset(reason: ResetReason, cursor: number, stream: StreamHead): void {
+  /** Moves to a place from which the stream can be continued, and tells the client that events before it may be lost. */
+  reset(reason: ResetReason, to: Position, stream: StreamHead): void {
     if (!this.isOpen) return
     this.#epoch = stream.epoch
-    this.#cursor = cursor
+    this.#cursor = to.seq
+    this.#time = to.time
     this.#announced = stream.head
     this.#tellReset(reason, stream.oldest)
     // What was unread before says nothing about another history, or about one that has lost its beginning.
     this.#read = -1
-    this.markRead(stream.epoch, stream.read, unreadOf(stream))
+    this.markRead(stream.epoch, readOf(stream), unreadOf(stream))
   }
 
   /** Tells how far the user has read, unless the peer knows. What a full outbox has no room for, the next sweep tells. */
-  markRead(epoch: string, read: number, unread: number): void {
-    if (!this.isOpen || epoch !== this.#epoch || read <= this.#read || !this.writable) return
-    this.#read = read
-    this.#sink?.control({ type: 'stream.read', data: { cursor: formatCursor(epoch, read), unread } })
+  markRead(epoch: string, read: Position, unread: number): void {
+    if (!this.isOpen || epoch !== this.#epoch || read.seq <= this.#read || !this.writable) return
+    this.#read = read.seq
+    this.#sink?.control({ type: 'stream.read', data: { cursor: this.#cursors.format(epoch, read), unread } })
   }
 
   /** A fresh token of the same user takes the place of the one it was opened with. */
@@ -257,7 +275,7 @@ export class Connection implements Sleeper {
   }
 
   #tellReset(reason: ResetReason, oldest: number): void {
-    const cursor = formatCursor(this.#epoch, this.#cursor)
+    const cursor = this.#cursors.format(this.#epoch, this.position)
     this.#sink?.control({ type: 'stream.reset', data: { reason, cursor, oldest } })
   }
 }

@@ -1,3 +1,4 @@
+import type { Cursors } from '../cursor.ts'
 import type { EventRun } from '../event.ts'
 import type { Sink } from './sink.ts'
 
@@ -6,15 +7,26 @@ const CHUNK_EVENTS = 32
 const CHUNK_CHARACTERS = 16_384
 
 /** The events of a run in chunks, each of which becomes one write per connection. */
-export function chunks(epoch: string, { first, bodies }: EventRun): EventChunk[] {
-  const runs: EventChunk[] = []
+export function chunks(
+  epoch: string,
+  cursors: Cursors,
+  { first, previous, times, bodies }: EventRun,
+): EventChunk[] {
+  const made: EventChunk[] = []
   for (let from = 0, to = 0; from < bodies.length; from = to) {
     for (let length = 0; to < bodies.length && to - from < CHUNK_EVENTS && length < CHUNK_CHARACTERS; to++)
       length += bodies[to]?.length ?? 0
     const isAll = to - from === bodies.length
-    runs.push(new EventChunk(epoch, { first: first + from, bodies: isAll ? bodies : bodies.slice(from, to) }))
+    made.push(
+      new EventChunk(epoch, cursors, {
+        first: first + from,
+        previous: from === 0 ? previous : times[from - 1],
+        times: isAll ? times : times.slice(from, to),
+        bodies: isAll ? bodies : bodies.slice(from, to),
+      }),
+    )
   }
-  return runs
+  return made
 }
 
 /** Consecutive events of one user's stream, encoded at most once per transport. */
@@ -22,21 +34,37 @@ export class EventChunk {
   readonly epoch: string
   readonly first: number
   readonly last: number
-  readonly #bodies: readonly string[]
+  readonly #cursors: Cursors
+  readonly #run: EventRun
+  #ids: readonly string[] | undefined
   readonly #encoded: Partial<Record<Sink['transport'], Buffer>> = {}
 
-  constructor(epoch: string, { first, bodies }: EventRun) {
+  constructor(epoch: string, cursors: Cursors, run: EventRun) {
     this.epoch = epoch
-    this.first = first
-    this.last = first + bodies.length - 1
-    this.#bodies = bodies
+    this.first = run.first
+    this.last = run.first + run.bodies.length - 1
+    this.#cursors = cursors
+    this.#run = run
   }
 
-  /** The frames of the events after `cursor`, which lies in or just before the run. */
-  after(cursor: number, { codec, transport }: Pick<Sink, 'codec' | 'transport'>): Buffer {
-    const skip = cursor + 1 - this.first
-    if (skip > 0) return codec.encode(this.epoch, cursor + 1, this.#bodies.slice(skip))
-    this.#encoded[transport] ??= codec.encode(this.epoch, this.first, this.#bodies)
+  /** The time of the event at a number of the chunk, or at the one before its first. */
+  timeAt(seq: number): number | undefined {
+    return seq === this.first - 1 ? this.#run.previous : this.#run.times[seq - this.first]
+  }
+
+  /** The frames of the events after the number `seq`, which lies in or just before the chunk. */
+  after(seq: number, { codec, transport }: Pick<Sink, 'codec' | 'transport'>): Buffer {
+    const { bodies } = this.#run
+    const skip = seq + 1 - this.first
+    if (skip > 0) return codec.encode(seq + 1, this.#identify().slice(skip), bodies.slice(skip))
+    this.#encoded[transport] ??= codec.encode(this.first, this.#identify(), bodies)
     return this.#encoded[transport]
+  }
+
+  #identify(): readonly string[] {
+    this.#ids ??= this.#run.times.map((time, i) =>
+      this.#cursors.format(this.epoch, { seq: this.first + i, time }),
+    )
+    return this.#ids
   }
 }

@@ -1,10 +1,11 @@
+import { numberToProve } from '../cursor.ts'
 import { GlimpseError } from '../errors.ts'
-import type { CloseReason, ResumePoint, StreamHead } from '../event.ts'
+import type { CloseReason, ResumePoint } from '../event.ts'
 import { Quota } from '../limits/quota.ts'
 import type { Logger } from '../observability/log.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import { CLOSES, type Clock, Connection, type ConnectionLimits } from './connection.ts'
-import { startFrom } from './resume.ts'
+import { type ResumeHead, startFrom } from './resume.ts'
 import type { Sink } from './sink.ts'
 import { type HubDependencies, type Log, Subscriber, type Traffic } from './subscriber.ts'
 import { Sweep } from './sweep.ts'
@@ -67,6 +68,7 @@ export class Hub {
       onFailure: (error) =>
         options.log.debug({ err: error }, 'catching up failed; the next sweep tries again'),
       onReset: (reason) => options.metrics.resets.inc({ reason }),
+      onHole: () => this.#tellHole(),
       onEpoch: (epoch) => this.#adopt(epoch),
     }
     const tickMs = Math.max(10, Math.min(250, options.limits.heartbeatIntervalMs / 4))
@@ -136,21 +138,22 @@ export class Hub {
     }
     const { clock, limits } = this.#options
     this.#takeShare(network)
+    const subscriber = this.#subscriberOf(user)
     const connection = new Connection({
       user,
+      cursors: subscriber.cursors,
       network,
       expiresAt,
       clock,
       limits,
       onClosed: this.#onClosed,
     })
-    const subscriber = this.#subscriberOf(user)
     subscriber.connections.add(connection)
     this.#connections++
     this.#setAlarm(connection)
     onPlace?.(() => connection.gone())
     try {
-      const stream = await this.#options.eventLog.head(user)
+      const stream = await this.#options.eventLog.head(user, numberToProve(resume))
       return {
         ...this.#handles(subscriber, connection),
         begin: (sink) => this.#begin(subscriber, connection, sink, resume, stream),
@@ -225,15 +228,16 @@ export class Hub {
     connection: Connection,
     sink: Sink,
     resume: ResumePoint,
-    stream: StreamHead,
+    stream: ResumeHead,
   ): void {
     this.#adopt(stream.epoch)
-    const start = startFrom(resume, stream)
+    const start = startFrom(resume, stream, subscriber.cursors)
     connection.open(sink, start, stream)
     if (!connection.isOpen) return
     // The one set on entering knew of no heartbeat yet.
     this.#setAlarm(connection)
     if (start.reset !== undefined) this.#options.metrics.resets.inc({ reason: start.reset })
+    if (start.reset === 'gap') this.#tellHole()
     this.#options.metrics.connectionsOpened.inc({ transport: sink.transport })
     this.#options.metrics.connections.inc({ transport: sink.transport })
     this.#options.presence?.opened(connection)
@@ -283,6 +287,10 @@ export class Hub {
     this.#options.presence?.closed(connection.id)
     this.#options.metrics.connections.dec({ transport: connection.transport })
     this.#options.metrics.connectionsClosed.inc({ transport: connection.transport, reason })
+  }
+
+  #tellHole(): void {
+    this.#options.log.warn('the log lacks events that it should have; its clients are told to reload')
   }
 
   /** A read or the bus met another history: everybody moves there, told by a reset. */

@@ -2,8 +2,8 @@ import type { CloseReason, ControlMessage } from '../event.ts'
 
 /** How a transport frames consecutive events. Stateless and shared, so that a run is encoded once for all sockets. */
 export interface Codec {
-  /** All events of the run as the bytes of one write. */
-  encode(epoch: string, first: number, bodies: readonly string[]): Buffer
+  /** Consecutive events, the first with the number `first`, as the bytes of one write; an id for each body. */
+  encode(first: number, ids: readonly string[], bodies: readonly string[]): Buffer
 }
 
 /** The far end of a connection, as the hub sees it: a transport's socket. */

@@ -1,13 +1,24 @@
-import { type EventRun, type ResetReason, type StreamHead, unreadOf } from '../event.ts'
+import { Cursors } from '../cursor.ts'
+import {
+  type EventRun,
+  type Position,
+  type ResetReason,
+  type StreamHead,
+  type StreamPage,
+  unreadOf,
+} from '../event.ts'
 import type { Connection } from './connection.ts'
+import { continueAfter } from './continuation.ts'
 import { chunks } from './event-chunk.ts'
+import { endOf, type ResumeHead, readOf } from './resume.ts'
 
 /** The log, as far as the hub needs it. Reads of many users may be answered by one statement. */
 export interface Log {
-  head(user: string): Promise<StreamHead>
+  /** @param seq the number whose event's time is asked for too; -1 for none */
+  head(user: string, seq: number): Promise<ResumeHead>
   heads(users: readonly string[]): Promise<readonly StreamHead[]>
-  /** The next events after `after`, as many as one page holds, and where the stream stood then. */
-  page(user: string, after: number): Promise<StreamHead & EventRun>
+  /** The event at `after` and the next ones, as many as one page holds, and where the stream stood then. */
+  page(user: string, after: number): Promise<StreamPage>
 }
 
 /** What was written to connections since the start: plain numbers, because they are added to for each event. */
@@ -25,18 +36,24 @@ export interface HubDependencies {
   readonly traffic: Traffic
   readonly onFailure: (error: unknown) => void
   readonly onReset: (reason: ResetReason) => void
+  /** A hole was found in the log that none of the user's connections had met before. */
+  readonly onHole: () => void
   readonly onEpoch: (epoch: string) => void
 }
 
 /** One user who is connected here, with all of the user's connections and the one reader that brings them up. */
 export class Subscriber {
   readonly user: string
+  readonly cursors: Cursors
   readonly connections = new Set<Connection>()
   readonly #hub: HubDependencies
   #reading = false
+  /** Behind which number the last hole ended, so that it is told once, not for each connection. */
+  #holeAt = -1
 
   constructor(user: string, hub: HubDependencies) {
     this.user = user
+    this.cursors = new Cursors(user)
     this.#hub = hub
   }
 
@@ -45,7 +62,7 @@ export class Subscriber {
    * another history don't take them.
    */
   push(epoch: string, run: EventRun): void {
-    this.#hub.traffic.pushed += this.#offer(epoch, run)
+    this.#hub.traffic.pushed += this.#offer(epoch, run, false)
     this.catchUp()
   }
 
@@ -56,24 +73,27 @@ export class Subscriber {
   }
 
   /** The user has read so far: all of the user's devices are told. */
-  markRead(epoch: string, read: number, unread: number): void {
+  markRead(epoch: string, read: Position, unread: number): void {
     for (const connection of this.connections) connection.markRead(epoch, read, unread)
   }
 
   /** Where each connection stands, to be given to `compare` with heads that are read after this. */
-  cursors(): ReadonlyMap<Connection, number> {
-    return new Map([...this.connections].map((connection) => [connection, connection.cursor]))
+  positions(): ReadonlyMap<Connection, Position> {
+    return new Map([...this.connections].map((connection) => [connection, connection.position]))
   }
 
   /** The sweep read the stream's head from the log. Cursors that were beyond it already, or in another history, reset. */
-  compare(stream: StreamHead, before: ReadonlyMap<Connection, number>): void {
+  compare(stream: StreamHead, before: ReadonlyMap<Connection, Position>): void {
     this.#hub.onEpoch(stream.epoch)
-    for (const [connection, cursor] of before) {
+    const end = endOf(stream)
+    for (const [connection, { seq, time }] of before) {
       if (!connection.isOpen) continue
-      if (connection.epoch !== stream.epoch) this.#reset(connection, 'epoch', stream.head, stream)
-      else if (cursor > stream.head) this.#reset(connection, 'ahead', stream.head, stream)
+      if (connection.epoch !== stream.epoch) this.#reset(connection, 'epoch', end, stream)
+      else if (seq > end.seq) this.#reset(connection, 'ahead', end, stream)
+      else if (seq === end.seq && time !== undefined && end.time !== undefined && time !== end.time)
+        this.#reset(connection, 'epoch', end, stream)
     }
-    this.markRead(stream.epoch, stream.read, unreadOf(stream))
+    this.markRead(stream.epoch, readOf(stream), unreadOf(stream))
     this.announce(stream.epoch, stream.head)
   }
 
@@ -91,11 +111,9 @@ export class Subscriber {
   async #readAfter(from: number): Promise<void> {
     this.#reading = true
     try {
-      for (let after = from; ; ) {
-        this.#deliver(await this.#hub.log.page(this.user, after), after)
-        const next = this.#leastCursorBehind()
-        if (next === undefined || next === after) return
-        after = next
+      for (let after: number | undefined = from; after !== undefined; after = this.#leastCursorBehind()) {
+        const page = await this.#hub.log.page(this.user, after)
+        if (!this.#deliver(page, after)) return
       }
     } finally {
       // In the same turn as the last look at the connections: who falls behind after it finds no reader, and starts one.
@@ -112,31 +130,45 @@ export class Subscriber {
     return least
   }
 
-  #deliver(page: StreamHead & EventRun, after: number): void {
+  /** @returns whether any connection moved */
+  #deliver(page: StreamPage, after: number): boolean {
     this.#hub.onEpoch(page.epoch)
-    for (const connection of this.connections) this.#mend(connection, page, after)
-    this.#hub.traffic.caughtUp += this.#offer(page.epoch, page)
     this.#hub.traffic.pages++
+    let moved = false
+    const runs = new Map<number, EventRun>()
+    for (const connection of this.connections) {
+      if (!connection.behind || connection.epoch !== page.epoch || connection.cursor < after) continue
+      const continuation = continueAfter(connection.position, page)
+      if (continuation === undefined) continue
+      if ('reset' in continuation) {
+        this.#reset(connection, continuation.reset, continuation.to, page)
+        moved = true
+      } else {
+        runs.set(continuation.run.first, continuation.run)
+      }
+    }
+    // The run of the least cursor comes first, and serves whoever stands within it too.
+    for (const first of [...runs.keys()].sort((a, b) => a - b)) {
+      const written = this.#offer(page.epoch, runs.get(first) as EventRun, true)
+      this.#hub.traffic.caughtUp += written
+      if (written > 0) moved = true
+    }
+    return moved
   }
 
-  #offer(epoch: string, events: EventRun): number {
+  #offer(epoch: string, events: EventRun, fromLog: boolean): number {
     let written = 0
-    for (const run of chunks(epoch, events)) {
-      for (const connection of this.connections) written += connection.offer(run)
+    for (const chunk of chunks(epoch, this.cursors, events)) {
+      for (const connection of this.connections) written += connection.offer(chunk, fromLog)
     }
     return written
   }
 
-  /** The log has no longer, or never had, what comes after a connection's cursor: go on from where it can. */
-  #mend(connection: Connection, page: StreamHead, after: number): void {
-    if (!connection.isOpen || connection.epoch !== page.epoch || connection.cursor < after) return
-    if (connection.cursor < page.oldest - 1) this.#reset(connection, 'trimmed', page.oldest - 1, page)
-    else if (page.head < after && connection.cursor === after)
-      this.#reset(connection, 'ahead', page.head, page)
-  }
-
-  #reset(connection: Connection, reason: ResetReason, cursor: number, stream: StreamHead): void {
-    connection.reset(reason, cursor, stream)
+  #reset(connection: Connection, reason: ResetReason, to: Position, stream: StreamHead): void {
+    connection.reset(reason, to, stream)
     this.#hub.onReset(reason)
+    if (reason !== 'gap' || to.seq === this.#holeAt) return
+    this.#holeAt = to.seq
+    this.#hub.onHole()
   }
 }

@@ -4,8 +4,6 @@ import type { ConnectionOptions } from './connection-url.ts'
 import { NotificationReader } from './notification-reader.ts'
 import { SESSION_SETTINGS, Session } from './session.ts'
 
-export const CHANNEL = 'glimpse_events'
-
 export interface ListenOptions {
   readonly connection: ConnectionOptions
   readonly connectTimeoutMs: number
@@ -13,18 +11,24 @@ export interface ListenOptions {
   readonly onClosed: () => void
 }
 
+/** A history of the database, and the channel on which its events are notified: a secret name. */
+export interface Heard {
+  readonly epoch: string
+  readonly channel: string
+}
+
 /**
  * One LISTEN session, from its connection to its end; it is never mended, only replaced. The driver's `sql.listen`
  * repairs itself behind the scenes, says nothing of a failed repair, and cannot let go of a peer that has fallen silent.
  */
 export class ListenSession {
-  /** The history that this session hears of. */
-  readonly epoch: string
+  /** The history that this session hears of, and the channel on which it does. */
+  readonly heard: Heard
   readonly #session: Session
   readonly #end: () => void
 
-  private constructor(epoch: string, session: Session, end: () => void) {
-    this.epoch = epoch
+  private constructor(heard: Heard, session: Session, end: () => void) {
+    this.heard = heard
     this.#session = session
     this.#end = end
   }
@@ -60,12 +64,12 @@ export class ListenSession {
     }
     // Reading a reply has no time limit of its own in the driver; a server that accepts and is silent must not hold us.
     try {
-      const epoch = await withTimeout(
+      const heard = await withTimeout(
         connectTimeoutMs,
         listen(session.sql),
         () => new Error('no answer in time'),
       )
-      return new ListenSession(epoch, session, end)
+      return new ListenSession(heard, session, end)
     } catch (error) {
       end()
       throw error
@@ -100,10 +104,23 @@ function notificationsOut(onPayload: (payload: string) => void): (chunk: Buffer,
   }
 }
 
-/** @returns the epoch that is listened to */
-async function listen(sql: Session['sql']): Promise<string> {
-  await sql`listen glimpse_events`
-  const [row] = await sql<{ epoch: string }[]>`select glimpse.epoch() as epoch`
-  if (row === undefined) throw new Error('no epoch')
-  return row.epoch
+/**
+ * Listens to the channel that writers notify on. A history that begins between the two reads has another channel, and is
+ * listened to instead.
+ */
+async function listen(sql: Session['sql']): Promise<Heard> {
+  let heard = await readHistory(sql)
+  for (;;) {
+    await sql`listen ${sql(heard.channel)}`
+    const current = await readHistory(sql)
+    if (current.channel === heard.channel) return current
+    await sql`unlisten *`
+    heard = current
+  }
+}
+
+async function readHistory(sql: Session['sql']): Promise<Heard> {
+  const [row] = await sql<[Heard?]>`select glimpse.epoch() as epoch, channel from glimpse.history`
+  if (row === undefined) throw new Error('glimpse.history has no row: run glimpse new-history')
+  return row
 }

@@ -6,6 +6,13 @@ interface Waiting<Request, Response> {
   readonly reject: (error: unknown) => void
 }
 
+/** How one request is kept from failing the others: a statement that fails for one's sake is halved until that one is alone. */
+interface Isolation<Request, Response> {
+  readonly concernsOne: (error: unknown) => boolean
+  /** Answers the one that fails alone too; where it rejects, so is the request. */
+  readonly answer: (request: Request, error: unknown) => Promise<Response>
+}
+
 /** So few don't make a second statement worth its while beside one in flight: they go into the next. */
 const FEW = 32
 
@@ -19,21 +26,34 @@ export class BatchLoader<Request, Response> {
   readonly #maxRequests: number
   readonly #concurrency: number
   readonly #pauseMs: number
+  readonly #isolation: Isolation<Request, Response> | undefined
   #waiting: Waiting<Request, Response>[] = []
   #inFlight = 0
 
   /**
    * @param read one response a request, in order
+   * @param options.isolation how one request is kept from failing the others of its statement
    * @param options.pauseMs after a statement, how long what is asked next waits for company; what is asked alone never waits
    */
   constructor(
     read: (requests: readonly Request[]) => Promise<readonly Response[]>,
-    { maxRequests, concurrency, pauseMs = 0 }: { maxRequests: number; concurrency: number; pauseMs?: number },
+    {
+      maxRequests,
+      concurrency,
+      pauseMs = 0,
+      isolation,
+    }: {
+      maxRequests: number
+      concurrency: number
+      pauseMs?: number
+      isolation?: Isolation<Request, Response>
+    },
   ) {
     this.#read = read
     this.#maxRequests = maxRequests
     this.#concurrency = concurrency
     this.#pauseMs = pauseMs
+    this.#isolation = isolation
   }
 
   /** Requests that no statement has taken up yet. */
@@ -53,19 +73,31 @@ export class BatchLoader<Request, Response> {
 
   async #loop(): Promise<void> {
     while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, this.#maxRequests)
-      try {
-        const responses = await this.#read(batch.map(({ request }) => request))
-        batch.forEach(({ resolve, reject }, i) => {
-          const response = responses[i]
-          if (response === undefined) reject(new Error('a read left a request unanswered'))
-          else resolve(response)
-        })
-      } catch (error) {
-        for (const { reject } of batch) reject(error)
-      }
+      await this.#answer(this.#waiting.splice(0, this.#maxRequests))
       if (this.#pauseMs > 0) await sleep(this.#pauseMs)
     }
     this.#inFlight--
+  }
+
+  async #answer(batch: readonly Waiting<Request, Response>[]): Promise<void> {
+    try {
+      const responses = await this.#read(batch.map(({ request }) => request))
+      batch.forEach(({ resolve, reject }, i) => {
+        const response = responses[i]
+        if (response === undefined) reject(new Error('a read left a request unanswered'))
+        else resolve(response)
+      })
+    } catch (error) {
+      const [first] = batch
+      if (first === undefined || this.#isolation?.concernsOne(error) !== true) {
+        for (const { reject } of batch) reject(error)
+      } else if (batch.length > 1) {
+        const middle = batch.length >> 1
+        await this.#answer(batch.slice(0, middle))
+        await this.#answer(batch.slice(middle))
+      } else {
+        await this.#isolation.answer(first.request, error).then(first.resolve, first.reject)
+      }
+    }
   }
 }

@@ -70,7 +70,7 @@ export function createBatchers(
   })
   const reads: Batcher<ReadMark, ReadOutcome> = new Batcher({
     keyOf: (mark) => mark.user,
-    same: (a, b) => a.epoch === b.epoch && a.seq === b.seq,
+    same: (a, b) => a.epoch === b.epoch && a.seq === b.seq && a.check === b.check,
     repeated: (outcome) => outcome,
     maxWaiting,
     onOverload: () => metrics.limited.inc({ limit: 'waiting_writes' }),

@@ -43,8 +43,12 @@ export class Cleaner {
     for (let failures = 0; !this.#stopping.signal.aborted; ) {
       try {
         await this.#repeat(
-          () => trimEvents(sql, retentionHours),
-          (rows) => metrics.eventsTrimmed.inc(rows),
+          async () => {
+            const { events, streams } = await trimEvents(sql, retentionHours)
+            metrics.eventsTrimmed.inc(events)
+            return streams
+          },
+          () => {},
         )
         await this.#repeat(
           () => removeExpiredStories(sql, retentionHours),

@@ -148,8 +148,8 @@ export const CALL = '\tclose\t'
 /** Only a hint: with the queue half full nothing is sent, as for events, and each looks by itself at every beat. */
 function callInstances(sql: Pool) {
   return sql`
-    select instance, case when pg_notification_queue_usage() < 0.5
-                          then pg_notify('glimpse_events', ${CALL}::text || instance) end
+    select instance, case when pg_notification_queue_usage() < 0.5 and exists (select from glimpse.history)
+                          then pg_notify((select channel from glimpse.history), ${CALL}::text || instance) end
       from (select distinct instance from marked) as called`
 }
 

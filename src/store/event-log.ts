@@ -1,8 +1,9 @@
-import type { StreamHead } from '../event.ts'
-import { asGlimpseError } from '../postgres/failure.ts'
+import postgres from 'postgres'
+import type { StreamHead, StreamPage } from '../event.ts'
+import { asGlimpseError, failureKind } from '../postgres/failure.ts'
 import type { Pool } from '../postgres/pool.ts'
 import { BatchLoader } from './batch-loader.ts'
-import { readHeads, readPages, type StreamPage } from './streams.ts'
+import { type AskedHead, type HeadRequest, type PageRequest, readHeads, readPages } from './streams.ts'
 
 export const PAGE_EVENTS = 200
 
@@ -18,17 +19,30 @@ const HEADS_PAUSE_MS = 2
  */
 export class EventLog {
   readonly #sql: Pool
-  readonly #heads: BatchLoader<string, StreamHead>
-  readonly #pages: BatchLoader<{ user: string; after: number; limit: number }, StreamPage>
+  readonly #heads: BatchLoader<HeadRequest, AskedHead>
+  readonly #pages: BatchLoader<PageRequest, StreamPage>
 
-  constructor(sql: Pool) {
+  /** @param onUnreadable hears why the events of a stream cannot be read, though the server can */
+  constructor(sql: Pool, onUnreadable: (error: unknown) => void = () => {}) {
     this.#sql = sql
-    this.#heads = new BatchLoader((users) => readHeads(sql, users).catch(rejectAsGlimpseError), {
+    this.#heads = new BatchLoader((requests) => readHeads(sql, requests).catch(rejectAsGlimpseError), {
       maxRequests: 1000,
       concurrency: 2,
       pauseMs: HEADS_PAUSE_MS,
     })
-    this.#pages = new BatchLoader((requests) => readPages(sql, requests), { maxRequests: 50, concurrency: 2 })
+    this.#pages = new BatchLoader((requests) => readPages(sql, requests), {
+      maxRequests: 50,
+      concurrency: 2,
+      isolation: {
+        concernsOne: saysSomethingOfTheRows,
+        answer: async ({ user }, error) => {
+          onUnreadable(error)
+          const [head] = await readHeads(sql, [{ user, seq: -1 }])
+          if (head === undefined) throw error
+          return { ...head, seqs: [], times: [], bodies: [], complete: true }
+        },
+      },
+    })
   }
 
   /** Reads that wait for their statement to be sent. */
@@ -36,18 +50,31 @@ export class EventLog {
     return { head: this.#heads.waiting, page: this.#pages.waiting }
   }
 
-  head(user: string): Promise<StreamHead> {
-    return this.#heads.ask(user)
+  /** @param seq the number whose event's time is asked for too; -1 for none */
+  head(user: string, seq = -1): Promise<AskedHead> {
+    return this.#heads.ask({ user, seq })
   }
 
   heads(users: readonly string[]): Promise<StreamHead[]> {
-    return readHeads(this.#sql, users).catch(rejectAsGlimpseError)
+    return readHeads(
+      this.#sql,
+      users.map((user) => ({ user, seq: -1 })),
+    ).catch(rejectAsGlimpseError)
   }
 
-  /** At most `limit` events after the seq `after`. */
+  /**
+   * The event at the seq `after` and at most `limit` after it, and at most 1 MiB of them. A stream that cannot be read,
+   * because rows of it are damaged, comes as one that has lost all its events: that can be told, standing still can't.
+   */
   page(user: string, after: number, limit: number = PAGE_EVENTS): Promise<StreamPage> {
     return this.#pages.ask({ user, after, limit }).catch(rejectAsGlimpseError)
   }
+}
+
+/** Damaged or impossible rows (SQLSTATE 22, 54, XX), as opposed to a server that can't serve now. */
+function saysSomethingOfTheRows(error: unknown): boolean {
+  if (!(error instanceof postgres.PostgresError)) return false
+  return failureKind(error) === 'row' || /^(54|XX)/.test(error.code)
 }
 
 function rejectAsGlimpseError(error: unknown): never {

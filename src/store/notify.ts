@@ -46,18 +46,20 @@ export class Canary {
  * Sends a payload on the channel of the events, the way writers do: through the pool.
  *
  * @param safe whether the commit waits until it is safe, as one that writes does
- * @returns the history that is written, the server's clock, and how full the cluster's NOTIFY queue is, 0 to 1. Asking also makes Postgres
- *   forget what nobody waits for any more: after a session that pinned the queue is gone, writes went on failing until
- *   somebody asked.
+ * @returns the history that is written and its channel, the server's clock, and how full the cluster's NOTIFY queue is, 0 to 1.
+ *   Asking also makes Postgres forget what nobody waits for any more: after a session that pinned the queue is gone, writes
+ *   went on failing until somebody asked.
  */
 export async function sendCanary(
   sql: Pool,
   payload: string,
   safe = false,
-): Promise<{ queueUsage: number; epoch: string; clockMs: number }> {
-  const [row] = await sql<{ usage: number; epoch: string; clock: number }[]>`
-    select pg_notification_queue_usage() as usage, glimpse.epoch() as epoch,
-           (extract(epoch from clock_timestamp()) * 1000)::float8 as clock, pg_notify('glimpse_events', ${payload}),
-           case when ${safe}::bool then pg_logical_emit_message(true, 'glimpse', '') end`
-  return { queueUsage: row?.usage ?? 0, epoch: row?.epoch ?? '', clockMs: row?.clock ?? 0 }
+): Promise<{ queueUsage: number; epoch: string; channel: string; clockMs: number }> {
+  const [row] = await sql<{ usage: number; epoch: string; channel: string; clock: number }[]>`
+    select pg_notification_queue_usage() as usage, glimpse.epoch() as epoch, channel,
+           (extract(epoch from clock_timestamp()) * 1000)::float8 as clock, pg_notify(channel, ${payload}),
+           case when ${safe}::bool then pg_logical_emit_message(true, 'glimpse', '') end
+      from glimpse.history`
+  if (row === undefined) throw new Error('glimpse.history has no row: run glimpse new-history')
+  return { queueUsage: row.usage, epoch: row.epoch, channel: row.channel, clockMs: row.clock }
 }

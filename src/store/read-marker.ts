@@ -1,3 +1,4 @@
+import type { Position } from '../event.ts'
 import { boundedWait, type LockPolicy } from '../postgres/lock-timeout.ts'
 import type { Pool } from '../postgres/pool.ts'
 import type { Written } from './write-queue.ts'
@@ -7,27 +8,31 @@ export interface ReadMark {
   readonly user: string
   readonly epoch: string
   readonly seq: number
+  /** As in the cursor; undefined in one of 0.1. */
+  readonly check: string | undefined
 }
 
 /** Where the mark stands now; or why the cursor names no place in the user's stream. */
 export type ReadOutcome =
-  | { readonly outcome: 'marked'; readonly epoch: string; readonly read: number; readonly unread: number }
+  | { readonly outcome: 'marked'; readonly epoch: string; readonly read: Position; readonly unread: number }
   | { readonly outcome: 'ahead' | 'epoch' }
 
 interface ReadRow {
   readonly outcome: 'marked' | 'ahead' | 'epoch' | 'held'
   readonly epoch: string
   readonly read: number
+  readonly time: string | null
   readonly unread: number
 }
 
-/** A line has a user id of at most 512 bytes and two numbers; a payload takes 7,999 bytes. */
-const LINES_A_PAYLOAD = 14
+/** A line has a user id of at most 1,020 bytes and three numbers; a payload takes 7,999 bytes. */
+const LINES_A_PAYLOAD = 7
 
 /**
  * Moves marks forward, never back, in one statement, which is committed when this resolves; the same user must not
  * stand twice in one call. Every mark that moved is announced on the channel of the events, unless the NOTIFY queue is
- * half full: the instances' sweep finds it then. Rows are locked in sorted order, as those who append lock them.
+ * half full: the instances' sweep finds it then. Rows are locked in sorted order, as those who append lock them. A cursor
+ * whose check does not fit the user and the event at its number is from another history, or another user's.
  *
  * @returns one outcome a mark, in order
  */
@@ -40,45 +45,70 @@ export async function markRead(
     with ${boundedWait(sql, locks.timeoutMs)},
     found as materialized (
       select i.*, h.epoch as current, coalesce(s.head, 0) as head, coalesce(s.oldest, 1) as oldest,
-             coalesce(s.read, 0) as read
+             coalesce(s.read, 0) as read, glimpse.logged_at(s, i.seq) as time,
+             case when s.read = s.read_at_seq then glimpse.microseconds(s.read_at) else glimpse.logged_at(s, s.read) end as read_time
         from bounded,
              (select glimpse.epoch() as epoch offset 0) h,
              unnest(
                ${marks.map(({ user }) => user)}::text[],
                ${marks.map(({ epoch }) => epoch)}::text[],
-               ${marks.map(({ seq }) => seq)}::bigint[]
-             ) with ordinality as i (user_id, epoch, seq, nth)
+               ${marks.map(({ seq }) => seq)}::bigint[],
+               ${marks.map(({ check }) => checkNumber(check))}::bigint[]
+             ) with ordinality as i (user_id, epoch, seq, "check", nth)
         left join glimpse.streams s using (user_id)
     ),
+    judged as materialized (
+      select *, case when epoch <> current then 'epoch'
+                     when seq > head then 'ahead'
+                     -- What 0.1 trimmed, it trimmed without noting when it was logged.
+                     when "check" = ${NO_CHECK} or time is null and seq < oldest then 'ours'
+                     when glimpse.cursor_check(user_id, time) = "check" then 'ours'
+                     else 'epoch' end as verdict
+        from found
+    ),
     ahead as materialized (
-      select user_id, seq from found where epoch = current and seq > read and seq <= head
+      select user_id, seq, time from judged where verdict = 'ours' and seq > read
     ),
     free as materialized (
       select user_id from glimpse.streams where user_id in (select user_id from ahead)
        order by user_id for no key update ${locks.skipLocked ? sql`skip locked` : sql``}
     ),
     moved as (
-      update glimpse.streams s set read = a.seq from ahead a join free using (user_id)
+      update glimpse.streams s
+         set read = a.seq, read_at_seq = a.seq, read_at = timestamptz 'epoch' + a.time * interval '1 microsecond'
+        from ahead a join free using (user_id)
        where s.user_id = a.user_id and s.read < a.seq
-      returning s.user_id, s.read, s.head - greatest(s.read, s.oldest - 1) as unread
+      returning s.user_id, s.read, a.time, s.head - greatest(s.read, s.oldest - 1) as unread
     ),
     announced as materialized (
-      select pg_notify('glimpse_events', string_agg(user_id || E'\t' || 'r' || read || E'\t' || unread, E'\n'))
+      select pg_notify((select channel from glimpse.history),
+                       string_agg(concat(user_id, E'\t', 'r', read, E'\t', coalesce(time::text, '-'), E'\t', unread), E'\n'))
         from (select *, row_number() over () / ${LINES_A_PAYLOAD} as nth_payload from moved) line
-       where pg_notification_queue_usage() < 0.5
+       where pg_notification_queue_usage() < 0.5 and exists (select from glimpse.history)
        group by nth_payload
     )
-    select case when f.epoch <> f.current then 'epoch'
-                when f.seq > f.head then 'ahead'
-                when f.seq > f.read and f.user_id not in (select user_id from free) then 'held'
+    select case when j.verdict <> 'ours' then j.verdict
+                when j.seq > j.read and j.user_id not in (select user_id from free) then 'held'
                 else 'marked' end as outcome,
-           f.current as epoch,
-           coalesce(m.read, greatest(f.read, f.seq))::float8 as read,
-           coalesce(m.unread, f.head - greatest(f.read, f.seq, f.oldest - 1))::float8 as unread
-      from found f left join moved m using (user_id), (select count(*) from announced) told
-     order by f.nth`
-  return rows.map(({ outcome, epoch, read, unread }, i) => {
+           j.current as epoch,
+           coalesce(m.read, greatest(j.read, j.seq))::float8 as read,
+           coalesce(m.time, case when j.seq >= j.read then j.time else j.read_time end) as time,
+           coalesce(m.unread, j.head - greatest(j.read, j.seq, j.oldest - 1))::float8 as unread
+      from judged j left join moved m using (user_id), (select count(*) from announced) told
+     order by j.nth`
+  return rows.map(({ outcome, epoch, read, time, unread }, i) => {
     if (outcome === 'held') return { heldScope: marks[i]?.user ?? '' }
-    return { result: outcome === 'marked' ? { outcome, epoch, read, unread } : { outcome } }
+    if (outcome !== 'marked') return { result: { outcome } }
+    const place = { seq: read, time: read === 0 ? 0 : time === null ? undefined : Number(time) }
+    return { result: { outcome, epoch, read: place, unread } }
   })
+}
+
+/** A cursor of 0.1 has no check. */
+const NO_CHECK = -1
+
+/** The check as glimpse.cursor_check() gives it; -2, which it never gives, where the text can be no check. */
+function checkNumber(check: string | undefined): number {
+  if (check === undefined) return NO_CHECK
+  return /^[0-9a-f]{1,8}$/.test(check) ? Number.parseInt(check, 16) : -2
 }

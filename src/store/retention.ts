@@ -3,27 +3,33 @@ import type { Pool } from '../postgres/pool.ts'
 /** Trimming and cleaning are one instance's work at a time. A transaction's lock, because a pooler would lose a session's. */
 const LOCK = 4_739_210_552
 
-/** Small enough that no writer waits noticeably for a row that is being trimmed. */
-const STREAMS_PER_STATEMENT = 100
-const EVENTS_PER_STREAM = 2000
+/** So few that no writer waits noticeably for a row that is being trimmed: some ten milliseconds' work. */
+const STREAMS_PER_STATEMENT = 20
+const EVENTS_PER_STREAM = 500
+const EVENTS_PER_STATEMENT = 2000
 const ROWS_PER_STATEMENT = 5000
 
 /**
- * Removes up to 2,000 of the events older than `hours` from each of up to 100 streams, and moves their `oldest` along.
- * A stream that somebody is writing to is left for the next call rather than waited for.
+ * Removes up to 2,000 of the events older than `hours` from the beginnings of up to 20 streams, and moves their `oldest`
+ * along. A stream that somebody is writing to is left for the next call rather than waited for.
+ *
+ * Only a prefix goes, because readers count on consecutive numbers: all that stands before the first event that is young
+ * enough. Where Postgres' clock was stepped back, an event may have a time that is still to come; it is as old as the oldest
+ * one behind it.
  *
  * Rows are deleted, not partitions dropped: a delete costs 1.2 µs a row where its insert cost 40, while a partitioned
  * log makes every insert a fifth slower.
  *
- * @returns how many events went; 0 where there was nothing to do, or another instance is at it
+ * @returns how many events went, and how many streams were looked at: none where there was nothing to do, or another
+ *   instance is at it
  */
-export async function trimEvents(sql: Pool, hours: number): Promise<number> {
-  const [row] = await sql<{ events: number }[]>`
+export async function trimEvents(sql: Pool, hours: number): Promise<{ events: number; streams: number }> {
+  const [row] = await sql<{ events: number; streams: number }[]>`
     with mine as materialized (
       select pg_try_advisory_xact_lock(${LOCK}) as locked, now() - make_interval(hours => ${hours}) as before
     ),
     picked as materialized (
-      select s.user_id, s.oldest, m.before
+      select s.user_id, s.oldest, s.oldest_at, m.before
         from mine m, glimpse.streams s
        where m.locked and s.oldest_at < m.before
        order by s.oldest_at limit ${STREAMS_PER_STATEMENT}
@@ -31,28 +37,41 @@ export async function trimEvents(sql: Pool, hours: number): Promise<number> {
     ),
     -- One more than may go: it tells from when the rest is.
     looked_at as materialized (
-      select p.user_id, e.seq, e.logged_at, e.logged_at < p.before and e.nth <= ${EVENTS_PER_STREAM} as old
+      select p.user_id, e.seq, e.logged_at,
+             e.age < p.before and e.nth <= ${EVENTS_PER_STREAM}
+               and row_number() over (order by p.oldest_at, p.user_id, e.seq) <= ${EVENTS_PER_STATEMENT} as old
         from picked p, lateral (
-          select seq, logged_at, row_number() over (order by seq) as nth
-            from glimpse.events where user_id = p.user_id and seq >= p.oldest
-           order by seq limit ${EVENTS_PER_STREAM} + 1
+          select seq, logged_at, row_number() over (order by seq) as nth,
+                 case when logged_at <= now() then logged_at
+                      else min(logged_at) over (order by seq rows between current row and unbounded following) end as age
+            from (
+              select seq, logged_at from glimpse.events where user_id = p.user_id and seq >= p.oldest
+               order by seq limit ${EVENTS_PER_STREAM} + 1
+            ) e
         ) e
     ),
-    trimmed as (
-      delete from glimpse.events e using looked_at l where l.old and e.user_id = l.user_id and e.seq = l.seq
-      returning 1
+    kept as materialized (
+      select user_id, min(seq) filter (where not old) as seq, max(seq) + 1 as behind from looked_at group by user_id
     ),
     moved as (
+      -- The head may have moved on since the log was looked at, and by events that are not seen here.
       update glimpse.streams s
-         set oldest = coalesce(kept.seq, s.head + 1), oldest_at = kept.logged_at
-        from picked p
-        left join lateral (
-          select seq, logged_at from looked_at l where l.user_id = p.user_id and not l.old order by seq limit 1
-        ) kept on true
-       where s.user_id = p.user_id
+         set oldest = k.oldest, trimmed_at = case when k.oldest = s.oldest then s.trimmed_at else last.logged_at end,
+             oldest_at = case when first.seq is not null then least(first.logged_at, now())
+                              when s.head >= k.oldest and k.behind is not null then now() end
+        from (select p.user_id, coalesce(k.seq, k.behind, p.oldest) as oldest, k.behind
+                from picked p left join kept k using (user_id)) k
+        left join looked_at first on first.user_id = k.user_id and first.seq = k.oldest
+        left join looked_at last on last.user_id = k.user_id and last.seq = k.oldest - 1
+       where s.user_id = k.user_id
+    ),
+    trimmed as (
+      delete from glimpse.events e using kept k
+       where e.user_id = k.user_id and e.seq < coalesce(k.seq, k.behind)
+      returning 1
     )
-    select count(*)::int as events from trimmed`
-  return row?.events ?? 0
+    select (select count(*) from trimmed)::int as events, (select count(*) from picked)::int as streams`
+  return row ?? { events: 0, streams: 0 }
 }
 
 /**

@@ -17,16 +17,10 @@ import { formatOffset } from './stream-offset.ts'
  * own, then the events as JSON with commas between.
  */
 const durableCodec: Codec = {
-  encode(epoch, first, bodies) {
-    const texts = bodies.map((body, i) => eventText(epoch, first + i, body))
-    return Buffer.from(`${cursorOf(texts.at(-1) ?? '')}\n${texts.join(',')}`)
+  encode(_first, ids, bodies) {
+    const texts = bodies.map((body, i) => eventText(ids[i] ?? '', body))
+    return Buffer.from(`${ids.at(-1)}\n${texts.join(',')}`)
   },
-}
-
-/** The `id` of an event's text, which stands first in it. */
-export function cursorOf(text: string): string {
-  const start = '{"id":"'.length
-  return text.slice(start, text.indexOf('"', start))
 }
 
 /** What a reader has not been given yet, and where it stands after that. */

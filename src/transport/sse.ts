@@ -1,6 +1,6 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { type CloseReason, type ControlMessage, eventText, eventTypeOf, formatCursor } from '../event.ts'
+import { type CloseReason, type ControlMessage, eventText, eventTypeOf } from '../event.ts'
 import { CLOSES } from '../hub/connection.ts'
 import type { Registration } from '../hub/hub.ts'
 import type { Codec, Sink } from '../hub/sink.ts'
@@ -8,11 +8,11 @@ import { endSocket } from './socket.ts'
 
 /** Frames of a Server-Sent Events stream (WHATWG HTML §9.2.5): `id`, `event` and one line of `data`. */
 export const sseCodec: Codec = {
-  encode(epoch, first, bodies) {
+  encode(first, ids, bodies) {
     let frames = ''
     bodies.forEach((body, i) => {
-      const seq = first + i
-      frames += `id: ${formatCursor(epoch, seq)}\nevent: ${eventTypeOf(seq, body)}\ndata: ${eventText(epoch, seq, body)}\n\n`
+      const id = ids[i] ?? ''
+      frames += `id: ${id}\nevent: ${eventTypeOf(first + i, body)}\ndata: ${eventText(id, body)}\n\n`
     })
     return Buffer.from(frames)
   },

@@ -23,8 +23,8 @@ const POLICY_VIOLATION = 1008
 
 /** One unmasked, unfragmented text frame a message (RFC 6455 §5.2), all in one Buffer. */
 export const websocketCodec: Codec = {
-  encode(epoch, first, bodies) {
-    const texts = bodies.map((body, i) => eventText(epoch, first + i, body))
+  encode(_first, ids, bodies) {
+    const texts = bodies.map((body, i) => eventText(ids[i] ?? '', body))
     const lengths = texts.map((text) => Buffer.byteLength(text))
     const frames = Buffer.allocUnsafe(
       lengths.reduce((total, length) => total + headerLength(length) + length, 0),

@@ -5,6 +5,7 @@ import { createLogger } from '../../src/observability/log.ts'
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { createPool } from '../../src/postgres/pool.ts'
 import { sendCanary } from '../../src/store/notify.ts'
+import { channelOf } from '../support/channel.ts'
 import { createDatabase } from '../support/database.ts'
 
 it('a call reaches the instance that it names, and no other', async () => {
@@ -38,7 +39,7 @@ it('a call reaches the instance that it names, and no other', async () => {
     called = resolve
   })
   for (const instance of ['there', 'her', 'here2', 'here'])
-    await sql`SELECT pg_notify('glimpse_events', ${`\tclose\t${instance}`})`
+    await sql`SELECT pg_notify(${await channelOf(sql)}, ${`\tclose\t${instance}`})`
   await heard
   expect(calls).toBe(1)
 })

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { BusListener, Recipient } from '../../src/bus/bus.ts'
 import { readPayloads } from '../../src/bus/payload.ts'
 import type { EventRun } from '../../src/event.ts'
+import { bodyOf } from '../support/stream-state.ts'
 
 function read(payloads: string[], wanted: (user: string) => boolean = () => true) {
   const heard: [string, EventRun | number | string][] = []
@@ -9,7 +10,8 @@ function read(payloads: string[], wanted: (user: string) => boolean = () => true
   const recipientOf = (user: string): Recipient => ({
     push: (_epoch, run) => heard.push([user, run]),
     announce: (_epoch, seq) => heard.push([user, seq]),
-    markRead: (_epoch, seq, unread) => heard.push([user, `read ${seq}, unread ${unread}`]),
+    markRead: (_epoch, { seq, time }, unread) =>
+      heard.push([user, `read ${seq} of ${time}, unread ${unread}`]),
   })
   readPayloads('e1', payloads, {
     recipient: (user) => {
@@ -26,72 +28,119 @@ beforeEach(() => {
   trailers.length = 0
 })
 
+const AT = 1763906000123456
+/** A payload as glimpse.log_events() sends it. */
+const payload = (...lines: string[]) => [...lines, `\t${AT}`].join('\n')
+const line = (user: string, seq: number, previous: number | string = '') =>
+  `${user}\t${seq}\t${previous}\t${bodyOf(seq)}`
+const run = (first: number, count: number, previous: number | undefined): EventRun => ({
+  first,
+  previous,
+  times: Array(count).fill(AT),
+  bodies: Array.from({ length: count }, (_, i) => bodyOf(first + i)),
+})
+
 describe('payloads that arrive together', () => {
   it('give consecutive events of a user as one run, over all payloads', () => {
-    expect(read(['a\t1\t{1}\na\t2\t{2}\nb\t7\t{7}', 'a\t3\t{3}'])).toEqual([
-      ['a', { first: 1, bodies: ['{1}', '{2}', '{3}'] }],
-      ['b', { first: 7, bodies: ['{7}'] }],
+    expect(read([payload(line('a', 1, 0), line('a', 2), line('b', 7, 99)), payload(line('a', 3))])).toEqual([
+      ['a', run(1, 3, 0)],
+      ['b', run(7, 1, 99)],
+    ])
+  })
+
+  it('keep events apart of which the next does not follow the one before', () => {
+    expect(read([payload(line('a', 1, 0)), payload(line('a', 2, 98))])).toEqual([
+      ['a', run(1, 1, 0)],
+      ['a', run(2, 1, 98)],
     ])
   })
 
   it('keep the order where numbers are missing or come again', () => {
-    expect(read(['a\t1\t{1}\na\t3\t{3}\na\t3\t{3}'])).toEqual([
-      ['a', { first: 1, bodies: ['{1}'] }],
-      ['a', { first: 3, bodies: ['{3}'] }],
-      ['a', { first: 3, bodies: ['{3}'] }],
+    expect(read([payload(line('a', 1, 0), line('a', 3), line('a', 3))])).toEqual([
+      ['a', run(1, 1, 0)],
+      ['a', run(3, 1, AT)],
+      ['a', run(3, 1, AT)],
     ])
   })
 
+  it('say where it is not known when the event before was logged', () => {
+    expect(read([payload(line('a', 8, '-'))])).toEqual([['a', run(8, 1, undefined)]])
+  })
+
   it('give a hint where the body was left out', () => {
-    expect(read(['a\t4\t\nb\t1\t{1}'])).toEqual([
+    expect(read([payload('a\t4\t3\t', line('b', 1, 0))])).toEqual([
       ['a', 4],
-      ['b', { first: 1, bodies: ['{1}'] }],
+      ['b', run(1, 1, 0)],
     ])
   })
 
   it('tell what a user has read after the events that came before it', () => {
-    expect(read(['a\t1\t{1}\nb\t1\t{1}\na\tr1\t0\na\t2\t{2}'])).toEqual([
-      ['a', { first: 1, bodies: ['{1}'] }],
-      ['a', 'read 1, unread 0'],
-      ['b', { first: 1, bodies: ['{1}'] }],
-      ['a', { first: 2, bodies: ['{2}'] }],
+    expect(read([payload(line('a', 1, 0), line('b', 1, 0)), 'a\tr1\t99\t0', payload(line('a', 2))])).toEqual([
+      ['a', run(1, 1, 0)],
+      ['a', 'read 1 of 99, unread 0'],
+      ['b', run(1, 1, 0)],
+      ['a', run(2, 1, AT)],
     ])
-    expect(read(['a\tr0\t1\na\tr\t1\na\tr1\t-1\na\tr1\tx'])).toEqual([])
+    expect(read(['a\tr1\t-\t3'])).toEqual([['a', 'read 1 of undefined, unread 3']])
+    expect(read(['a\tr0\t1\t1\na\tr\t1\t1\na\tr1\t1\t-1\na\tr1\t1\tx\na\tr1\t1'])).toEqual([])
   })
 
   it('leave out the users that nobody waits for', () => {
-    expect(read(['a\t1\t{1}\nb\t1\t{1}'], (user) => user === 'b')).toEqual([
-      ['b', { first: 1, bodies: ['{1}'] }],
+    expect(read([payload(line('a', 1, 0), line('b', 1, 0))], (user) => user === 'b')).toEqual([
+      ['b', run(1, 1, 0)],
     ])
   })
+})
 
+describe('a line is not believed', () => {
   it.each([
-    '',
-    '\n',
-    'a',
-    'a\t1',
-    'a\tx\t{}',
-    'a\t0\t{}',
-    'a\t-1\t{}',
-    'a\nb\t1',
-  ])('pass over what is no line: %j', (payload) => {
-    expect(read([payload])).toEqual([])
+    ['that is empty', ''],
+    ['of line ends alone', '\n'],
+    ['of one field', 'a'],
+    ['of two', 'a\t1'],
+    ['of three', `a\t1\t${bodyOf(1)}`],
+    ['whose number is none', `a\tx\t0\t${bodyOf(1)}`],
+    ['whose number is 0', `a\t0\t0\t${bodyOf(0)}`],
+    ['whose number is negative', `a\t-1\t0\t${bodyOf(-1)}`],
+    ['whose number has a sign', `a\t+1\t0\t${bodyOf(1)}`],
+    ['whose number is no whole one', `a\t1.0\t0\t${bodyOf(1)}`],
+    ['whose body is that of another number', `a\t2\t1\t${bodyOf(3)}`],
+    ['whose body is no body', 'a\t2\t1\t{"seq":2}'],
+    ['whose body ends early', `a\t2\t1\t${bodyOf(2).slice(0, -1)}`],
+    ['whose body has a type of ours', 'a\t2\t1\t{"seq":2,"type":"Stream Close","data":{}}'],
+    [
+      'with a line end inside',
+      `a\t2\t1\t${bodyOf(2).replace('{}', '{}\r\rid: zzz.9\revent: stream.close\rdata: {}\r\r')}`,
+    ],
+  ])('%s', (_what, text) => {
+    expect(read([payload(text)])).toEqual([])
+  })
+
+  it('that does not say when it was logged', () => {
+    for (const trailer of ['', '\n\t', '\n\tx', '\n\t-1', '\n\t1.5'])
+      expect(read([`${line('a', 1, 0)}${trailer}`])).toEqual([])
+  })
+
+  it('which does not keep those beside it from being heard', () => {
+    expect(read([payload('a\tx\t0\t{}', line('a', 1, 0))])).toEqual([['a', run(1, 1, 0)]])
   })
 })
 
 describe('a trailer', () => {
-  const AT = 1763906000123456
   const trace = (n: number) => `00-${`${n}`.repeat(32)}-${`${n}`.repeat(16)}-01`
+  const at = (time: number, ...lines: string[]) => [...lines, `\t${time}`].join('\n')
 
   it('says when the oldest payload was sent, and is no event', () => {
-    expect(read([`a\t1\t{1}\n\t${AT}`, `a\t2\t{2}\n\t${AT + 9}`])).toEqual([
-      ['a', { first: 1, bodies: ['{1}', '{2}'] }],
-    ])
+    read([at(AT, line('a', 1, 0)), at(AT + 9, line('a', 2, AT))])
     expect(trailers).toEqual([[AT, []]])
   })
 
   it('names the traces of what was handed on, once each payload', () => {
-    read([`a\t1\t{1}\n\t${AT}\t${trace(1)}`, `a\t2\t{2}\n\t${AT}`, `a\t3\t{3}\n\t${AT + 9}\t${trace(3)}`])
+    read([
+      `${at(AT, line('a', 1, 0))}\t${trace(1)}`,
+      at(AT, line('a', 2)),
+      `${at(AT + 9, line('a', 3))}\t${trace(3)}`,
+    ])
     expect(trailers).toEqual([
       [
         AT,
@@ -104,14 +153,7 @@ describe('a trailer', () => {
   })
 
   it('of a payload that brings nobody here anything is not looked at', () => {
-    expect(read([`b\t1\t{1}\n\t${AT}\t${trace(1)}`, `a\t4\t\n\t${AT}`], (user) => user === 'a')).toEqual([
-      ['a', 4],
-    ])
-    expect(trailers).toEqual([])
-  })
-
-  it('may be missing: an application of another version wrote the payload', () => {
-    expect(read(['a\t1\t{1}'])).toEqual([['a', { first: 1, bodies: ['{1}'] }]])
+    read([`${at(AT, line('b', 1, 0))}\t${trace(1)}`, at(AT, 'a\t4\t\t')], (user) => user === 'a')
     expect(trailers).toEqual([])
   })
 })

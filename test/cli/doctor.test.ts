@@ -8,6 +8,7 @@ import { createLogger } from '../../src/observability/log.ts'
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { migrate } from '../../src/store/migrate.ts'
 import { call } from '../support/api.ts'
+import { channelOf } from '../support/channel.ts'
 import { glimpse, type Invocation } from '../support/cli.ts'
 import { open } from '../support/clients/index.ts'
 import { listening, problems, set, World } from '../support/doctor.ts'
@@ -68,9 +69,10 @@ describe('glimpse doctor', () => {
     const sql = postgres(world.database.url, { max: 1 })
     onTestFinished(() => sql.end())
     const heard: string[] = []
-    await sql.listen('glimpse_events', (payload) => heard.push(payload))
+    const channel = await channelOf(sql)
+    await sql.listen(channel, (payload) => heard.push(payload))
     await world.examine()
-    await sql.notify('glimpse_events', 'last')
+    await sql.notify(channel, 'last')
     await expect.poll(() => heard).toEqual(['last'])
     const [left] = await sql`
       select (select count(*)::int from glimpse.events) as events, (select count(*)::int from glimpse.streams) as streams,

@@ -151,7 +151,7 @@ describe('glimpse tail', () => {
     const tail = await live(url, 'alice')
     tail.child.kill('SIGINT')
     expect(await tail.exited).toBe(0)
-    expect(tail.err.at(-1)).toMatch(/--after [0-9a-f]+\.0$/)
+    expect(tail.err.at(-1)).toMatch(/--after [0-9a-f]+\.0\.[0-9a-f]+$/)
   })
 
   it('ends with 0 when nobody reads it any more', async () => {

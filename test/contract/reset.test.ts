@@ -23,17 +23,24 @@ async function history() {
   for (const emoji of ['❤️', '🔥', '👍', '😂', '😮', '🎉']) await bob.react(story, emoji)
   const events = await stream.take(6)
   stream.close()
+  const opened = stream.messages[0]?.json
+  const start = opened?.type === 'stream.open' ? opened.data.cursor : ''
+  const cursors = [start, ...events.map(({ json }) => json.id)]
   const epoch = stream.cursor.split('.')[0] ?? ''
   return {
     more: () => bob.view(story),
     raws: events.map(({ raw }) => raw),
     epoch,
+    /** The cursor after each event; of number 0 the one before any. */
+    cursors,
     resume: (transport: (typeof RESETTING)[number], lastEventId: string) =>
       open(transport, { url: alice.url, token: alice.token, lastEventId }),
     trim: (oldest: number) =>
       sql.begin(async (tx) => {
+        await tx`update glimpse.streams s set oldest = ${oldest},
+          trimmed_at = (select logged_at from glimpse.events e where e.user_id = s.user_id and seq = ${oldest - 1})
+          where user_id = ${alice.user}`
         await tx`delete from glimpse.events where user_id = ${alice.user} and seq < ${oldest}`
-        await tx`update glimpse.streams set oldest = ${oldest} where user_id = ${alice.user}`
       }),
   }
 }
@@ -48,6 +55,9 @@ const UNREADABLE = [
   '.3',
   'ab cd.3',
   'a.b.3',
+  'a.3.b.c',
+  'a.3.',
+  'a.3.B',
   'x.99999999999999999999',
   'ü.1',
 ]
@@ -64,10 +74,10 @@ describe.each(RESETTING)('a cursor that cannot be continued, over %s', (transpor
   ] as const
 
   it.each(resets)('is answered by %s (%o), and the stream goes on from now', async (reason, make) => {
-    const { resume, more, epoch } = await history()
+    const { resume, more, epoch, cursors } = await history()
     const stream = await resume(transport, make(epoch))
     const reset = await stream.next('stream.reset')
-    expect(reset.json.data).toEqual({ reason, cursor: `${epoch}.6`, oldest: 1 })
+    expect(reset.json.data).toEqual({ reason, cursor: cursors[6], oldest: 1 })
     await more()
     const [event] = await stream.take(1)
     expect(event?.json.seq).toBe(7)
@@ -88,9 +98,9 @@ describe.each(RESETTING)('a cursor that cannot be continued, over %s', (transpor
   })
 
   it('just before the oldest event kept is continued without a reset', async () => {
-    const { resume, trim, raws, epoch } = await history()
+    const { resume, trim, raws, cursors } = await history()
     await trim(4)
-    const stream = await resume(transport, `${epoch}.3`)
+    const stream = await resume(transport, cursors[3] ?? '')
     expect((await stream.take(3)).map(({ raw }) => raw)).toEqual(raws.slice(3))
   })
 
@@ -102,12 +112,12 @@ describe.each(RESETTING)('a cursor that cannot be continued, over %s', (transpor
   })
 
   it('with nothing kept: the head is continued, anything older is trimmed', async () => {
-    const { resume, trim, more, epoch } = await history()
+    const { resume, trim, more, cursors } = await history()
     await trim(7)
-    const atHead = await resume(transport, `${epoch}.6`)
-    const older = await resume(transport, `${epoch}.5`)
+    const atHead = await resume(transport, cursors[6] ?? '')
+    const older = await resume(transport, cursors[5] ?? '')
     const reset = await older.next('stream.reset')
-    expect(reset.json.data).toEqual({ reason: 'trimmed', cursor: `${epoch}.6`, oldest: 7 })
+    expect(reset.json.data).toEqual({ reason: 'trimmed', cursor: cursors[6], oldest: 7 })
     await more()
     expect((await atHead.take(1))[0]?.json.seq).toBe(7)
     expect((await older.take(1))[0]?.json.seq).toBe(7)
@@ -124,18 +134,18 @@ describe.each(STREAMING)('stream.reset over %s', (transport) => {
   })
 
   it('follows stream.open at once, and both name the same place', async () => {
-    const { resume, trim, epoch } = await history()
+    const { resume, trim, epoch, cursors } = await history()
     await trim(4)
     for (const [lastEventId, cursor, reason] of [
-      ['nonsense', `${epoch}.6`, 'invalid'],
-      ['0123abc.3', `${epoch}.6`, 'epoch'],
-      [`${epoch}.9`, `${epoch}.6`, 'ahead'],
-      [`${epoch}.1`, `${epoch}.3`, 'trimmed'],
+      ['nonsense', cursors[6], 'invalid'],
+      ['0123abc.3', cursors[6], 'epoch'],
+      [`${epoch}.9`, cursors[6], 'ahead'],
+      [`${epoch}.1`, cursors[3], 'trimmed'],
     ] as const) {
       const stream = await resume(transport, lastEventId)
       await stream.next('stream.reset')
       expect(stream.messages.slice(0, 2).map(({ raw }) => raw)).toEqual([
-        `{"type":"stream.open","data":{"cursor":"${cursor}","oldest":4,"resumed":false,"heartbeat_ms":15000,"read":"${epoch}.0","unread":3}}`,
+        `{"type":"stream.open","data":{"cursor":"${cursor}","oldest":4,"resumed":false,"heartbeat_ms":15000,"read":"${cursors[0]}","unread":3}}`,
         `{"type":"stream.reset","data":{"reason":"${reason}","cursor":"${cursor}","oldest":4}}`,
       ])
     }

@@ -93,7 +93,7 @@ describe.each(STREAMING)('stream.open over %s', (transport) => {
     const [alice] = (await newCallers(instance.url, 'alice')) as [Caller]
     const stream = await open(transport, alice)
     expect(stream.messages[0]?.raw).toMatch(
-      /^\{"type":"stream\.open","data":\{"cursor":"[0-9a-z]{1,32}\.0","oldest":1,"resumed":false,"heartbeat_ms":15000,"read":"[0-9a-z]{1,32}\.0","unread":0\}\}$/,
+      /^\{"type":"stream\.open","data":\{"cursor":"([0-9a-z]{1,32}\.0\.[0-9a-z]{1,16})","oldest":1,"resumed":false,"heartbeat_ms":15000,"read":"\1","unread":0\}\}$/,
     )
   })
 

@@ -103,9 +103,11 @@ describe('50 writers that pause before they commit', () => {
       const log = await readLog(sql, author)
       expect(log.length).toBeGreaterThan(100)
       expect(log.map(({ seq }) => seq)).toEqual(upTo(log.length))
-      const epoch = outcome.received[0]?.raw.slice('{"id":"'.length).split('.')[0]
+      const ids = outcome.received.map(({ raw }) => (JSON.parse(raw) as { id: string }).id)
+      expect(new Set(ids.map((id) => id.split('.')[0])).size).toBe(1)
+      expect(ids.map((id) => Number(id.split('.')[1]))).toEqual(upTo(log.length))
       expect(outcome.received.map(({ raw }) => raw)).toEqual(
-        log.map(({ seq, body }) => `{"id":"${epoch}.${seq}",${body.slice(1)}`),
+        log.map(({ body }, i) => `{"id":"${ids[i]}",${body.slice(1)}`),
       )
     }
     expect(breaks).toBeGreaterThan(readers.length)

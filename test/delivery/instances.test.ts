@@ -13,7 +13,9 @@ describe.each([2, 3])('%i instances on one Postgres', (count) => {
   beforeAll(async () => {
     database = await createDatabase()
     sql = postgres(database.url, { max: 2 })
-    instances = await Promise.all(Array.from({ length: count }, () => startInstance({}, { database })))
+    // A stream over each transport at each instance.
+    const variables = { MAX_CONNECTIONS_PER_USER: '50' }
+    instances = await Promise.all(Array.from({ length: count }, () => startInstance(variables, { database })))
   })
   afterAll(async () => {
     await sql.end()

@@ -3,6 +3,7 @@ import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { PresentConnection } from '../../src/store/connections.ts'
 import { type Caller, newCallers, type Problem } from '../support/api.ts'
+import { channelOf } from '../support/channel.ts'
 import { open, STREAMING } from '../support/clients/index.ts'
 import { SseStream } from '../support/clients/sse.ts'
 import type { TestStream } from '../support/clients/stream.ts'
@@ -150,7 +151,7 @@ describe('an instance that is to end a connection', () => {
     const { alice, aliceThere } = await scene({ MAX_CONNECTIONS_PER_USER: '1' })
     const calls: string[] = []
     await sql.listen(
-      'glimpse_events',
+      await channelOf(sql),
       (payload) => void (payload.startsWith('\tclose\t') && calls.push(payload)),
     )
     const called = (instance: string | undefined) =>

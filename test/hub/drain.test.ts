@@ -2,15 +2,16 @@ import { expect, it, onTestFinished } from 'vitest'
 import { Hub } from '../../src/hub/hub.ts'
 import { createLogger } from '../../src/observability/log.ts'
 import { createMetrics } from '../../src/observability/metrics.ts'
+import { headOf, pageOf } from '../support/stream-state.ts'
 
 it('draining a crowd takes the time it was given, however late each sleep of a loaded process ends', async () => {
-  const stream = { epoch: 'e', head: 0, oldest: 1, read: 0 }
+  const stream = { ...headOf(), askedTime: undefined }
   let now = 0
   const hub = new Hub({
     eventLog: {
       head: async () => stream,
       heads: async () => [],
-      page: async () => ({ ...stream, first: 1, bodies: [] }),
+      page: async () => pageOf(0, []),
     },
     limits: {
       outboxMaxBytes: 1024,

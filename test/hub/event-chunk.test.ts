@@ -1,11 +1,14 @@
 import { expect, it } from 'vitest'
+import { Cursors } from '../../src/cursor.ts'
 import { chunks } from '../../src/hub/event-chunk.ts'
 import type { Sink } from '../../src/hub/sink.ts'
 
 const sink: Pick<Sink, 'codec' | 'transport'> = {
   transport: 'sse',
-  codec: { encode: (_epoch, first, bodies) => Buffer.from(`${first}+${bodies.length}`) },
+  codec: { encode: (first, _ids, bodies) => Buffer.from(`${first}+${bodies.length}`) },
 }
+
+const cursors = new Cursors('alice')
 
 it.each([
   ['a few small events', [10, 10, 10], ['1+3']],
@@ -15,12 +18,12 @@ it.each([
   ['nothing', [], []],
 ])('cuts %s so that no write is long', (_what, lengths: number[], cut) => {
   const bodies = lengths.map((length) => 'x'.repeat(length))
-  const runs = chunks('e', { first: 1, bodies })
+  const runs = chunks('e', cursors, { first: 1, previous: 0, times: bodies.map(() => 1), bodies })
   expect(runs.map((run) => String(run.after(run.first - 1, sink)))).toEqual(cut)
 })
 
 it('encodes a run once for all connections of a transport', () => {
-  const [run] = chunks('e', { first: 1, bodies: ['x'] })
+  const [run] = chunks('e', cursors, { first: 1, previous: 0, times: [1], bodies: ['x'] })
   const other = { ...sink, transport: 'websocket' } as const
   expect(run?.after(0, sink)).toBe(run?.after(0, { ...sink }))
   expect(run?.after(0, other)).toBe(run?.after(0, other))

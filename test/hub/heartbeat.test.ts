@@ -3,15 +3,16 @@ import { expect, it, onTestFinished, vi } from 'vitest'
 import { Hub } from '../../src/hub/hub.ts'
 import { createLogger } from '../../src/observability/log.ts'
 import { createMetrics } from '../../src/observability/metrics.ts'
+import { headOf, pageOf } from '../support/stream-state.ts'
 
 it('a connection whose opening took longer than a tick of the wheel is kept alive all the same', async () => {
-  const stream = { epoch: 'e', head: 0, oldest: 1, read: 0 }
+  const stream = { ...headOf(), askedTime: undefined }
   const hub = new Hub({
     eventLog: {
       // A head that is slow to come, as from a busy database.
       head: () => sleep(120, stream),
       heads: async () => [],
-      page: async () => ({ ...stream, first: 1, bodies: [] }),
+      page: async () => pageOf(0, []),
     },
     limits: {
       outboxMaxBytes: 1024,

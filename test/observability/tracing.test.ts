@@ -10,6 +10,7 @@ import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createTracing } from '../../src/observability/tracing.ts'
 import { type Caller, call, newCallers } from '../support/api.ts'
+import { channelOf } from '../support/channel.ts'
 import { open } from '../support/clients/index.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { startInstance } from '../support/instance.ts'
@@ -56,7 +57,7 @@ async function world() {
 /** Every payload on the channel of the events while the test runs. */
 async function overheard(): Promise<string[]> {
   const payloads: string[] = []
-  const { unlisten } = await sql.listen('glimpse_events', (payload) => payloads.push(payload))
+  const { unlisten } = await sql.listen(await channelOf(sql), (payload) => payloads.push(payload))
   onTestFinished(unlisten)
   return payloads
 }

@@ -4,6 +4,7 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { ListenSession } from '../../src/postgres/listen-session.ts'
+import { channelOf } from '../support/channel.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { hasOpenssl, TlsFront } from '../support/tls-front.ts'
 
@@ -34,7 +35,7 @@ async function heard(url: string, payloads: readonly string[]): Promise<string[]
     onClosed: () => {},
   })
   onTestFinished(() => session.end())
-  await sql`select pg_notify('glimpse_events', payload) from unnest(${[...payloads]}::text[]) as payload`
+  await sql`select pg_notify(${await channelOf(sql)}, payload) from unnest(${[...payloads]}::text[]) as payload`
   await all
   return received
 }

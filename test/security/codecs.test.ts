@@ -63,8 +63,11 @@ function logged({ epoch, first, events }: typeof anyRun extends fc.Arbitrary<inf
       timestamp: 'now',
     }),
   )
-  const expected = bodies.map((body, i) => ({ id: formatCursor(epoch, first + i), ...JSON.parse(body) }))
-  return { bodies, expected }
+  const ids = bodies.map((_, i) =>
+    formatCursor({ epoch, seq: first + i, check: (first * 31 + i).toString(16) }),
+  )
+  const expected = bodies.map((body, i) => ({ id: ids[i], ...JSON.parse(body) }))
+  return { ids, bodies, expected }
 }
 
 const cuts = fc.array(fc.integer({ min: 1, max: 97 }), { minLength: 1, maxLength: 5 })
@@ -90,8 +93,8 @@ function readSse(bytes: Buffer, sizes: readonly number[]): EventSourceMessage[] 
 it('SSE: what an independent parser reads is what was sent, for any text and however it is cut', async (context) => {
   fc.assert(
     fc.property(anyRun, cuts, (run, sizes) => {
-      const { bodies, expected } = logged(run)
-      const messages = readSse(sseCodec.encode(run.epoch, run.first, bodies), sizes)
+      const { ids, bodies, expected } = logged(run)
+      const messages = readSse(sseCodec.encode(run.first, ids, bodies), sizes)
       expect(messages.map(({ data }) => JSON.parse(data))).toEqual(expected)
       expect(messages.map(({ id, event }) => ({ id, type: event }))).toEqual(
         expected.map(({ id, type }) => ({ id, type })),
@@ -131,14 +134,13 @@ const { Receiver } = ws as unknown as Parser
 it('WebSocket: so it is with its frames', async (context) => {
   await fc.assert(
     fc.asyncProperty(anyRun, cuts, async (run, sizes) => {
-      const { bodies, expected } = logged(run)
+      const { ids, bodies, expected } = logged(run)
       const receiver = new Receiver({ isServer: false })
       const messages: unknown[] = []
       receiver.on('message', (data: Buffer, isBinary: boolean) => {
         messages.push(isBinary ? data : JSON.parse(data.toString()))
       })
-      for (const piece of pieces(websocketCodec.encode(run.epoch, run.first, bodies), sizes))
-        receiver.write(piece)
+      for (const piece of pieces(websocketCodec.encode(run.first, ids, bodies), sizes)) receiver.write(piece)
       receiver.end()
       await once(receiver, 'finish')
       expect(messages).toEqual(expected)

@@ -73,7 +73,10 @@ export class DurableFront {
     if (stream === undefined && request.method !== 'OPTIONS') {
       response.writeHead(404, { 'x-content-type-options': 'nosniff' }).end()
     } else if (request.method === 'POST' && stream !== undefined) {
-      await this.#append(stream, await buffer(request))
+      if (!(await this.#append(stream, await buffer(request)))) {
+        response.writeHead(413).end()
+        return
+      }
       response.writeHead(204, { 'stream-next-offset': await this.#tail(stream) }).end()
     } else await this.#read(stream, request, response, search)
   }
@@ -85,18 +88,26 @@ export class DurableFront {
     return stream
   }
 
-  /** One event a message; in JSON mode an array is so many messages (§7.1). */
-  async #append({ user, contentType }: Stream, body: Buffer): Promise<void> {
-    let contents = [body.toString('base64')]
+  /**
+   * One event a message; in JSON mode an array is so many messages (§7.1). An event has at most 64 KiB: bytes go into as
+   * many events as they need, a longer message is refused.
+   */
+  async #append({ user, contentType }: Stream, body: Buffer): Promise<boolean> {
+    const parts = Array.from({ length: Math.ceil(body.length / PART_BYTES) }, (_, i) =>
+      body.subarray(i * PART_BYTES, (i + 1) * PART_BYTES),
+    )
+    let contents = parts.map((part) => part.toString('base64'))
     if (isJson(contentType)) {
       const value: unknown = JSON.parse(body.toString())
       contents = (Array.isArray(value) ? value : [value]).map((each) => JSON.stringify(each))
+      if (contents.some((content) => Buffer.byteLength(content) > PART_BYTES)) return false
     }
     await this.#sql`
       select glimpse.append(variadic array_agg(
                (${user}, 'test.appended', jsonb_build_object('content', content), now())::glimpse.new_event order by nth))
         from unnest(${contents}::text[]) with ordinality as each (content, nth)
       having count(*) > 0`
+    return true
   }
 
   async #tail({ token }: Stream): Promise<string> {
@@ -137,6 +148,8 @@ export class DurableFront {
     }
   }
 }
+
+const PART_BYTES = 32_768
 
 function isJson(contentType: string): boolean {
   return contentType.startsWith('application/json')

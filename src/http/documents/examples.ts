@@ -24,14 +24,14 @@ type Name =
 /** One of each message, by the name of its schema. */
 export const EXAMPLES: Readonly<Record<Name, Example>> = {
   StoryViewed: {
-    id: '7f3a9c.42',
+    id: '7f3a9c.42.73475cb',
     seq: 42,
     type: 'story.viewed',
     data: { story_id: STORY, viewer_id: 'bob', viewed_at: VIEWED_AT },
     timestamp: VIEWED_AT,
   },
   StoryReacted: {
-    id: '7f3a9c.43',
+    id: '7f3a9c.43.44cb730',
     seq: 43,
     type: 'story.reacted',
     data: { story_id: STORY, user_id: 'bob', emoji: '❤️', reacted_at: REACTED_AT },
@@ -40,16 +40,16 @@ export const EXAMPLES: Readonly<Record<Name, Example>> = {
   StreamOpen: {
     type: 'stream.open',
     data: {
-      cursor: '7f3a9c.41',
+      cursor: '7f3a9c.41.3d914f9',
       oldest: 1,
       resumed: true,
       heartbeat_ms: 15_000,
-      read: '7f3a9c.38',
+      read: '7f3a9c.38.aea9213',
       unread: 3,
     },
   },
-  StreamRead: { type: 'stream.read', data: { cursor: '7f3a9c.40', unread: 1 } },
-  StreamReset: { type: 'stream.reset', data: { reason: 'trimmed', cursor: '7f3a9c.29', oldest: 30 } },
+  StreamRead: { type: 'stream.read', data: { cursor: '7f3a9c.40.d59eced', unread: 1 } },
+  StreamReset: { type: 'stream.reset', data: { reason: 'trimmed', cursor: '7f3a9c.29.35135aa', oldest: 30 } },
   StreamClose: {
     type: 'stream.close',
     data: { reason: 'draining', reconnect: true, retry_ms: CLOSES.draining.retryMs },

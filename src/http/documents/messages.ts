@@ -11,8 +11,9 @@ type Message<Type extends (GlimpseEvent | ControlMessage)['type']> = Extract<
 export const RESET_REASONS: Readonly<Record<ResetReason, string>> = {
   trimmed: 'The cursor is older than the kept history.',
   ahead: 'The cursor is beyond the end of the stream: it is from another history.',
-  epoch: 'The cursor is from another history of the database.',
+  epoch: 'The cursor is from another history of the database, or from another user.',
   invalid: 'What was given is not a cursor.',
+  gap: 'The log lacks events that it should have: somebody removed them by hand.',
 }
 
 export const CLOSE_REASONS: Readonly<Record<CloseReason, string>> = {
@@ -39,15 +40,16 @@ export const Time = z
   .meta({ format: 'date-time', description: 'RFC 3339, UTC.', examples: ['2025-10-01T15:13:26.000Z'] })
 export const Emoji = z.string().meta({ description: 'One RGI emoji sequence.', examples: ['❤️'] })
 
-export const Cursor = z
-  .string()
-  .meta({ description: 'A place in a stream. Opaque: keep it, send it back.', examples: ['7f3a9c.42'] })
+export const Cursor = z.string().meta({
+  description: 'A place in a stream. Opaque: keep it, send it back.',
+  examples: ['7f3a9c.42.73475cb'],
+})
 export const Oldest = z.int().min(1).meta({
   description: 'The `seq` of the oldest event kept; one more than the newest where none is.',
 })
 export const Read = z
   .string()
-  .meta({ description: 'The place up to which the user has read.', examples: ['7f3a9c.38'] })
+  .meta({ description: 'The place up to which the user has read.', examples: ['7f3a9c.38.aea9213'] })
 export const Unread = z.int().min(0).meta({
   description: 'How many events are kept that the user has not read, as of the newest event.',
 })

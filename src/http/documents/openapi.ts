@@ -35,7 +35,7 @@ const COMPONENTS = {
       in: 'header',
       description: 'Resume after this cursor; goes before `last_event_id`.',
       schema: { type: 'string' },
-      example: '7f3a9c.42',
+      example: '7f3a9c.42.73475cb',
     },
     last_event_id: {
       name: 'last_event_id',
@@ -43,7 +43,7 @@ const COMPONENTS = {
       description:
         'Resume after this cursor; `0`: from the oldest event kept. Not given: from now on. May be spelt `lastEventId`.',
       schema: { type: 'string' },
-      example: '7f3a9c.42',
+      example: '7f3a9c.42.73475cb',
     },
     pings: {
       name: 'pings',
@@ -56,7 +56,7 @@ const COMPONENTS = {
       in: 'query',
       description: 'The page after this cursor; `0`: from the oldest event kept. Not given: from now on.',
       schema: { type: 'string' },
-      example: '7f3a9c.42',
+      example: '7f3a9c.42.73475cb',
     },
     offset: {
       name: 'offset',
@@ -64,7 +64,7 @@ const COMPONENTS = {
       description:
         '`-1`: from the oldest event kept, as without it; `now`: from now on; or what Stream-Next-Offset said. Live reads need it.',
       schema: { type: 'string' },
-      example: '7f3a9c.0000000000000042',
+      example: '7f3a9c.0000000000000042.73475cb',
     },
     live: {
       name: 'live',

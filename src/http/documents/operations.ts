@@ -44,9 +44,9 @@ const ofStory = (operationId: string, summary: string, responses: JsonObject, co
 const EXAMPLE_STREAM = [
   'retry: 2000',
   '',
-  'id: 7f3a9c.41',
+  'id: 7f3a9c.41.3d914f9',
   'event: stream.open',
-  'data: {"type":"stream.open","data":{"cursor":"7f3a9c.41","oldest":1,"resumed":false,"heartbeat_ms":15000,"read":"7f3a9c.41","unread":0}}',
+  'data: {"type":"stream.open","data":{"cursor":"7f3a9c.41.3d914f9","oldest":1,"resumed":false,"heartbeat_ms":15000,"read":"7f3a9c.41.3d914f9","unread":0}}',
   '',
   '',
 ].join('\n')

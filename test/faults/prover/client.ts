@@ -1,4 +1,5 @@
 import type { ControlMessage, GlimpseEvent } from '../../../src/event.ts'
+import { partsOf } from '../../support/cursor.ts'
 import type { Entry, Journal, Texts } from './journal.ts'
 import { operationNumber } from './operations.ts'
 
@@ -126,7 +127,7 @@ export class Client implements Journal {
     const at = performance.now()
     if ('seq' in message) {
       const place = this.#moveTo(message.id)
-      this.#options.texts.add(this.author, message.id, text)
+      this.#options.texts.add(this.author, `${place.epoch}.${place.seq}`, text)
       this.entries.push({ type: 'event', at, ...place, operation: operationNumber(message.data) })
     } else if (message.type === 'stream.open') {
       const place = this.#moveTo(message.data.cursor)
@@ -142,9 +143,9 @@ export class Client implements Journal {
   }
 
   #moveTo(cursor: string): { epoch: string; seq: number } {
-    const dot = cursor.lastIndexOf('.')
+    const { epoch, seq } = partsOf(cursor)
     this.#cursor = cursor
-    this.#place = { epoch: cursor.slice(0, dot), seq: Number(cursor.slice(dot + 1)) }
+    this.#place = { epoch, seq }
     return this.#place
   }
 

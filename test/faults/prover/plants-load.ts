@@ -24,8 +24,8 @@ export const trimsInSilence: Plant = {
   edits: [
     {
       file: 'dist/hub/resume.js',
-      find: "return { cursor: oldest - 1, resumed: false, reset: 'trimmed' };",
-      put: 'return { cursor: oldest - 1, resumed: true, reset: undefined };',
+      find: "return { ...edge, resumed: false, reset: 'trimmed' };",
+      put: 'return { ...edge, resumed: true, reset: undefined };',
     },
   ],
 }

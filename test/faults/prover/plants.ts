@@ -18,6 +18,13 @@ const anyNext: Edit = {
   put: '',
 }
 
+/** A number is taken for its event, whatever came before it in the history that it is from. */
+export const numbersProve: Edit = {
+  file: 'dist/hub/connection.js',
+  find: 'if (isKnown ? before !== this.#time : !fromLog)',
+  put: 'if (false)',
+}
+
 const noSweep: Edit = {
   file: 'dist/service.js',
   find: 'const SWEEP_INTERVAL_MS = 4000;',
@@ -39,12 +46,13 @@ export function losesOneIn(n: number): Plant {
     name: `the bus loses one event in ${n}`,
     edits: [
       anyNext,
+      numbersProve,
       {
         file: 'dist/bus/payload.js',
-        find: 'const body = payload.slice(seqEnd + 1, end);',
+        find: 'const body = payload.slice(previousEnd + 1, end);',
         put: `globalThis.lines = (globalThis.lines ?? 0) + 1;
-    if (globalThis.lines % ${n} === 0) return;
-    const body = payload.slice(seqEnd + 1, end);`,
+    if (globalThis.lines % ${n} === 0) return false;
+    const body = payload.slice(previousEnd + 1, end);`,
       },
     ],
   }
@@ -53,7 +61,7 @@ export function losesOneIn(n: number): Plant {
 /** What a service does that takes NOTIFY for a queue: no density check, no look at the log after a gap. */
 export const believesNotify: Plant = {
   name: 'NOTIFY is believed',
-  edits: [anyNext, noSweep, noSweepAfterGap],
+  edits: [anyNext, numbersProve, noSweep, noSweepAfterGap],
 }
 
 export const neverSweeps: Plant = { name: 'no sweep', edits: [noSweep] }
@@ -71,14 +79,19 @@ export const writesBehind: Plant = {
   ],
 }
 
+/** Where a cursor whose check fits is continued. */
+const PROVEN = `if (!cursors.fits(point, time))
+                return { ...end, resumed: false, reset: 'epoch' };
+            return { seq, time, resumed: true, reset: undefined };`
+
 /** A client that comes back goes on one event too late. */
 export const resumesOneLate: Plant = {
   name: 'resumes at cursor + 1',
   edits: [
     {
       file: 'dist/hub/resume.js',
-      find: 'return { cursor: point.seq, resumed: true, reset: undefined };',
-      put: 'return { cursor: Math.min(point.seq + 1, head), resumed: true, reset: undefined };',
+      find: PROVEN,
+      put: 'return { seq: Math.min(seq + 1, end.seq), time: undefined, resumed: true, reset: undefined };',
     },
   ],
 }
@@ -89,8 +102,8 @@ export const skipsCatchUp: Plant = {
   edits: [
     {
       file: 'dist/hub/resume.js',
-      find: 'return { cursor: point.seq, resumed: true, reset: undefined };',
-      put: 'return { cursor: head, resumed: true, reset: undefined };',
+      find: PROVEN,
+      put: 'return { ...end, resumed: true, reset: undefined };',
     },
   ],
 }

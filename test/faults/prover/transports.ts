@@ -3,6 +3,7 @@ import { createParser } from 'eventsource-parser'
 import { WebSocket } from 'ws'
 import { eventTexts, type Page } from '../../support/clients/poll.ts'
 import { webSocketUrl } from '../../support/clients/websocket.ts'
+import { partsOf } from '../../support/cursor.ts'
 import type { Connect, Listener } from './client.ts'
 
 /** A connection that is not answered at all has failed after this. */
@@ -79,9 +80,8 @@ const connectPoll: Connect = ({ url, token, cursor }, listener) => {
       const page = JSON.parse(text) as Page
       listener.alive()
       // A page does not name the place it begins at; its cursor is as many events further, on a first page too.
-      const dot = page.cursor.lastIndexOf('.')
-      const place = Number(page.cursor.slice(dot + 1)) - page.events.length
-      const cursor = `${page.cursor.slice(0, dot)}.${place}`
+      const { epoch, seq } = partsOf(page.cursor)
+      const cursor = page.events.length === 0 ? page.cursor : `${epoch}.${seq - page.events.length}`
       if (!opened) tell(listener, 'stream.open', { cursor: after ?? cursor, oldest: 0, resumed: true })
       if (page.reset !== null) tell(listener, 'stream.reset', { ...page.reset, cursor })
       for (const event of eventTexts(text)) listener.message(event)

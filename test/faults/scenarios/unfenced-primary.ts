@@ -4,7 +4,7 @@ import type { Bench } from '../prover/bench.ts'
 import { until } from '../prover/crowd.ts'
 import { needlessResets, untilToldOfHistory } from '../prover/histories.ts'
 import { operationNumber } from '../prover/operations.ts'
-import type { Plant } from '../prover/plants.ts'
+import { numbersProve, type Plant } from '../prover/plants.ts'
 import type { Scenario } from '../prover/scenario.ts'
 import { Standby } from '../prover/standby.ts'
 
@@ -13,9 +13,10 @@ const believesItsEars: Plant = {
   edits: [
     {
       file: 'dist/hub/subscriber.js',
-      find: 'this.#hub.traffic.pushed += this.#offer(epoch, run);',
-      put: 'for (const { epoch: read } of this.connections) this.#hub.traffic.pushed += this.#offer(read, run);',
+      find: 'this.#hub.traffic.pushed += this.#offer(epoch, run, false);',
+      put: 'for (const { epoch: read } of this.connections) this.#hub.traffic.pushed += this.#offer(read, run, false);',
     },
+    numbersProve,
   ],
 }
 

@@ -1,0 +1,298 @@
+-- A cursor proves its history, the channel is private, and whatever is done to the log, no number is given twice.
+
+-- One row. salt: random once an operator has begun a new history, part of the epoch from then on; null before, so that
+-- the cursors of 0.1 still name this history. channel: what events are notified on. Its name is a secret, because any
+-- role that can connect may LISTEN to and NOTIFY every channel whose name it knows; only the schema's owner and the
+-- service's role can read it here.
+create table glimpse.history (
+  singleton boolean primary key default true check (singleton),
+  salt      text,
+  channel   text not null
+);
+revoke all on glimpse.history from public;
+insert into glimpse.history (channel) values ('glimpse_' || replace(gen_random_uuid()::text, '-', ''));
+
+-- The same name as in 0.1 while there is no salt. Some managed databases refuse their control file or WAL to everybody
+-- (Aurora: 55000, 42501); without these the other parts still tell histories apart, and so does the check of a cursor.
+create or replace function glimpse.epoch() returns text language plpgsql stable
+  set search_path = pg_catalog, pg_temp as $$
+declare
+  cluster  text;
+  timeline text;
+begin
+  if pg_is_in_recovery() then
+    raise exception using errcode = 'read_only_sql_transaction', message = 'glimpse.epoch: this server is a standby';
+  end if;
+  begin
+    cluster := (select system_identifier from pg_control_system());
+  exception when object_not_in_prerequisite_state or insufficient_privilege or undefined_function or feature_not_supported then
+  end;
+  begin
+    timeline := left(pg_walfile_name(pg_current_wal_lsn()), 8);
+  exception when object_not_in_prerequisite_state or insufficient_privilege or undefined_function or feature_not_supported then
+  end;
+  return left(encode(sha256(convert_to(concat_ws('/',
+    cluster,
+    timeline,
+    (select oid from pg_database where datname = current_database()),
+    'glimpse.events'::regclass::oid,
+    (select salt from glimpse.history)
+  ), 'UTF8')), 'hex'), 12);
+end $$;
+
+-- Begins another history: every cursor that was given out before is answered by a reset. For an operator who has put the
+-- database back to an earlier state. The channel changes with it. Returns the new epoch.
+create function glimpse.new_history() returns text language plpgsql
+  set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into glimpse.history (salt, channel)
+  values (gen_random_uuid(), 'glimpse_' || replace(gen_random_uuid()::text, '-', ''))
+  on conflict (singleton) do update set salt = excluded.salt, channel = excluded.channel;
+  return glimpse.epoch();
+end $$;
+revoke execute on function glimpse.new_history from public;
+
+-- When events were logged. They bind a number to its event: a database that was put back gives the number again, but not
+-- at that time. head_at: the event at head; previous_at: the one before the last statement's first; trimmed_at: the last one
+-- that was trimmed, at oldest - 1; read_at: the one at read_at_seq, up to which the user had read (an instance of 0.1
+-- beside this schema moves read alone). Null where 0.1 did not note it.
+alter table glimpse.streams
+  add column head_at     timestamptz,
+  add column previous_at timestamptz,
+  add column trimmed_at  timestamptz,
+  add column read_at     timestamptz,
+  add column read_at_seq bigint;
+
+-- OpenID Connect Core §2 allows a subject of 255 characters.
+create or replace function glimpse.is_user_id(id text) returns boolean
+  language sql immutable parallel safe
+  return char_length(id) between 1 and 255 and id !~ '[\u0001-\u001f\u007f-\u009f]';
+
+-- Microseconds since 1970, exact.
+create function glimpse.microseconds(at timestamptz) returns bigint language sql immutable parallel safe
+  return (extract(epoch from at) * 1000000)::bigint;
+
+-- The check in a cursor, as a number: it binds the cursor to the user and to when the event at its number was logged (0 at
+-- number 0). For one user, two times within half an hour never have the same check; any other two cursors do once in two
+-- billion. src/cursor.ts computes the same. It is no signature: who forges one deceives only themselves.
+create function glimpse.cursor_check(user_id text, at bigint) returns bigint language sql immutable parallel safe
+  return (at % 2147483647 * 48271 + at / 2147483647 * 69621
+          + ('x' || left(encode(sha256(convert_to(user_id, 'UTF8')), 'hex'), 8))::bit(32)::bigint) % 2147483647;
+
+-- When the event at a number of a stream was logged, µs since 1970; 0 at number 0, null where nothing is known of it. s is
+-- the stream's row.
+create function glimpse.logged_at(s glimpse.streams, seq bigint) returns bigint language sql stable
+  return case
+    when seq = 0 then 0
+    when seq = s.head and s.head_at is not null then glimpse.microseconds(s.head_at)
+    when seq = s.oldest - 1 then glimpse.microseconds(s.trimmed_at)
+    else (select glimpse.microseconds(e.logged_at) from glimpse.events e where e.user_id = s.user_id and e.seq = logged_at.seq)
+  end;
+
+-- Somebody has deleted rows of streams, or set their head back: the log has the numbers that would be given next. No number
+-- is given twice, so the heads go past the last one in the log.
+create function glimpse.restore_heads(recipients text[], totals bigint[]) returns void language sql
+  set search_path = pg_catalog, pg_temp
+begin atomic
+  update glimpse.streams s
+     set head = last.seq + r.total, previous_at = last.logged_at
+    from unnest(recipients, totals) as r (user_id, total)
+   cross join lateral (
+     select seq, logged_at from glimpse.events where user_id = r.user_id order by seq desc limit 1
+   ) last
+   where s.user_id = r.user_id and last.seq > s.head - r.total;
+end;
+
+-- As before (0002), and:
+--
+-- All events of a call are logged at one time, which is in their cursors' checks. A line has four fields,
+-- `user <tab> seq <tab> previous <tab> body`: previous is when the event before it was logged, µs since 1970, where that is
+-- not this call's time (then it is empty); 0 before the first event, - where it is not known. By it a connection knows that
+-- the event continues what it has been given. The last line of a payload, `<tab> time`, is its trailer: when the call's
+-- events were logged.
+create or replace function glimpse.log_events(users text[], tails text[]) returns void
+  language plpgsql strict security definer set search_path = pg_catalog, pg_temp
+  set plan_cache_mode = force_generic_plan as $$
+declare
+  payload_limit constant integer := 7999 - 80;  -- the trailer has at most 74
+  inline_limit  constant integer := 3500;
+  stamp     constant timestamptz := clock_timestamp();
+  secret    constant text := (select channel from glimpse.history);
+  -- Without a channel events wait in the log, as they do while the queue is half full.
+  announce  constant boolean := secret is not null and pg_notification_queue_usage() < 0.5;
+  trailer   constant text := concat(E'\n\t', glimpse.microseconds(stamp), E'\t' || substring(
+                current_setting('glimpse.traceparent', true) from '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'));
+  recipients text[];
+  totals     bigint[];
+  heads      bigint[];
+  previous   bigint[];
+  nth        integer := 0;
+  seqs       bigint[];
+  seq        bigint;
+  bodies     text[];
+  logged     bigint;
+  line       text;
+  payload    text;
+  payloads   text[];
+begin
+  for i in 1 .. cardinality(users) loop
+    if users[i] is distinct from recipients[nth] then
+      nth := nth + 1;
+      recipients[nth] := users[i];
+      totals[nth] := 1;
+    else
+      totals[nth] := totals[nth] + 1;
+    end if;
+  end loop;
+
+  -- Heads are joined to recipients by name: nothing promises in which order RETURNING gives rows.
+  with raised as (
+    insert into glimpse.streams as s (user_id, head, head_at, oldest_at)
+    select user_id, total, stamp, stamp from unnest(recipients, totals) as r (user_id, total)
+    on conflict (user_id) do update
+      set head = s.head + excluded.head, head_at = excluded.head_at, previous_at = s.head_at,
+          oldest_at = coalesce(s.oldest_at, excluded.oldest_at)
+    returning user_id, head, previous_at
+  )
+  select array_agg(head order by r.nth), array_agg(glimpse.microseconds(previous_at) order by r.nth) into heads, previous
+    from unnest(recipients) with ordinality as r (user_id, nth) join raised on raised.user_id = r.user_id;
+
+  loop
+    nth := 0;
+    for i in 1 .. cardinality(users) loop
+      if users[i] is distinct from recipients[nth] then
+        nth := nth + 1;
+        seq := heads[nth] - totals[nth];
+      end if;
+      seq := seq + 1;
+      seqs[i] := seq;
+      bodies[i] := '{"seq":' || seq || tails[i];
+    end loop;
+    insert into glimpse.events (user_id, seq, body, logged_at) select made.*, stamp from unnest(users, seqs, bodies) as made
+    on conflict do nothing;
+    get diagnostics logged = row_count;
+    exit when logged = cardinality(users);
+
+    delete from glimpse.events e using unnest(users, seqs, bodies) as mine (user_id, seq, body)
+     where e.user_id = mine.user_id and e.seq = mine.seq and e.body = mine.body and e.logged_at = stamp;
+    perform glimpse.restore_heads(recipients, totals);
+    select array_agg(s.head order by r.nth), array_agg(glimpse.microseconds(s.previous_at) order by r.nth) into heads, previous
+      from unnest(recipients) with ordinality as r (user_id, nth)
+      join glimpse.streams s on s.user_id = r.user_id;
+  end loop;
+
+  if not announce then
+    return;
+  end if;
+  nth := 0;
+  for i in 1 .. cardinality(users) loop
+    line := users[i] || E'\t' || seqs[i] || E'\t';
+    if users[i] is distinct from recipients[nth] then
+      nth := nth + 1;
+      line := line || case when seqs[i] = 1 then '0' else coalesce(previous[nth]::text, '-') end;
+    end if;
+    line := line || E'\t' || case when octet_length(bodies[i]) <= inline_limit then bodies[i] else '' end;
+    if payload is null then
+      payload := line;
+    elsif octet_length(payload) + octet_length(line) < payload_limit then
+      payload := payload || E'\n' || line;
+    else
+      payloads := payloads || (payload || trailer);
+      payload := line;
+    end if;
+  end loop;
+  perform pg_notify(secret, packed) from unnest(payloads || (payload || trailer)) as packed;
+end $$;
+
+-- As before (0002); an event has at most 64 KiB, so that a page of them can be bounded.
+create or replace function glimpse.append(variadic new_events glimpse.new_event[]) returns void
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  max_bytes constant integer := 65536;
+  fault  text;
+  users  text[];
+  tails  text[];
+begin
+  select format('glimpse.append: type %L for user %L: the type must be lower-case words joined by dots and not '
+                'begin with stream., data and at must not be null', e.type, e.user_id)
+    into fault
+    from unnest(new_events) as e
+   where e.type ~ '^(?!stream\.)[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$' is not true
+      or e.data is null or glimpse.is_rfc3339(e.at) is not true
+   limit 1;
+  if fault is not null then
+    raise exception using errcode = 'invalid_parameter_value', message = fault;
+  end if;
+
+  -- Raw newlines and tabs can only stand between JSON tokens, and would cut a payload line or an SSE field.
+  select array_agg(user_id), array_agg(tail)
+    into users, tails
+    from (select user_id, glimpse.event_tail(type, translate(data::text, E'\n\r\t', '   '), glimpse.rfc3339(at)) as tail
+            from unnest(new_events) with ordinality as e (user_id, type, data, at, nth) order by user_id, nth) as sorted;
+
+  -- The number in front of a tail takes at most 26 bytes.
+  select format('glimpse.append: an event for user %L has %s bytes; it may have at most %s', user_id, octet_length(tail) + 26, max_bytes)
+    into fault
+    from unnest(users, tails) as e (user_id, tail) where octet_length(tail) + 26 > max_bytes limit 1;
+  if fault is not null then
+    raise exception using errcode = 'invalid_parameter_value', message = fault;
+  end if;
+  perform glimpse.log_events(users, tails);
+end $$;
+
+-- As before (0003), and: only the table that the function was made for may call it. Whoever may use the schema could
+-- otherwise put it behind a table of their own, and have events made of what never happened.
+create or replace function glimpse.story_posted() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_relid <> 'glimpse.stories'::regclass then
+    raise exception using errcode = 'insufficient_privilege', message = 'this function serves glimpse.stories alone';
+  end if;
+  -- On a row that is being updated, ON CONFLICT would wait for whoever holds it: posting a story must not.
+  insert into glimpse.streams (user_id)
+  select distinct author_id from inserted
+   where not exists (select from glimpse.streams where user_id = author_id) order by author_id
+  on conflict do nothing;
+  return null;
+end $$;
+
+create or replace function glimpse.story_viewed() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+begin
+  if tg_relid <> 'glimpse.story_views'::regclass then
+    raise exception using errcode = 'insufficient_privilege', message = 'this function serves glimpse.story_views alone';
+  end if;
+  perform glimpse.log_events(array_agg(author_id), array_agg(glimpse.event_tail('story.viewed',
+            '{"story_id":"' || story_id || '","viewer_id":' || to_json(viewer_id) || ',"viewed_at":"' || at || '"}', at)))
+    from (select s.author_id, v.story_id, v.viewer_id, glimpse.rfc3339(v.viewed_at) as at
+            from inserted v cross join lateral (select author_id from glimpse.stories where id = v.story_id offset 0) s
+           where s.author_id <> v.viewer_id order by s.author_id, v.viewed_at) as sorted;
+  return null;
+end $$;
+
+create or replace function glimpse.story_reacted() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+begin
+  if tg_relid <> 'glimpse.story_reactions'::regclass then
+    raise exception using errcode = 'insufficient_privilege', message = 'this function serves glimpse.story_reactions alone';
+  end if;
+  if tg_op = 'INSERT' then
+    perform glimpse.log_events(array_agg(author_id), array_agg(tail))
+      from (select s.author_id, glimpse.reacted_tail(r) as tail
+              from inserted r cross join lateral (select author_id from glimpse.stories where id = r.story_id offset 0) s
+             where s.author_id <> r.user_id order by s.author_id, r.reacted_at) as sorted;
+  else
+    perform glimpse.log_events(array_agg(author_id), array_agg(tail))
+      from (select s.author_id, glimpse.reacted_tail(r) as tail
+              from updated r cross join lateral (select author_id from glimpse.stories where id = r.story_id offset 0) s
+              left join replaced o on o.story_id = r.story_id and o.user_id = r.user_id
+             where s.author_id <> r.user_id and o.emoji is distinct from r.emoji
+             order by s.author_id, r.reacted_at) as sorted;
+  end if;
+  return null;
+end $$;
+
+-- EXECUTE on a new function is PUBLIC's. Firing a trigger asks for no right, making one does.
+revoke execute on function glimpse.story_posted, glimpse.story_viewed, glimpse.story_reacted from public;

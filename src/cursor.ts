@@ -1,0 +1,39 @@
+import { hash } from 'node:crypto'
+import { type Cursor, formatCursor, type Position, type ResumePoint } from './event.ts'
+
+/** A Mersenne prime: sums of products with it stay below 2^53, so that JavaScript and SQL compute the same. */
+const MODULUS = 2_147_483_647
+
+/**
+ * Makes and checks the cursors of one user. A cursor's check binds it to the user and to the time at which the event at its
+ * number was logged; glimpse.cursor_check() in migrations/0008 computes the same. Made once for each connected user,
+ * because the user's part is a hash.
+ */
+export class Cursors {
+  readonly #user: number
+
+  constructor(user: string) {
+    this.#user = Number.parseInt(hash('sha256', user, 'hex').slice(0, 8), 16)
+  }
+
+  /** @param time µs since 1970; undefined where it is not known: then the cursor has no check */
+  format(epoch: string, { seq, time }: Position): string {
+    return formatCursor({ epoch, seq, check: time === undefined ? undefined : this.check(time) })
+  }
+
+  /** At most eight hexadecimal digits. */
+  check(time: number): string {
+    const number = ((time % MODULUS) * 48_271 + Math.floor(time / MODULUS) * 69_621 + this.#user) % MODULUS
+    return number.toString(16)
+  }
+
+  /** Whether a cursor can be this user's at an event logged then; one without a check can be anybody's, at any time. */
+  fits({ check }: Pick<Cursor, 'check'>, time: number): boolean {
+    return check === undefined || check === this.check(time)
+  }
+}
+
+/** The number whose time decides whether a resume point is proven; -1 where none does. */
+export function numberToProve(point: ResumePoint): number {
+  return point.from === 'cursor' && point.check !== undefined ? point.seq : -1
+}

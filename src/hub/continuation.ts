@@ -1,0 +1,55 @@
+import { type EventRun, isBodyOf, type Position, type ResetReason, type StreamPage } from '../event.ts'
+import { edgeOf, endOf } from './resume.ts'
+
+/** How a stream goes on after a place: with these events; or not exactly, and then from where it can. */
+export type Continuation =
+  | { readonly run: EventRun }
+  | { readonly reset: ResetReason; readonly to: Position }
+  | undefined
+
+/**
+ * How a stream goes on after a place, according to a page that was read from there or from before it. Nothing is taken
+ * on trust: the event at the place must have the place's time, the numbers must follow it without a hole, and each body
+ * must be that of its number. Undefined: nothing comes after it, or not within this page.
+ */
+export function continueAfter({ seq, time }: Position, page: StreamPage): Continuation {
+  const { seqs, times, bodies } = page
+  const end = endOf(page)
+  const edge = edgeOf(page)
+  if (seq > end.seq) return { reset: 'ahead', to: end }
+  if (seq < edge.seq) return { reset: 'trimmed', to: edge }
+
+  let next = seqs.findIndex((each) => each >= seq)
+  if (next === -1) next = seqs.length
+  const isThere = seqs[next] === seq
+  const known = isThere ? times[next] : seq === end.seq ? end.time : seq === edge.seq ? edge.time : undefined
+  if (isThere) next++
+  if (time !== undefined && known !== undefined && time !== known) return { reset: 'epoch', to: end }
+  if (seq === end.seq) return undefined
+
+  const following = seqs[next]
+  if (following === undefined || following > end.seq)
+    return page.complete || following !== undefined ? { reset: 'gap', to: end } : undefined
+  // The event at the place is gone, so it can no longer be told whether what follows belongs to the same history.
+  const isUnproven = time !== undefined && known === undefined && seq !== edge.seq
+  if (following !== seq + 1 || isUnproven)
+    return { reset: 'gap', to: { seq: following - 1, time: undefined } }
+
+  let last = next
+  while (seqs[last] === following + last - next && isBodyOf(following + last - next, bodies[last] ?? '')) {
+    if (seqs[last] === end.seq) {
+      last++
+      break
+    }
+    last++
+  }
+  if (last === next) return { reset: 'gap', to: { seq: following, time: times[next] } }
+  return {
+    run: {
+      first: following,
+      previous: known ?? time,
+      times: times.slice(next, last),
+      bodies: bodies.slice(next, last),
+    },
+  }
+}
