@@ -84,7 +84,13 @@ async function start(
   const tracing = createTracing()
   const { connection, listen: listenConnection } = await openDatabase(config, log, undo, signal)
 
-  const database = new Database(connection, config.databasePooler)
+  const database = new Database(connection, {
+    pooler: config.databasePooler,
+    onFailure: (purpose, kind, err) => {
+      metrics.databaseFailures.inc({ kind })
+      if (kind === 'fault') log.error({ purpose, err }, 'a statement failed for good')
+    },
+  })
   const pool = (purpose: Exclude<keyof typeof DEADLINES, 'write'>) =>
     database.open(purpose, { max: CONNECTIONS[purpose], deadlineMs: DEADLINES[purpose] })
   const readPool = pool('read')
@@ -202,6 +208,7 @@ async function start(
         : bus.alive
           ? []
           : ['no message makes the way from the database to here']),
+      ...database.faults,
     ],
   }
   registerGauges(metrics, { ...app, bus, database, version: INFO.version })

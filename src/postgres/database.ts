@@ -1,4 +1,5 @@
 import type { ConnectionOptions } from './connection-url.ts'
+import { type FailureKind, failureKind } from './failure.ts'
 import { openPool, type PoolOptions, type PoolUsage, type TimedPool } from './pool.ts'
 
 /**
@@ -31,28 +32,77 @@ export const DEADLINES = {
   presence: 4000,
 } as const
 
+/** Statements of these purposes serve everybody: where they fail for good, the instance is of no use. */
+const FOR_EVERYBODY: ReadonlySet<string> = new Set(['canary', 'log', 'write'])
+/** So many faults in a row are no single caller's. */
+const FAULTS_IN_A_ROW = 3
+/** Without another fault for so long, whatever was wrong is taken for mended. */
+const FAULT_STANDS_MS = 15_000
+
+export interface DatabaseOptions {
+  readonly pooler?: 'none' | 'transaction'
+  /** A statement failed, for which purpose, by what kind of failure. */
+  readonly onFailure?: (purpose: string, kind: FailureKind, error: unknown) => void
+}
+
+interface Faults {
+  readonly purpose: string
+  inARow: number
+  lastAt: number
+  reason: string
+}
+
 /**
  * The pools of an instance on one database. Where a connection of one is found silent, the others look at theirs: a flow
  * that a firewall forgot is rarely the only one.
  */
 export class Database {
   readonly connection: ConnectionOptions
-  readonly #pooler: 'none' | 'transaction'
+  readonly #options: DatabaseOptions
   readonly #pools: TimedPool[] = []
   readonly #purposes: string[] = []
+  readonly #faults: Faults[] = []
 
-  constructor(connection: ConnectionOptions, pooler: 'none' | 'transaction' = 'none') {
+  constructor(connection: ConnectionOptions, options: DatabaseOptions = {}) {
     this.connection = connection
-    this.#pooler = pooler
+    this.#options = options
+  }
+
+  /** What keeps failing for everybody, one sentence each; empty where all is well. */
+  get faults(): string[] {
+    const since = performance.now() - FAULT_STANDS_MS
+    const standing = this.#faults
+      .filter(({ inARow, lastAt }) => inARow >= FAULTS_IN_A_ROW && lastAt > since)
+      .map(
+        ({ purpose, reason }) => `statements of the kind "${purpose}" fail by ${reason}; the log says more`,
+      )
+    return [...new Set(standing)]
   }
 
   /** A pool for one purpose. */
-  open(purpose: string, options: Omit<PoolOptions, 'pooler' | 'onSilence'>): TimedPool {
+  open(purpose: string, options: Omit<PoolOptions, 'pooler' | 'onSilence' | 'onSettled'>): TimedPool {
+    const faults: Faults = { purpose, inARow: 0, lastAt: 0, reason: '' }
+    if (FOR_EVERYBODY.has(purpose)) this.#faults.push(faults)
+    const { pooler = 'none', onFailure } = this.#options
     const pool = openPool(this.connection, purpose, {
       ...options,
-      pooler: this.#pooler,
+      pooler,
       onSilence: (since) => {
         for (const other of this.#pools) other.doubt(since)
+      },
+      onSettled: (error) => {
+        if (error === undefined) {
+          faults.inARow = 0
+          return
+        }
+        const kind = failureKind(error)
+        onFailure?.(purpose, kind, error)
+        if (kind !== 'fault') return
+        faults.inARow++
+        faults.lastAt = performance.now()
+        const { code, name } = error as { code?: string; name?: string }
+        // Anybody may read it: the message is for the log.
+        faults.reason = code ?? name ?? 'unknown'
       },
     })
     this.#pools.push(pool)

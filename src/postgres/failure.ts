@@ -1,20 +1,41 @@
-import postgres from 'postgres'
 import { GlimpseError } from '../errors.ts'
+import { ConnectionError } from './connection-error.ts'
 
-/** SQLSTATEs (PostgreSQL manual, appendix A) that say something about the rows, not about the server. */
-const ROW_FAULT = /^(22|23|P0)/
+/**
+ * What a failed statement says:
+ * - `row`: it was given something that it cannot take;
+ * - `contention`: it could not have a lock in time;
+ * - `unavailable`: Postgres is away, starting, stopping, full or silent, or somebody cancelled it: this passes by itself;
+ * - `fault`: our code, the schema, rights or the configuration are wrong: this stays until somebody mends it.
+ */
+export type FailureKind = 'row' | 'contention' | 'unavailable' | 'fault'
+
+/** SQLSTATEs (PostgreSQL manual, appendix A), of which the first two letters are a class. */
+const ROW = /^(21|22|23|54|P0)/
 const CONTENTION: ReadonlySet<string> = new Set(['55P03', '40P01', '40001'])
+const UNAVAILABLE = /^(08|53|57P|57014)/
 
-export type FailureKind = 'row' | 'contention' | 'server'
+/** Codes of the driver itself. */
+const DRIVER: ReadonlySet<string> = new Set([
+  'CONNECTION_CLOSED',
+  'CONNECTION_DESTROYED',
+  'CONNECTION_ENDED',
+  'CONNECT_TIMEOUT',
+])
 
-/** What a failed statement says: a row it can't take, a lock it could not have in time, or a server that can't serve. */
 export function failureKind(error: unknown): FailureKind {
-  if (!(error instanceof postgres.PostgresError)) return 'server'
-  if (CONTENTION.has(error.code)) return 'contention'
-  return ROW_FAULT.test(error.code) ? 'row' : 'server'
+  // A refused certificate stays refused.
+  if (error instanceof ConnectionError) return error.code === 'TLS' ? 'fault' : 'unavailable'
+  const { code, syscall } = (error ?? {}) as { readonly code?: unknown; readonly syscall?: unknown }
+  if (typeof code !== 'string') return 'fault'
+  // `EPIPE` is as long as a SQLSTATE, but no server sends it.
+  if (DRIVER.has(code) || syscall !== undefined || /^(E[A-Z]+|EAI_AGAIN)$/.test(code)) return 'unavailable'
+  if (CONTENTION.has(code)) return 'contention'
+  if (UNAVAILABLE.test(code)) return 'unavailable'
+  return ROW.test(code) ? 'row' : 'fault'
 }
 
-/** The answer to a caller whose statement failed: 503, with the cause kept for the log alone. */
+/** The answer to a caller whose statement failed: 503 for what passes by itself, else 500; the cause is for the log alone. */
 export function asGlimpseError(error: unknown): GlimpseError {
   if (error instanceof GlimpseError) return error
   switch (failureKind(error)) {
@@ -24,13 +45,14 @@ export function asGlimpseError(error: unknown): GlimpseError {
         retryAfter: 1,
         cause: error,
       })
-    case 'row':
-      return new GlimpseError('internal', { cause: error })
-    case 'server':
+    case 'unavailable':
       return new GlimpseError('unavailable', {
         detail: 'The database is not available; try again.',
         retryAfter: 1,
         cause: error,
       })
+    case 'row':
+    case 'fault':
+      return new GlimpseError('internal', { cause: error })
   }
 }

@@ -51,6 +51,8 @@ export interface PoolOptions {
   readonly pooler?: 'none' | 'transaction'
   /** Nothing came over a connection since then (on the clock of performance.now()): others may be silent too. */
   readonly onSilence?: (since: number) => void
+  /** Each statement's end, with what it failed by. */
+  readonly onSettled?: (error?: unknown) => void
 }
 
 const DEADLINE_MS = 5000
@@ -122,6 +124,7 @@ class Connections {
       pipeline: 1,
       pooler: 'none',
       onSilence: () => {},
+      onSettled: () => {},
       ...options,
     }
   }
@@ -222,9 +225,11 @@ class Connections {
 
   /** An idle connection; else, where statements may follow each other, one with room. */
   #free(): Line | undefined {
-    const idle = this.#idle.pop()
+    let idle = this.#idle.pop()
+    while (idle?.session.closed) idle = this.#idle.pop()
     if (idle !== undefined || this.#options.pipeline === 1) return idle
-    for (const line of this.#lines) if (line.jobs.size < this.#options.pipeline) return line
+    for (const line of this.#lines)
+      if (line.jobs.size < this.#options.pipeline && !line.session.closed) return line
     return undefined
   }
 
@@ -237,8 +242,18 @@ class Connections {
     const { sql } = line.session
     const values = job.values.map((value) => (value instanceof Lazy ? value.fragmentFor(sql) : value))
     sql(job.strings, ...(values as postgres.ParameterOrFragment<never>[])).then(
-      (rows) => this.#settle(job, line, () => job.resolve(rows)),
-      (error) => this.#settle(job, line, () => job.reject(error)),
+      (rows) => {
+        if (!job.settled) {
+          job.settled = true
+          this.#options.onSettled()
+          job.resolve(rows)
+        }
+        this.#left(job, line)
+      },
+      (error) => {
+        this.#reject(job, error)
+        this.#left(job, line)
+      },
     )
   }
 
@@ -247,13 +262,10 @@ class Connections {
     this.#waitedMs += milliseconds
   }
 
-  #settle(job: Job, line: Line, tell: () => void): void {
+  /** The server is done with a statement, whether or not its caller was told before. */
+  #left(job: Job, line: Line): void {
     clearTimeout(job.timer)
     line.jobs.delete(job)
-    if (!job.settled) {
-      job.settled = true
-      tell()
-    }
     this.#release(line)
     this.#onQuiet()
   }
@@ -262,6 +274,7 @@ class Connections {
     clearTimeout(job.timer)
     if (job.settled) return
     job.settled = true
+    this.#options.onSettled(error)
     job.reject(error)
   }
 
@@ -414,6 +427,10 @@ class Connections {
   #closed(line: Line): void {
     this.#forget(line)
     this.#retiring.delete(line)
+    // What was given to the driver between the socket's error and its close is never answered by it.
+    for (const job of line.jobs) this.#reject(job, new ConnectionError('CLOSED', 'the connection is closed'))
+    line.jobs.clear()
+    this.#onQuiet()
     this.#openMore()
   }
 

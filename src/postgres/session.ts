@@ -1,10 +1,10 @@
 import { Socket } from 'node:net'
 import postgres from 'postgres'
-import { ARRAYS } from './array-types.ts'
 import { ConnectionError } from './connection-error.ts'
 import type { ConnectionOptions, Endpoint } from './connection-url.ts'
 import { connectFirst } from './endpoints.ts'
 import { type OpenSocket, openSocket } from './socket.ts'
+import { TYPES } from './types.ts'
 
 export interface SessionOptions {
   readonly connection: ConnectionOptions
@@ -45,7 +45,7 @@ export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
 }
 
 /** Options of the driver that its types leave out. */
-interface DriverOptions extends postgres.Options<{ arrays: typeof ARRAYS }> {
+interface DriverOptions extends postgres.Options<typeof TYPES> {
   readonly socket: () => Socket
   readonly onnotify?: ((channel: string, payload: string) => void) | undefined
   readonly no_subscribe: boolean
@@ -117,8 +117,9 @@ export class Session {
     return this.#backend.pid
   }
 
+  /** Whether nothing can be asked here any more: an error of the socket comes a moment before its close. */
   get closed(): boolean {
-    return this.#closed
+    return this.#closed || this.#opened.socket.destroyed
   }
 
   /** Grows with everything that the server says. */
@@ -170,7 +171,7 @@ function driver(options: SessionOptions, endpoint: Endpoint, socket: Socket): po
     // At each connect the driver would ask for all types and await the answer nowhere: a reset in that moment would be
     // an unhandled rejection, which ends the process.
     fetch_types: false,
-    types: { arrays: ARRAYS },
+    types: TYPES,
     // The attempt as a whole is timed; a session is never reopened, so the rest of the driver's timers has no use.
     connect_timeout: 0,
     idle_timeout: 0,

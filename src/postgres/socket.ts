@@ -140,7 +140,8 @@ function settled(socket: Socket, event: string, timeoutMs: number): Promise<void
       () => socket.destroy(new ConnectionError('TIMEOUT', 'the server does not answer')),
       timeoutMs,
     )
-    const closed = () => reject(new ConnectionError('CLOSED', 'the server closed the connection'))
+    const closed = () =>
+      reject(socket.errored ?? new ConnectionError('CLOSED', 'the server closed the connection'))
     socket.on('error', reject)
     socket.once('close', closed).once('end', closed)
     socket.once(event, () => {

@@ -133,7 +133,7 @@ export class WriteQueue<Row, Result> {
         onBlocked(batch, error)
         return true
       }
-      if (kind === 'server' || alone) {
+      if (kind === 'unavailable' || kind === 'fault' || alone) {
         for (const entry of batch) settle(entry, { error: asGlimpseError(error) })
         return true
       }
