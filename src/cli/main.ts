@@ -54,6 +54,13 @@ const COMMANDS = new Map<string, { readonly summary: string; readonly load: () =
       load: async () => (await import('./status.ts')).status,
     },
   ],
+  [
+    'size',
+    {
+      summary: 'estimate what a load takes',
+      load: async () => (await import('./size.ts')).size,
+    },
+  ],
   ['version', { summary: 'print the version', load: async () => (await import('./version.ts')).version }],
   ['completion', { summary: 'print a completion script for a shell', load: async () => completion }],
 ])

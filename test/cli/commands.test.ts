@@ -19,7 +19,7 @@ import { TEST_SECRET } from '../support/token.ts'
 
 const COMMANDS = [
   ...['serve', 'migrate', 'token', 'tail', 'send'],
-  ...['doctor', 'status', 'version', 'completion'],
+  ...['doctor', 'status', 'size', 'version', 'completion'],
 ]
 
 describe('glimpse', () => {
@@ -79,6 +79,10 @@ describe('glimpse', () => {
     [['send', 'view', 'x', '--as', 'a', '--expires-in', '1h'], /--expires-in is for a story/],
     [['serve', '--port', '70000'], /--port must be/],
     [['status', 'now'], /status takes no arguments/],
+    [['size', '--users', '5'], /--views must be a number/],
+    [['size', '--users', '0', '--views', '1'], /--users must be a number/],
+    [['size', '--users', '5', '--views', '1G'], /--views must be a number/],
+    [['size', '--users', '5', '--views', '1', '--retention', 'long'], /--retention must be a time/],
     [['completion', 'tcsh'], /name one shell/],
     [['tail', 'a', 'b'], /name one user/],
     [['tail', 'a', '--transport', 'pigeon'], /--transport must be one of auto/],

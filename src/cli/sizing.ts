@@ -1,0 +1,146 @@
+import { CONNECTIONS } from '../postgres/database.ts'
+
+/**
+ * What docs/scaling.md measured, and from there the formulae; the rest was measured for docs/sizing.md. CPU in µs of one
+ * core, sizes in bytes.
+ */
+export const FIGURES = {
+  postgresEventUs: 27.7,
+  postgresStatementUs: 783,
+  wakeUpUs: 51.2,
+  instanceStatementUs: 128,
+  instanceEventUs: 9.7,
+  idleCores: 0.01,
+  commitMs: 0.9,
+  commitsPerSecond: 4333,
+  walBytes: 805,
+  logBytes: 314,
+  connectionBytes: 10_900,
+  /** A row of story_views with its index, viewers with ids of 36 characters. */
+  viewBytes: 192,
+  /** An instance without a connection. */
+  processBytes: 112_000_000,
+} as const
+
+/** Statements that an instance has on the way at a time, and rows in one at most. */
+const IN_FLIGHT = 2
+const MAX_BATCH = 500
+/** How busy a core may be, so that a burst finds room. */
+const HEADROOM = 0.6
+/** Streams that one instance takes by default: MAX_CONNECTIONS. */
+const INSTANCE_CONNECTIONS = 50_000
+/** More instances than anybody runs on one database; past them the load has to be divided. */
+const MOST_INSTANCES = 200
+const DAY_SECONDS = 86_400
+/** Descriptors of an instance besides those of its streams. */
+const OTHER_DESCRIPTORS = 100
+/** Connections to Postgres that stay free: superusers' reserve, a migration, a psql. */
+const SPARE_CONNECTIONS = 10
+
+export interface Load {
+  /** Users with an open stream, at the busiest time. */
+  readonly users: number
+  readonly connectionsPerUser: number
+  /** Views and reactions a day. */
+  readonly views: number
+  /** The busiest second against the day's average. */
+  readonly peak: number
+  readonly retentionHours: number
+}
+
+export interface Sizing {
+  readonly events: { readonly perSecond: number; readonly atPeak: number }
+  readonly instances: {
+    /** One more than carry the load, so that one can be missing. */
+    readonly count: number
+    readonly connectionsEach: number
+    readonly memoryBytesEach: number
+    readonly coresEach: number
+    readonly openFilesEach: number
+  }
+  readonly postgres: {
+    readonly cores: number
+    readonly statementsPerSecond: number
+    /** While a rolling update runs one instance more than usual. */
+    readonly maxConnections: number
+    readonly walBytesPerDay: number
+    readonly walBytesPerSecondAtPeak: number
+    readonly logBytes: number
+    readonly viewBytes: number
+    readonly diskBytesPerMillionEvents: number
+  }
+}
+
+/**
+ * What a load takes on one database, by the formulae of docs/sizing.md. Undefined where no number of instances carries it:
+ * then users must be divided over databases.
+ */
+export function sizeOf(load: Load): Sizing | undefined {
+  const { users, connectionsPerUser, views, peak, retentionHours } = load
+  const connections = users * connectionsPerUser
+  const perSecond = views / DAY_SECONDS
+  const atPeak = perSecond * peak
+  for (
+    let carrying = Math.max(1, Math.ceil(connections / INSTANCE_CONNECTIONS));
+    carrying < MOST_INSTANCES;
+    carrying++
+  ) {
+    const strain = strainOf(carrying, atPeak, connectionsPerUser)
+    if (strain.instanceCores > HEADROOM) continue
+    const count = carrying + 1
+    // What each holds while one is missing.
+    const connectionsEach = Math.ceil(connections / carrying)
+    const kept = perSecond * retentionHours * 3600
+    return {
+      events: { perSecond, atPeak },
+      instances: {
+        count,
+        connectionsEach,
+        memoryBytesEach: FIGURES.processBytes + connectionsEach * FIGURES.connectionBytes,
+        coresEach: strain.instanceCores,
+        openFilesEach: connectionsEach + OTHER_DESCRIPTORS,
+      },
+      postgres: {
+        cores: strain.postgresCores / HEADROOM,
+        statementsPerSecond: strain.statements,
+        maxConnections: connectionsOfInstance() * (count + 1) + SPARE_CONNECTIONS,
+        walBytesPerDay: views * FIGURES.walBytes,
+        walBytesPerSecondAtPeak: atPeak * FIGURES.walBytes,
+        logBytes: kept * FIGURES.logBytes,
+        // A story lives a day and is kept as long as the events.
+        viewBytes: perSecond * (retentionHours + 24) * 3600 * FIGURES.viewBytes,
+        diskBytesPerMillionEvents: 1_000_000 * (FIGURES.logBytes + FIGURES.viewBytes),
+      },
+    }
+  }
+  return undefined
+}
+
+export function connectionsOfInstance(): number {
+  return Object.values(CONNECTIONS).reduce((sum, count) => sum + count, 0)
+}
+
+interface Strain {
+  readonly statements: number
+  readonly postgresCores: number
+  readonly instanceCores: number
+}
+
+/** The batch is what arrives while a statement is on its way; solved by repetition. */
+function strainOf(instances: number, rate: number, connectionsPerUser: number): Strain {
+  let batch = 1
+  for (let i = 0; i < 100; i++) {
+    const seconds =
+      FIGURES.commitMs / 1e3 + (FIGURES.postgresStatementUs + batch * FIGURES.postgresEventUs) / 1e6
+    const arriving = (rate * seconds) / (instances * IN_FLIGHT)
+    batch = Math.min(MAX_BATCH, Math.max(1, arriving, rate / FIGURES.commitsPerSecond))
+  }
+  const statements = rate / batch
+  const perStatement = FIGURES.postgresStatementUs + (instances - 1) * FIGURES.wakeUpUs
+  const own = (rate / instances) * connectionsPerUser * FIGURES.instanceEventUs
+  return {
+    statements,
+    postgresCores: (rate * FIGURES.postgresEventUs + statements * perStatement) / 1e6,
+    instanceCores: (statements * FIGURES.instanceStatementUs + own) / 1e6 + FIGURES.idleCores,
+  }
+}
