@@ -128,6 +128,14 @@ function nodeOf(major: number): Thing {
   }
 }
 
+/** The packed client with what people bundle, test and run it with, as npm has it today. */
+const clientPackage: Thing = {
+  name: 'client package',
+  suites: ['test/field/client-package.test.ts'],
+  allSuites: ['test/field/client-package.test.ts'],
+  prepare: async () => ({ version: 'npm' }),
+}
+
 /** What npm can't give is skipped; a server that does not start is a failure. */
 async function missing<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
@@ -158,4 +166,5 @@ export const THINGS: readonly Thing[] = [
   nodeOf(22),
   nodeOf(24),
   nodeOf(26),
+  clientPackage,
 ]

