@@ -23,7 +23,7 @@ export interface StoryViewed {
 export interface StoryReacted {
   readonly story_id: string
   readonly user_id: string
-  /** One RGI emoji sequence. */
+  /** One RGI emoji, fully qualified. */
   readonly emoji: string
   /** RFC 3339, UTC, milliseconds. */
   readonly reacted_at: string

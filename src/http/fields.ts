@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { TOKEN_MAX_SECONDS } from '../auth/issue-token.ts'
 import { GlimpseError } from '../errors.ts'
 import { isUserId, parseResumePoint } from '../event.ts'
+import { fullyQualified } from './emoji.ts'
 
 // These schemas are also what /openapi.json shows. What JSON Schema cannot derive from a refinement stands in its
 // `meta`, which checks nothing here.
@@ -10,9 +11,8 @@ import { isUserId, parseResumePoint } from '../event.ts'
 const STORABLE_TEXT = /^[^\0\ud800-\udfff]*$/u
 
 const MAX_TEXT_CHARACTERS = 2000
-
-// One RGI emoji sequence (UTS #51 ED-27).
-const EMOJI = /^\p{RGI_Emoji}$/v
+/** In UTF-16 code units; the longest emoji has 15. */
+const MAX_EMOJI_LENGTH = 64
 
 export const NewStoryBody = z.strictObject({
   text: z
@@ -32,11 +32,13 @@ export const NewStoryBody = z.strictObject({
 export const ReactionBody = z.strictObject({
   emoji: z
     .string('must be one emoji')
-    .refine((text) => text.length <= 64 && EMOJI.test(text), 'must be one emoji')
+    .transform((text) => (text.length <= MAX_EMOJI_LENGTH ? fullyQualified(text) : undefined))
+    .refine((emoji) => emoji !== undefined, 'must be one emoji')
     .meta({
-      description: 'One RGI emoji sequence (UTS #51 ED-27).',
+      description:
+        'One emoji that Unicode recommends for interchange (UTS #51, RGI), with or without variation selectors (U+FE0F); it is stored and answered in its fully-qualified form.',
       minLength: 1,
-      maxLength: 64,
+      maxLength: MAX_EMOJI_LENGTH,
       examples: ['❤️'],
     }),
 })

@@ -148,7 +148,11 @@ describe('views and reactions', () => {
     '👍a',
     ' 👍',
     '👍 ',
-    '❤',
+    '12',
+    '❤❤',
+    '❤\ufe0f\ufe0f',
+    '❤\ufe0e',
+    '\ufe0f❤',
     '🇩',
     '\u200d',
     '\ufe0f',
@@ -162,6 +166,16 @@ describe('views and reactions', () => {
     expect(status).toBe(400)
     expect(json.type).toBe('urn:glimpse:problem:invalid_field')
     expect(`${json.detail} ${json.field}`).toContain('emoji')
+  })
+
+  it.each([
+    ['👍\ufe0f', '👍'],
+    ['❤', '❤️'],
+  ])('count %j and %j as one emoji', async (sent, stored) => {
+    const story = await alice.post()
+    expect(await bob.react(story, sent)).toMatchObject({ emoji: stored, recorded: true })
+    expect(await bob.react(story, stored)).toMatchObject({ emoji: stored, recorded: false })
+    expect((await alice.story(story)).reactions).toEqual({ [stored]: 1 })
   })
 
   it('name the emoji where it is missing', async () => {

@@ -38,7 +38,7 @@ export const StoryId = z.string().meta({ format: 'uuid', examples: ['550e8400-e2
 export const Time = z
   .string()
   .meta({ format: 'date-time', description: 'RFC 3339, UTC.', examples: ['2025-10-01T15:13:26.000Z'] })
-export const Emoji = z.string().meta({ description: 'One RGI emoji sequence.', examples: ['❤️'] })
+export const Emoji = z.string().meta({ description: 'One RGI emoji, fully qualified.', examples: ['❤️'] })
 
 export const Cursor = z.string().meta({
   description: 'A place in a stream. Opaque: keep it, send it back.',
