@@ -22,8 +22,11 @@ export function continueAfter({ seq, time }: Position, page: StreamPage): Contin
   let next = seqs.findIndex((each) => each >= seq)
   if (next === -1) next = seqs.length
   const isThere = seqs[next] === seq
-  const known = isThere ? times[next] : seq === end.seq ? end.time : seq === edge.seq ? edge.time : undefined
-  if (isThere) next++
+  // At the end the head's time decides, as it does where a connection starts: after a head was set by hand, the row there
+  // may have another one, and a reader that was moved to the end would be moved there again, for ever.
+  const known = seq === end.seq ? end.time : isThere ? times[next] : seq === edge.seq ? edge.time : undefined
+  // A damaged index may give a row twice: counted as what follows, it would move the reader back, for ever.
+  while (seqs[next] === seq) next++
   if (time !== undefined && known !== undefined && time !== known) return { reset: 'epoch', to: end }
   if (seq === end.seq) return undefined
 

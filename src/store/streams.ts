@@ -94,17 +94,29 @@ export async function readPages(sql: Pool, requests: readonly PageRequest[]): Pr
   return rows.map((row) => ({ ...headOf(row), ...eventsOf(row.lines), complete: row.complete }))
 }
 
-/** What is not possible (a head, a mark or an edge out of place) was done by hand; it is read as the nearest that is. */
 function headOf(row: HeadRow): StreamHead {
-  const { epoch, head } = row
-  return {
+  const { epoch, head, oldest, read } = row
+  return asPossible({
     epoch,
     head,
     headTime: timeOf(row.head_time),
-    oldest: Math.min(row.oldest, head + 1),
-    trimmedTime: row.oldest > head + 1 ? undefined : timeOf(row.trimmed_time),
-    read: Math.min(row.read, head),
-    readTime: timeOf(row.read > head ? row.head_time : row.read_time),
+    oldest,
+    trimmedTime: timeOf(row.trimmed_time),
+    read,
+    readTime: timeOf(row.read_time),
+  })
+}
+
+/** What is not possible (a head, a mark or an edge out of place) was done by hand; it is read as the nearest that is. */
+export function asPossible(stream: StreamHead): StreamHead {
+  const head = Math.max(stream.head, 0)
+  return {
+    ...stream,
+    head,
+    oldest: Math.min(Math.max(stream.oldest, 1), head + 1),
+    trimmedTime: stream.oldest > head + 1 ? undefined : stream.trimmedTime,
+    read: Math.min(Math.max(stream.read, 0), head),
+    readTime: stream.read > head ? stream.headTime : stream.readTime,
   }
 }
 
