@@ -192,11 +192,11 @@ export function eventTypeOf(seq: number, body: string): string {
   return body.slice(start, body.indexOf('"', start))
 }
 
-/** 1 to 128 characters (code points), no control characters, no lone surrogates: the rule for `sub`, and the CHECK of every table. */
+/** 1 to 255 characters (code points; OpenID Connect Core §2), no control characters, no lone surrogates: the rule for `sub`, and the CHECK of every table. */
 export function isUserId(value: unknown): value is string {
-  if (typeof value !== 'string' || value.length === 0 || value.length > 256) return false
+  if (typeof value !== 'string' || value.length === 0 || value.length > 510) return false
   return USER_ID.test(value)
 }
 
 // The u flag counts code points and makes \p{Surrogate} match only unpaired surrogates, which UTF-8 cannot carry.
-const USER_ID = /^[^\p{Cc}\p{Surrogate}]{1,128}$/u
+const USER_ID = /^[^\p{Cc}\p{Surrogate}]{1,255}$/u

@@ -52,7 +52,7 @@ export function identityOf(payload: Buffer, rules: ClaimRules, now: number): Ide
   if (!isUserId(user))
     throw new Refusal('claim_type', {
       claim: rules.userClaim,
-      detail: `The claim ${rules.userClaim} of the access token must be a string of 1 to 128 characters without control characters.`,
+      detail: `The claim ${rules.userClaim} of the access token must be a string of 1 to 255 characters without control characters.`,
     })
   return { user, expiresAt: endsAt > now ? endsAt : endsAt + rules.toleranceMs }
 }

@@ -30,7 +30,7 @@ export async function issueToken(
   if (!isUserId(user))
     throw new GlimpseError('invalid_field', {
       field: 'user',
-      detail: 'user must be 1 to 128 characters, none of them a control character',
+      detail: 'user must be 1 to 255 characters, none of them a control character',
     })
   if (!Number.isInteger(expiresInSeconds) || expiresInSeconds < 1 || expiresInSeconds > TOKEN_MAX_SECONDS)
     throw new GlimpseError('invalid_field', {

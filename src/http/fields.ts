@@ -54,8 +54,8 @@ export const ReadBody = z.strictObject({
 export const NewTokenBody = z.strictObject({
   user: z
     .string('must be a text')
-    .refine(isUserId, 'must be 1 to 128 characters, none of them a control character')
-    .meta({ minLength: 1, maxLength: 128, pattern: '^[^\\p{Cc}\\p{Cs}]*$', examples: ['alice'] }),
+    .refine(isUserId, 'must be 1 to 255 characters, none of them a control character')
+    .meta({ minLength: 1, maxLength: 255, pattern: '^[^\\p{Cc}\\p{Cs}]*$', examples: ['alice'] }),
   expires_in: z
     .int('must be a whole number of seconds')
     .min(1, 'must be at least 1 second')

@@ -54,8 +54,8 @@ describe('a token that is good', () => {
   })
 
   it.each([
-    ['128 characters', 'x'.repeat(128)],
-    ['128 emoji', '🦊'.repeat(128)],
+    ['255 characters', 'x'.repeat(255)],
+    ['255 emoji', '🦊'.repeat(255)],
     ['spaces', 'a b'],
   ])('may have a sub of %s', async (_, sub) => {
     expect(await verifierWith().verify(token({ ...GOOD, sub }))).toMatchObject({ user: sub })
@@ -146,7 +146,7 @@ describe('a token that is refused', () => {
     ['nbf as text', token({ ...GOOD, nbf: '1' })],
     ['no sub', token({ exp: GOOD.exp })],
     ['sub empty', token({ ...GOOD, sub: '' })],
-    ['sub of 129 characters', token({ ...GOOD, sub: 'x'.repeat(129) })],
+    ['sub of 256 characters', token({ ...GOOD, sub: 'x'.repeat(256) })],
     ['sub a number', token({ ...GOOD, sub: 7 })],
     ['sub null', token({ ...GOOD, sub: null })],
     ['sub with a NUL', token({ ...GOOD, sub: 'a\0b' })],

@@ -158,8 +158,14 @@ describe.each(TRANSPORTS)('events over %s', (transport) => {
       '%00',
       '\ufeff',
       'a:b',
+      'auth0|5f7c8ec7c33c6c004bbafe82',
+      'https://issuer.example/users/7',
+      `CN=Ann Example,OU=${'People and Others,OU='.repeat(8)}DC=example,DC=org`,
+      'system:serviceaccount:ns:name',
+      'ann@example.org',
+      'ann*>.x y',
     ]
-    const users = [...names.map(uniqueName), '😀'.repeat(128), '\\'.repeat(128)]
+    const users = [...names.map(uniqueName), '😀'.repeat(255), '\\'.repeat(255)]
     for (const user of users) await new Caller(instance.url, user, await instance.token(user)).view(story)
     const events = await stream.take(users.length)
     expect(events.map(summary)).toEqual(users.map((user, i) => [i + 1, 'story.viewed', user]))

@@ -18,10 +18,10 @@ afterAll(async () => {
   await instance.close()
 })
 
-/** 128 characters of 4 bytes each, different for every `n`. */
+/** 255 characters of 4 bytes each, different for every `n`. */
 function widest(n: number): string {
   return [
-    '😀'.repeat(124),
+    '😀'.repeat(251),
     ...[...String(n).padStart(4, '0')].map((digit) => String.fromCodePoint(0x1d7ce + Number(digit))),
   ].join('')
 }

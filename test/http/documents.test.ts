@@ -155,8 +155,8 @@ describe('requests', () => {
   it.each([
     { user: 'alice' },
     { user: '' },
-    { user: '😀'.repeat(128) },
-    { user: '😀'.repeat(129) },
+    { user: '😀'.repeat(255) },
+    { user: '😀'.repeat(256) },
     { user: 'a\nb' },
     { user: 'a\u009f' },
     { user: 'half \ud83d' },

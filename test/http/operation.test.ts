@@ -95,7 +95,7 @@ describe('POST /dev/tokens', () => {
     {},
     { user: '' },
     { user: 5 },
-    { user: 'a'.repeat(129) },
+    { user: 'a'.repeat(256) },
     { user: 'a\nb' },
   ])('rejects %j and names the field', async (body) => {
     const { status, json } = await call<Problem>(instance.url, '/dev/tokens', {

@@ -33,7 +33,7 @@ const sentences = (table: Readonly<Record<string, string>>) =>
     .map(([key, meaning]) => `\`${key}\`: ${meaning}`)
     .join(' ')
 
-export const UserId = z.string().meta({ minLength: 1, maxLength: 128, examples: ['bob'] })
+export const UserId = z.string().meta({ minLength: 1, maxLength: 255, examples: ['bob'] })
 export const StoryId = z.string().meta({ format: 'uuid', examples: ['550e8400-e29b-41d4-a716-446655440000'] })
 export const Time = z
   .string()
