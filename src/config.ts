@@ -51,6 +51,10 @@ export interface Config {
   readonly headersTimeoutMs: number
   readonly requestTimeoutMs: number
   readonly keepAliveTimeoutMs: number
+  /** How late the event loop may be on average; past it new work is refused. */
+  readonly maxEventLoopDelayMs: number
+  /** Of V8's heap limit; past it new streams are refused. */
+  readonly maxHeapPercent: number
   /** How long a client may take to read an answer. */
   readonly answerTimeoutMs: number
   /** Bytes of answers that clients have not taken: past their share a user and an address are refused. */
@@ -185,6 +189,8 @@ const Environment = z.object({
   REQUEST_TIMEOUT_MS: whole(100, 3_600_000, 30_000),
   // Longer than common load balancers keep an idle connection: the side that closes first must not be ours.
   KEEP_ALIVE_TIMEOUT_MS: whole(100, 3_600_000, 75_000),
+  MAX_EVENT_LOOP_DELAY_MS: whole(50, 60_000, 500),
+  MAX_HEAP_PERCENT: whole(10, 100, 85),
   ANSWER_TIMEOUT_MS: whole(100, 3_600_000, 60_000),
   MAX_UNSENT_BYTES: whole(1_048_576, 1_099_511_627_776, 67_108_864),
   MAX_UNSENT_BYTES_PER_ADDRESS: whole(1_048_576, 1_099_511_627_776, 33_554_432),
@@ -316,6 +322,8 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       headersTimeoutMs: env.HEADERS_TIMEOUT_MS,
       requestTimeoutMs: env.REQUEST_TIMEOUT_MS,
       keepAliveTimeoutMs: env.KEEP_ALIVE_TIMEOUT_MS,
+      maxEventLoopDelayMs: env.MAX_EVENT_LOOP_DELAY_MS,
+      maxHeapPercent: env.MAX_HEAP_PERCENT,
       answerTimeoutMs: env.ANSWER_TIMEOUT_MS,
       unsent: {
         total: env.MAX_UNSENT_BYTES,

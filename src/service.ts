@@ -15,6 +15,7 @@ import { createHttpServer, type HttpServer } from './http/server.ts'
 import { Hub } from './hub/hub.ts'
 import { Gate } from './limits/gate.ts'
 import { Limits } from './limits/limits.ts'
+import { Pressure } from './limits/pressure.ts'
 import { Turns } from './limits/turns.ts'
 import { registerGauges } from './observability/gauges.ts'
 import { instanceOf, type Logger } from './observability/log.ts'
@@ -175,6 +176,14 @@ async function start(
   undo.push('cleaner', () => cleaner.stop())
 
   const [signingSecret] = secrets
+  const pressure = new Pressure({
+    maxDelayMs: config.maxEventLoopDelayMs,
+    maxHeapShare: config.maxHeapPercent / 100,
+    log,
+    onRefused: (limit) => metrics.limited.inc({ limit }),
+  })
+  pressure.start()
+  undo.push('pressure', () => pressure.stop())
   const app: App = {
     config,
     log,
@@ -182,6 +191,7 @@ async function start(
     tracing,
     limits: new Limits(config, metrics, log),
     waiting: new Gate(config.maxWaitingRequests, () => metrics.limited.inc({ limit: 'waiting_requests' })),
+    pressure,
     polls: new Turns(POLLS_AT_ONCE),
     sql: readPool,
     edits: pool('edit'),

@@ -7,6 +7,7 @@ import { GlimpseError } from '../errors.ts'
 import type { Hub } from '../hub/hub.ts'
 import type { Gate } from '../limits/gate.ts'
 import type { Limits } from '../limits/limits.ts'
+import type { Pressure } from '../limits/pressure.ts'
 import type { Turns } from '../limits/turns.ts'
 import type { Logger } from '../observability/log.ts'
 import type { Metrics } from '../observability/metrics.ts'
@@ -42,6 +43,7 @@ export interface App {
   readonly eventLog: EventLog
   /** Every request that waits for Postgres other than in a batch goes through it. */
   readonly waiting: Gate
+  readonly pressure: Pressure
   /** Pages of one user are made few at a time: until it is sent, each takes some times its size. */
   readonly polls: Turns
   readonly hub: Hub

@@ -45,7 +45,7 @@ export function createHttpServer(app: App, table: RouteTable = routeTable(app.co
   })
   // Past its own bound Node drops fields without a word: a token behind it would not count, one before it would.
   server.maxHeadersCount = 0
-  limitSockets(server, config, () => app.metrics.limited.inc({ limit: 'address_sockets' }))
+  limitSockets(server, config, app.log, (limit) => app.metrics.limited.inc({ limit }))
   const conversations = new Conversations(server, {
     headersTimeoutMs: config.headersTimeoutMs,
     keepAliveTimeoutMs: config.keepAliveTimeoutMs,
@@ -107,7 +107,10 @@ async function answer(
       })
     }
     network = app.limits.networkOf(request)
-    if (!UNLIMITED.has(url.path)) app.limits.count('address_requests', network)
+    if (!UNLIMITED.has(url.path)) {
+      app.limits.count('address_requests', network)
+      if (url.path !== '/metrics') app.pressure.admitWork()
+    }
     if (method === 'OPTIONS') {
       const options = optionsAnswer(request, app.config.corsOrigins, routes.methodsOf(url.path))
       status = options.status

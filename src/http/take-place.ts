@@ -12,6 +12,7 @@ export async function takePlace(
   { user, expiresAt }: Identity,
   resume: ResumePoint,
 ): Promise<Registration> {
+  app.pressure.admitStream()
   const { socket } = request
   let leave = () => {}
   const gone = () => leave()

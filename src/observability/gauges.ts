@@ -1,4 +1,5 @@
 import { Counter, Gauge } from 'prom-client'
+import { logLosses } from './log-destination.ts'
 import type { Metrics } from './metrics.ts'
 
 /** The parts of an instance whose state is looked at when somebody scrapes, so that they need not report it. */
@@ -35,6 +36,15 @@ export function registerGauges(
   { config, hub, bus, database, eventLog, unready, version }: Instance,
 ): void {
   const registers = [registry]
+  new Counter({
+    name: 'glimpse_log_lines_lost_total',
+    help: 'Lines of the log that could not be written: the disk is full, or their reader is gone or slow.',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(logLosses.lines)
+    },
+  })
   new Gauge({
     name: 'glimpse_ready',
     help: '1 while /readyz answers 200: an event sent now would arrive.',

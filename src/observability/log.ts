@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { type Logger, pino } from 'pino'
 import { humanLine } from './human-line.ts'
+import { LogDestination, standardOutput } from './log-destination.ts'
 import { loggedError } from './logged-error.ts'
 import { Repetitions } from './repetitions.ts'
 
@@ -13,7 +14,15 @@ const WARN = 40
  * A pino logger that writes JSON lines to standard output, each with the instance's name, or lines for people where that is
  * a terminal. Nothing that may hold a token is ever handed to it; what errors carry along is taken out of them here (logged-error.ts).
  */
-export function createLogger(level: string, destination = terminal()): Logger {
+export function createLogger(level: string, destination = terminal() ?? standardOutput()): Logger {
+  const log = create(level, destination)
+  if (destination instanceof LogDestination) {
+    destination.onRecovered = (lost) => log.warn({ lost }, 'the log could not be written for a time')
+  }
+  return log
+}
+
+function create(level: string, destination: { write(line: string): void }): Logger {
   const repetitions = new Repetitions()
   return pino(
     {
@@ -34,7 +43,7 @@ export function createLogger(level: string, destination = terminal()): Logger {
         },
       },
     },
-    ...(destination === undefined ? [] : [destination]),
+    destination,
   )
 }
 

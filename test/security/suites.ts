@@ -12,6 +12,7 @@ export const SUITES: readonly Suite[] = [
   { name: 'Slow and idle clients', files: ['test/security/slow-clients.test.ts'] },
   { name: 'Ended sockets', files: ['test/security/ended-sockets.test.ts'] },
   { name: 'Bounded answers', files: ['test/security/bounded-answers.test.ts'] },
+  { name: 'Full machines', files: ['test/security/full-machine.test.ts'] },
   { name: 'Fuzzed routes', files: ['test/security/fuzz-routes.test.ts'] },
   { name: 'Codecs', files: ['test/security/codecs.test.ts'] },
   { name: 'Naughty strings', files: ['test/security/naughty-strings.test.ts'] },

@@ -74,8 +74,11 @@ export class MainProcess {
   readonly lines: LogLine[] = []
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
 
-  constructor(environment: Environment) {
-    this.child = spawn(process.execPath, ['dist/main.js'], {
+  /** @param options.descriptors how many it may have, `ulimit -n` */
+  constructor(environment: Environment, { descriptors }: { descriptors?: number } = {}) {
+    const limited = ['-c', `ulimit -n ${descriptors}; exec "$0" dist/main.js`, process.execPath]
+    const [command, args] = descriptors === undefined ? [process.execPath, ['dist/main.js']] : ['sh', limited]
+    this.child = spawn(command, args, {
       cwd: fileURLToPath(new URL('../..', import.meta.url)),
       // Nothing of the developer's own environment may configure the instance.
       env: { PATH: process.env.PATH, HOME: process.env.HOME, ...environment },
