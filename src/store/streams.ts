@@ -26,9 +26,10 @@ export interface AskedHead extends StreamHead {
 /** The columns of HeadRow, of the streams `s` and the history `h`. Where 0.1 did not note a head's time, the log has it. */
 const headColumns = (sql: Pool) => sql`
   h.epoch, coalesce(s.head, 0)::float8 as head, coalesce(s.oldest, 1)::float8 as oldest, coalesce(s.read, 0)::float8 as read,
-  coalesce(glimpse.microseconds(s.head_at), glimpse.logged_at(s, s.head)) as head_time,
+  case when s.head_at is null and s.head > 0 then glimpse.logged_at(s, s.head) else glimpse.microseconds(s.head_at) end as head_time,
   glimpse.microseconds(s.trimmed_at) as trimmed_time,
-  case when s.read = s.head then coalesce(glimpse.microseconds(s.head_at), glimpse.logged_at(s, s.head))
+  case when s.read = 0 then null
+       when s.read = s.head then coalesce(glimpse.microseconds(s.head_at), glimpse.logged_at(s, s.head))
        when s.read = s.read_at_seq then glimpse.microseconds(s.read_at) end as read_time`
 
 /**
