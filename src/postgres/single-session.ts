@@ -1,6 +1,6 @@
 import { ConnectionError } from './connection-error.ts'
 import type { ConnectionOptions } from './connection-url.ts'
-import { Session } from './session.ts'
+import { SESSION_SETTINGS, Session } from './session.ts'
 
 export interface SingleSessionOptions {
   readonly connection: ConnectionOptions
@@ -35,6 +35,7 @@ export class SingleSession {
       purpose,
       primary: true,
       prepare: false,
+      settings: SESSION_SETTINGS,
       timeoutMs: connectTimeoutMs,
     })
     const aborted = new Promise<never>((_, reject) => {

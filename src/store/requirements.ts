@@ -20,6 +20,11 @@ export async function checkDatabase(sql: Pool): Promise<void> {
   if (row === undefined) return
   if (row.version < OLDEST_VERSION) throw refusal('Postgres 14 or newer is needed')
   if (row.encoding !== 'UTF8') throw refusal(`the database's encoding must be UTF8, not ${row.encoding}`)
+  if (row.replicationRole !== 'origin')
+    throw refusal(
+      `session_replication_role is ${row.replicationRole} for this role, so that no trigger fires and no event is made; ` +
+        'as a superuser: alter role … reset session_replication_role',
+    )
   if (!row.migrated) throw refusal(`the schema glimpse is missing or incomplete; ${CURE}`)
   await checkMigrations(sql)
 }
@@ -103,9 +108,10 @@ export async function checkPoolers(
 }
 
 function readRequirements(sql: Pool) {
-  return sql<{ version: number; encoding: string; migrated: boolean }[]>`
+  return sql<{ version: number; encoding: string; replicationRole: string; migrated: boolean }[]>`
     select current_setting('server_version_num')::int as version,
            current_setting('server_encoding') as encoding,
+           current_setting('session_replication_role') as "replicationRole",
            to_regproc('glimpse.record_views') is not null as migrated`.catch((error: Error) => {
     throw refusal(`the database cannot be reached: ${error.message}`, error)
   })

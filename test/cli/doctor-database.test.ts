@@ -27,6 +27,9 @@ function anotherPid(bytes: Buffer): Buffer {
   return bytes
 }
 
+/** As if there were a pooler: nothing is set after connecting. */
+const pooled = () => ({ DATABASE_POOLER: 'transaction', LISTEN_DATABASE_URL: world.database.url })
+
 const text = (latin1: string) => Buffer.from(latin1, 'latin1')
 
 describe('of the database, glimpse doctor', () => {
@@ -105,11 +108,30 @@ describe('of the database, glimpse doctor', () => {
       /createdb -E UTF8/,
     ],
     [
-      'a database that only reads',
-      world.planted(() => `alter database "${world.name}" set default_transaction_read_only = on`),
+      'a database that only reads, behind a transaction pooler',
+      async () => {
+        await query(
+          world.database.url,
+          `alter database "${world.name}" set default_transaction_read_only = on`,
+        )
+        return { environment: pooled() }
+      },
       'writable',
       /are read-only/,
       /reset default_transaction_read_only/,
+    ],
+    [
+      'an isolation that fails writes, behind a transaction pooler',
+      async () => {
+        await query(
+          world.database.url,
+          `alter database "${world.name}" set default_transaction_isolation = 'serializable'`,
+        )
+        return { environment: pooled() }
+      },
+      'settings',
+      /default_transaction_isolation is serializable, and behind a transaction pooler/,
+      /alter role .* set default_transaction_isolation = 'read committed'/,
     ],
     [
       'no room for the connections of an instance',

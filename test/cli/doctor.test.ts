@@ -95,12 +95,6 @@ describe('glimpse doctor', () => {
     ['HOST open to all outside production', set({ HOST: '0.0.0.0' }), 'secret', /POST \/dev\/tokens/],
     ['a heartbeat of a minute', set({ HEARTBEAT_INTERVAL_MS: '60000' }), 'heartbeat', /proxies/],
     [
-      'sessions that end when idle',
-      world.planted(() => `alter database "${world.name}" set idle_session_timeout = '10s'`),
-      'settings',
-      /idle_session_timeout is 10s/,
-    ],
-    [
       'a default that a laptop cannot hold',
       () => ({
         environment: { MAX_CONNECTIONS: '' },

@@ -71,7 +71,7 @@ async function checkDatabase(config: Config): Promise<readonly Finding[]> {
   let session: Session
   let survey: Survey
   try {
-    session = await openDatabase(database)
+    session = await openDatabase(database, config.databasePooler)
     survey = await readSurvey(session.sql)
   } catch (error) {
     return [

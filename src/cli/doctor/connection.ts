@@ -1,18 +1,25 @@
 import type { ConnectionOptions } from '../../postgres/connection-url.ts'
-import { Session } from '../../postgres/session.ts'
+import { SESSION_SETTINGS, Session } from '../../postgres/session.ts'
 import { type Finding, problem } from './finding.ts'
 
 const CONNECT_TIMEOUT_MS = 5000
 
-/** One connection for the checks, made as the service makes its own; without its settings, which would hide the server's. */
+/**
+ * One connection for the checks, made as the service makes its own, with the settings that it makes: what is wrong with
+ * the rest is then wrong for the service too.
+ *
+ * @param pooler where there is one, nothing can be set, as for the service
+ */
 export function openDatabase(
   connection: ConnectionOptions,
+  pooler: 'none' | 'transaction',
   onNotify?: (payload: string) => void,
 ): Promise<Session> {
   return Session.open({
     connection,
     purpose: 'doctor',
     prepare: false,
+    settings: pooler === 'none' ? SESSION_SETTINGS : undefined,
     timeoutMs: CONNECT_TIMEOUT_MS,
     ...(onNotify === undefined ? {} : { onNotify }),
   })

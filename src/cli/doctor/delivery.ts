@@ -32,7 +32,7 @@ export async function checkDelivery(
   let listener: Session
   let place: Place
   try {
-    listener = await openDatabase(way, (text) => {
+    listener = await openDatabase(way, 'none', (text) => {
       if (text === payload) arrived(true)
     })
     place = await readPlace(listener.sql)

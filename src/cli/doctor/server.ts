@@ -1,6 +1,7 @@
 import type postgres from 'postgres'
 import type { Config } from '../../config.ts'
 import { CONNECTIONS } from '../../postgres/database.ts'
+import { SESSION_SETTINGS } from '../../postgres/session.ts'
 import { OLDEST_VERSION } from '../../store/requirements.ts'
 import { type Finding, ok, problem, warning } from './finding.ts'
 
@@ -23,7 +24,9 @@ export interface Survey {
   readonly instances: number
   readonly queue_usage: number
   readonly clock_ms: number
-  readonly idle_session_timeout: string
+  /** Those that the service sets for its sessions, as they are without it. */
+  readonly settings: Readonly<Record<string, string>>
+  readonly replication_role: string
   readonly fsync: string
   readonly synchronous_commit: string
   readonly stuck: readonly number[] | null
@@ -60,7 +63,9 @@ export async function readSurvey(sql: postgres.Sql): Promise<Survey> {
              where application_name = 'glimpse-listen' and datname = current_database())::int as instances,
            pg_notification_queue_usage() as queue_usage,
            (extract(epoch from clock_timestamp()) * 1000)::float8 as clock_ms,
-           coalesce(current_setting('idle_session_timeout', true), '0') as idle_session_timeout,
+           (select json_object_agg(name, setting) from pg_settings
+             where name = any (string_to_array(${Object.keys(SESSION_SETTINGS).join(' ')}, ' '))) as settings,
+           current_setting('session_replication_role') as replication_role,
            current_setting('fsync') as fsync,
            current_setting('synchronous_commit') as synchronous_commit,
            (select array_agg(pid) from pg_stat_activity
@@ -122,6 +127,9 @@ function checkKind(survey: Survey): Finding[] {
   return findings
 }
 
+/** They end sessions that a pooler keeps, or hold for transactions that we don't begin. */
+const HARMLESS: ReadonlySet<string> = new Set(['idle_session_timeout', 'default_transaction_deferrable'])
+
 /** A reserve for one `migrate`, one psql and this. */
 const SPARE_CONNECTIONS = 3
 
@@ -167,16 +175,27 @@ function checkQueue({ queue_usage, stuck }: Survey): Finding {
 }
 
 function checkSettings(survey: Survey, config: Config): Finding[] {
-  const { idle_session_timeout, fsync, synchronous_commit, stuck, role } = survey
+  const { fsync, synchronous_commit, stuck, role, settings, replication_role } = survey
   const findings: Finding[] = []
-  if (idle_session_timeout !== '0')
+  if (replication_role !== 'origin')
     findings.push(
-      warning(
+      problem(
         'settings',
-        `idle_session_timeout is ${idle_session_timeout}: it ends the LISTEN session again and again`,
-        `alter role "${role}" set idle_session_timeout = 0`,
+        `session_replication_role is ${replication_role}: no trigger fires, and nothing that is written makes an event`,
+        `as a superuser: alter role "${role}" reset session_replication_role (or alter database …)`,
       ),
     )
+  for (const [name, wanted] of Object.entries(SESSION_SETTINGS)) {
+    const found = settings[name] ?? wanted
+    if (found === wanted || HARMLESS.has(name)) continue
+    findings.push(
+      problem(
+        'settings',
+        `${name} is ${found}, and behind a transaction pooler no session can set it to ${wanted}`,
+        `alter role "${role}" set ${name} = '${wanted}'`,
+      ),
+    )
+  }
   const lossy = [
     ...(fsync === 'off' ? ['fsync'] : []),
     ...(synchronous_commit === 'off' ? ['synchronous_commit'] : []),
