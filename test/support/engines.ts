@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { launch } from 'puppeteer-core'
 import { launchBrowser } from './browser.ts'
+import { launchWebKit } from './webkit.ts'
 
 /** As much of a page as a test needs, whichever engine shows it and whichever library drives it. */
 export interface EnginePage {
@@ -54,7 +55,8 @@ async function firefox(): Promise<Engine | undefined> {
 }
 
 /** Each engine by name; one that this machine lacks gives undefined, and its tests say that they were skipped. */
-export const ENGINES = { Chromium: chromium, Firefox: firefox } as const satisfies Record<
-  string,
-  () => Promise<Engine | undefined>
->
+export const ENGINES = {
+  Chromium: chromium,
+  Firefox: firefox,
+  WebKit: launchWebKit,
+} as const satisfies Record<string, () => Promise<Engine | undefined>>
