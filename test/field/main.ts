@@ -34,7 +34,7 @@ async function run(thing: Thing, all: boolean): Promise<Row> {
     failed: 0,
   }
   const seconds = () => Math.round((performance.now() - began) / 1000)
-  if (suites.length === 0) return { ...row, seconds: 0, skipped: 'npm test is this row' }
+  if (suites.length === 0) return { ...row, seconds: 0, skipped: 'npm test runs beside it' }
   let prepared: Prepared
   try {
     prepared = await thing.prepare()

@@ -57,13 +57,17 @@ function pgBouncer(mode: PoolMode, suites: readonly string[]): Thing {
   return {
     name: `PgBouncer, ${mode} mode`,
     suites,
-    allSuites: ['test/contract', ...suites],
+    allSuites: ['test/contract', 'test/http', 'test/client'],
     async prepare() {
       const version = pgBouncerVersion()
       if (version === undefined) throw new Missing('pgbouncer is not installed')
       const server = await startPostgres(CURRENT)
       const { role, port } = server
-      const pooler = await PgBouncer.start({ port, mode, users: [role], settings: { default_pool_size: 40 } })
+      const settings = { default_pool_size: 40 }
+      const pooler = await PgBouncer.start({ port, mode, users: [role], settings }).catch(async (error) => {
+        await server.stop()
+        throw error
+      })
       const way = (at: number) => `postgres://${role.name}:${role.password}@127.0.0.1:${at}/{database}`
       return {
         version,
@@ -118,7 +122,7 @@ function nodeOf(major: number): Thing {
     allSuites: ['test'],
     async prepare() {
       if (Number(process.versions.node.split('.')[0]) === major)
-        throw new Missing(`this is ${process.version}: npm test is this row`)
+        throw new Missing(`this is ${process.version}: npm test runs on it`)
       const platform = process.platform === 'win32' ? 'win' : process.platform
       const { folder, version } = await missing(() =>
         fetchPackage(`node-${platform}-${process.arch}@${major}`),
