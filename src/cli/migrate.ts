@@ -17,7 +17,7 @@ this at every start; with MIGRATE=off run it before they start, as a role that m
   --wait   change nothing; wait until somebody else has brought the schema up to date for this version
 
 Examples:
-  DATABASE_URL=postgres://owner:password@db.example/glimpse glimpse migrate
+  DATABASE_URL=postgres://owner:…@db.example/glimpse glimpse migrate
   glimpse migrate --wait && glimpse serve
 
 Exit codes: 0 up to date, 1 a problem or interrupted before it was, 2 called wrongly.

@@ -5,6 +5,8 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { type Config, parseConfig } from '../../src/config.ts'
 import { ADMIN_ROUTES } from '../../src/http/routes.ts'
+import { createMetrics } from '../../src/observability/metrics.ts'
+import { CONNECTIONS } from '../../src/postgres/database.ts'
 import { parseDockerfile } from './dockerfile.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -19,6 +21,7 @@ interface Container {
   readonly ports?: readonly { readonly name: string; readonly containerPort: number }[]
   readonly env?: readonly { readonly name: string; readonly value: string }[]
   readonly envFrom: unknown
+  readonly securityContext: unknown
   readonly startupProbe: Probe
   readonly livenessProbe: Probe
   readonly readinessProbe: Probe
@@ -31,6 +34,7 @@ interface Pod {
     readonly terminationGracePeriodSeconds: number
     readonly securityContext: { readonly runAsNonRoot: boolean; readonly runAsUser: number }
     readonly initContainers?: readonly Container[]
+    readonly topologySpreadConstraints?: readonly { readonly topologyKey: string }[]
     readonly containers: readonly [Container]
   }
 }
@@ -41,6 +45,15 @@ interface Manifest {
   readonly spec: {
     readonly template: Pod
     readonly selector: unknown
+    readonly strategy: { readonly rollingUpdate: { readonly maxSurge: number } }
+    readonly maxReplicas: number
+    readonly metrics: readonly {
+      readonly type: string
+      readonly pods?: {
+        readonly metric: { readonly name: string }
+        readonly target: { readonly averageValue: string }
+      }
+    }[]
     readonly scaleTargetRef: { readonly kind: string; readonly name: string }
     readonly ports: readonly { readonly targetPort: string }[]
   }
@@ -134,6 +147,44 @@ describe('the Kubernetes manifests', () => {
       },
     ])
     expect(pod('Job').spec.initContainers).toBeUndefined()
+  })
+
+  it('count the connections that all pods may open to Postgres, one of a rollout and the job among them', async () => {
+    const each = Object.values(CONNECTIONS).reduce((sum, count) => sum + count, 0)
+    const { maxReplicas } = manifest('HorizontalPodAutoscaler').spec
+    const { maxSurge } = manifest('Deployment').spec.strategy.rollingUpdate
+    const text = (await readFile(join(root, 'deploy/kubernetes.yaml'), 'utf8')).replaceAll(/\n# */g, ' ')
+    const [, allowed] = /max_connections = (\d+) or more/.exec(text) ?? []
+    const needed = each * (maxReplicas + maxSurge) + 2
+    expect(Number(allowed)).toBeGreaterThanOrEqual(needed + 3)
+    expect(Number(allowed)).toBeLessThan(needed + each)
+    expect(text).toContain(`${each} for each of the ${maxReplicas} pods`)
+  })
+
+  it('scale on a metric there is, before a pod is full', () => {
+    const metrics = manifest('HorizontalPodAutoscaler').spec.metrics
+    const { pods } = metrics.find(({ type }) => type === 'Pods') ?? {}
+    const names = createMetrics()
+      .registry.getMetricsAsArray()
+      .map(({ name }) => name)
+    expect(names).toContain(pods?.metric.name)
+    // With two pods, one must be able to take the other's streams for a while.
+    expect(Number(pods?.target.averageValue)).toBeLessThan(config.maxConnections * 0.7)
+  })
+
+  it('write nowhere, drop every capability, and spread the pods', () => {
+    for (const kind of ['Job', 'Deployment']) {
+      const { containers, initContainers = [] } = pod(kind).spec
+      for (const { securityContext } of [...containers, ...initContainers])
+        expect(securityContext).toEqual({
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ['ALL'] },
+        })
+    }
+    expect(pod('Deployment').spec.topologySpreadConstraints?.map(({ topologyKey }) => topologyKey)).toEqual([
+      'kubernetes.io/hostname',
+    ])
   })
 
   it('select the pods there are, and scale the deployment', () => {

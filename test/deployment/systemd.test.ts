@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
-import { parseConfig } from '../../src/config.ts'
+import { parseConfig, VARIABLES } from '../../src/config.ts'
 
 const readUnit = () => readFile(new URL('../../deploy/glimpse@.service', import.meta.url), 'utf8')
 
@@ -15,6 +15,20 @@ it('the unit is what systemd understands', async ({ skip }) => {
   await writeFile(path, (await readUnit()).replace('/usr/bin/node', process.execPath))
   const { stderr, stdout } = spawnSync('systemd-analyze', ['verify', '--man=no', path], { encoding: 'utf8' })
   expect(`${stdout}${stderr}`.split('\n').filter((line) => line.includes(path))).toEqual([])
+})
+
+it('the unit hands its secrets over as credentials, by variables there are', async () => {
+  const unit = await readUnit()
+  const loaded = [...unit.matchAll(/^LoadCredential=([\w-]+):(\/\S+)$/gm)].map(([, name]) => name)
+  const variables = [...unit.matchAll(/([A-Z_]+)=%d\/([\w-]+)/g)].map(([, variable, name]) => [
+    variable,
+    name,
+  ])
+  expect(variables.map(([, name]) => name)).toEqual(loaded)
+  expect(loaded.length).toBe(2)
+  for (const [variable] of variables) expect(VARIABLES).toContain(variable)
+  // Nothing else may carry one.
+  expect(unit).not.toMatch(/^Environment=.*(JWT_SECRET|DATABASE_URL)=/m)
 })
 
 it('the unit lets an instance drain, and has a file for every connection', async () => {
