@@ -32,6 +32,8 @@ export interface Config {
   }
   /** Hosts, besides the loopback, whose requests POST /dev/tokens answers; `[::1]` is how an IPv6 one is written. */
   readonly devHosts: readonly string[]
+  /** Whether POST /dev/tokens is there: outside production, on a loopback HOST or where DEV_TOKENS says so. */
+  readonly devTokens: boolean
   /** Whether streams take `?token=`; `?ticket=` they always do. */
   readonly tokenInUrl: boolean
   /** Exact origins, as browsers write them: `https://app.example`. */
@@ -132,6 +134,10 @@ const urls = list.refine(
 /** Claims that have another meaning, by RFC 7519 §4.1. */
 const OTHER_CLAIMS: ReadonlySet<string> = new Set(['iss', 'aud', 'exp', 'nbf', 'iat'])
 
+function isLoopback(host: string): boolean {
+  return /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i.test(host)
+}
+
 const hosts = z
   .string()
   .transform((text) => text.split(',').map((part) => part.trim().toLowerCase()))
@@ -171,6 +177,7 @@ const Environment = z.object({
     .default('sub'),
   JWT_CLOCK_TOLERANCE_S: whole(0, 300, 5),
   DEV_HOSTS: hosts.default([]),
+  DEV_TOKENS: z.enum(['on', 'off'], 'must be on or off').optional(),
   TOKEN_IN_URL: z.enum(['on', 'off'], 'must be on or off').default('on'),
   CORS_ORIGINS: origins.default([]),
   MAX_CONNECTIONS: whole(1, 10_000_000, 50_000),
@@ -301,6 +308,8 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
         clockToleranceS: env.JWT_CLOCK_TOLERANCE_S,
       },
       devHosts: env.DEV_HOSTS,
+      devTokens:
+        env.NODE_ENV !== 'production' && (env.DEV_TOKENS ?? (isLoopback(env.HOST) ? 'on' : 'off')) === 'on',
       tokenInUrl: env.TOKEN_IN_URL === 'on',
       corsOrigins: env.CORS_ORIGINS,
       maxConnections: env.MAX_CONNECTIONS,

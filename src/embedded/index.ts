@@ -72,7 +72,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       const connection = await (running
         ? connect(layout, running)
         : startAndConnect(layout, binaries, options))
-      log.info({ url: urlOf(connection), shared: running !== undefined }, 'embedded Postgres is running')
+      log.info({ port: connection.port, shared: running !== undefined }, 'embedded Postgres is running')
       return { connection, lease }
     } catch (error) {
       await leave(lease)

@@ -7,13 +7,37 @@ import { isTrustedHost } from './host.ts'
 
 const HOUR_SECONDS = 3600
 
+/** What proxies write; whatever they say, the request is not this machine's own. */
+const FORWARDED = [
+  'forwarded',
+  'via',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-real-ip',
+]
+
+/** A peer on the loopback: of IPv4, also as a dual-stack socket shows it, or IPv6. */
+const LOOPBACK_PEER = /^(?:::ffff:)?127\.|^::1$/
+
 /**
- * `POST /dev/tokens`: a token for whoever asks, which is why the route exists outside production only, and for pages that
- * were opened as this machine's own.
+ * `POST /dev/tokens`: a token for whoever asks, which is why it is there outside production only, while HOST is a loopback
+ * address or DEV_TOKENS=on, and answers only this machine's own processes and pages: none that a proxy passes on.
  */
 export const postToken: Handler = async (context) => {
   const { app, request } = context
+  if (!app.config.devTokens) {
+    throw new GlimpseError('not_found', {
+      detail: 'Development tokens are given only while HOST is a loopback address, or with DEV_TOKENS=on.',
+    })
+  }
   refuseForeignOrigin(context)
+  const { headers, socket } = request
+  if (!LOOPBACK_PEER.test(socket.remoteAddress ?? '') || FORWARDED.some((name) => name in headers)) {
+    throw new GlimpseError('host_not_allowed', {
+      detail: 'Development tokens are for this machine itself, not through a proxy.',
+    })
+  }
   if (!isTrustedHost(request.headers.host, app.config.devHosts)) {
     throw new GlimpseError('host_not_allowed', {
       detail: 'Development tokens are for localhost, and for hosts that DEV_HOSTS lists.',

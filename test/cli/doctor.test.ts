@@ -92,7 +92,12 @@ describe('glimpse doctor', () => {
   })
 
   it.each<[string, () => Promise<Invocation> | Invocation, string, RegExp]>([
-    ['HOST open to all outside production', set({ HOST: '0.0.0.0' }), 'secret', /POST \/dev\/tokens/],
+    [
+      'HOST open to all outside production',
+      set({ HOST: '0.0.0.0', DEV_TOKENS: 'on' }),
+      'secret',
+      /POST \/dev\/tokens/,
+    ],
     ['a heartbeat of a minute', set({ HEARTBEAT_INTERVAL_MS: '60000' }), 'heartbeat', /proxies/],
     [
       'a default that a laptop cannot hold',

@@ -1,6 +1,8 @@
 import { request } from 'node:http'
+import { networkInterfaces } from 'node:os'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { call } from '../support/api.ts'
 import { launchBrowser } from '../support/browser.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 
@@ -52,6 +54,54 @@ describe('POST /dev/tokens', () => {
   ])('gives none to who calls it %j', async (host) => {
     const { status, body } = await ask({ host })
     expect([status, JSON.parse(body).type]).toEqual([403, 'urn:glimpse:problem:host_not_allowed'])
+  })
+
+  it.each([
+    'Forwarded',
+    'Via',
+    'X-Forwarded-For',
+    'X-Forwarded-Host',
+    'X-Forwarded-Proto',
+    'X-Real-IP',
+  ])('gives none through a proxy: %s', async (name) => {
+    const { status, body } = await ask({ [name]: '127.0.0.1' })
+    expect([status, JSON.parse(body).type]).toEqual([403, 'urn:glimpse:problem:host_not_allowed'])
+  })
+
+  it.each([
+    [{ HOST: '0.0.0.0' }, 404],
+    [{ HOST: '0.0.0.0', DEV_TOKENS: 'on' }, 200],
+    [{ DEV_TOKENS: 'off' }, 404],
+  ])('is there only on a loopback HOST, or where DEV_TOKENS says so: %j', async (environment, status) => {
+    const other = await startInstance(environment)
+    try {
+      const url = other.url.replace('0.0.0.0', '127.0.0.1')
+      expect((await call(url, '/dev/tokens', { method: 'POST', json: { user: 'alice' } })).status).toBe(
+        status,
+      )
+    } finally {
+      await other.close()
+    }
+  })
+
+  it('gives none to a peer that is not on the loopback', async (context) => {
+    const outer = Object.values(networkInterfaces())
+      .flat()
+      .find((each) => each?.family === 'IPv4' && !each.internal)
+    context.skip(outer === undefined, 'this machine has no other address')
+    const other = await startInstance({ HOST: '0.0.0.0', DEV_TOKENS: 'on' })
+    try {
+      const url = other.url.replace('0.0.0.0', outer?.address ?? '')
+      const headers = { host: 'localhost' }
+      const status = await new Promise((resolve, reject) => {
+        const asked = request(new URL('/dev/tokens', url), { method: 'POST', headers })
+        asked.on('response', (response) => resolve(response.resume().statusCode)).on('error', reject)
+        asked.end()
+      })
+      expect(status).toBe(403)
+    } finally {
+      await other.close()
+    }
   })
 
   it('gives none to pages of other sites, and does to listed ones', async () => {

@@ -99,11 +99,11 @@ function checkSense(config: Config): Finding[] {
       ),
     )
   const open = !['127.0.0.1', '::1', 'localhost'].includes(config.host)
-  if (!config.production && config.auth.jwksUrls.length === 0 && open)
+  if (config.devTokens && config.auth.jwksUrls.length === 0 && open)
     findings.push(
       warning(
         'secret',
-        `outside production POST /dev/tokens gives anybody who reaches HOST ${config.host} a token for any user`,
+        `with DEV_TOKENS=on and HOST ${config.host}, POST /dev/tokens gives a token for any user to whatever passes requests on from this machine`,
         'set NODE_ENV=production, or HOST=127.0.0.1',
       ),
     )
