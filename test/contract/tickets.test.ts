@@ -8,6 +8,7 @@ import { openSse } from '../support/clients/sse.ts'
 import { Rejected, type TestStream } from '../support/clients/stream.ts'
 import { openWebSocket } from '../support/clients/websocket.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 import { signToken } from '../support/token.ts'
 
 let here: Instance
@@ -145,9 +146,10 @@ describe('a ticket', () => {
   })
 
   it('is 503 with Retry-After while Postgres is away', async () => {
-    const orphan = await startInstance()
+    const proxy = await TcpProxy.before(here.database.url)
+    const orphan = await startInstance({ DATABASE_URL: proxy.urlFor(here.database.url) }, here)
     onTestFinished(() => orphan.close())
-    await orphan.database.drop()
+    await proxy.close()
     for (const reply of [
       await call(orphan.url, '/tickets', { method: 'POST', token: alice.token }),
       await page(orphan.url, `ticket=${'a'.repeat(43)}`),

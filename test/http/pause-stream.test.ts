@@ -6,7 +6,9 @@ import { PROBLEMS } from '../../src/http/problem.ts'
 import { type Caller, call, newCallers, type Problem } from '../support/api.ts'
 import { open } from '../support/clients/index.ts'
 import { openSse } from '../support/clients/sse.ts'
+import { createDatabase } from '../support/database.ts'
 import { type Environment, type Instance, startInstance } from '../support/instance.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 
 async function scene(environment: Environment): Promise<{ instance: Instance; alice: Caller }> {
   const instance = await startInstance(environment)
@@ -57,9 +59,13 @@ const SCENES: Record<string, { reason: string; status: number; refused: () => Pr
     reason: 'unavailable',
     status: 503,
     async refused() {
-      const { instance, alice } = await scene({})
-      await instance.database.drop()
-      return alice
+      const database = await createDatabase()
+      onTestFinished(() => database.drop())
+      const proxy = await TcpProxy.before(database.url)
+      const instance = await startInstance({ DATABASE_URL: proxy.urlFor(database.url) }, { database })
+      onTestFinished(() => instance.close())
+      await proxy.close()
+      return instance.caller('alice')
     },
   },
 }
