@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type ConnectionOptions, ConnectionUrlError, parseConnectionUrl } from './postgres/connection-url.ts'
-import { readSecretFiles, SAMPLE_PASSWORD, SAMPLE_SECRETS, SECRETS } from './secrets.ts'
+import { readSecretFiles, SAMPLE_PASSWORDS, SAMPLE_SECRETS, SECRETS } from './secrets.ts'
 
 /** The whole configuration, parsed once from the environment. Times are milliseconds where the name says Ms. */
 export interface Config {
@@ -270,9 +270,9 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
     for (const name of ['JWT_SECRET', 'JWT_SECRET_PREVIOUS'])
       if (SAMPLE_SECRETS.has(given[name] ?? ''))
         faults.push(`${named(name)}: must not be the sample of .env.example, which everybody can read`)
-    if (database?.password === SAMPLE_PASSWORD)
+    if (database !== undefined && SAMPLE_PASSWORDS.has(database.password))
       faults.push(
-        `${named('DATABASE_URL')}: its password must not be that of .env.example, which everybody can read`,
+        `${named('DATABASE_URL')}: its password must not be that of a sample, which everybody can read`,
       )
   }
   if (parsed.success && parsed.data.HEADERS_TIMEOUT_MS > parsed.data.REQUEST_TIMEOUT_MS)

@@ -3,12 +3,12 @@ import { closeSync, openSync, readSync } from 'node:fs'
 /** The variables that hold secrets. Each may also be given as NAME_FILE: a file that holds the value. */
 export const SECRETS = ['DATABASE_URL', 'LISTEN_DATABASE_URL', 'JWT_SECRET', 'JWT_SECRET_PREVIOUS'] as const
 
-/** The secrets of .env.example: whoever reads the repository knows them. */
+/** The secrets of .env.example and the docs: whoever reads the repository knows them. */
 export const SAMPLE_SECRETS: ReadonlySet<string> = new Set([
   'at-least-32-bytes-of-your-own-secret',
   'the-secret-before-it-of-32-bytes-or-more',
 ])
-export const SAMPLE_PASSWORD = 'secret'
+export const SAMPLE_PASSWORDS: ReadonlySet<string> = new Set(['secret', 'password'])
 
 /** More than any secret; a path to the wrong file, or to /dev/zero, must not fill the memory. */
 const MAX_BYTES = 65_536

@@ -137,7 +137,7 @@ describe('sample secrets', () => {
   it('are no password of the database in production', () => {
     for (const url of urls)
       expect(faults({ ...VALUES, DATABASE_URL: url, NODE_ENV: 'production' })).toEqual([
-        expect.stringMatching(/^DATABASE_URL: its password must not be that of \.env\.example/),
+        expect.stringMatching(/^DATABASE_URL: its password must not be that of a sample/),
       ])
   })
 })
