@@ -86,6 +86,27 @@ describe('trimming', () => {
     expect(await trimEvents(sql, RETENTION_HOURS)).toMatchObject({ events: 2 })
   })
 
+  it('takes a prefix, where the clock was stepped back while the events came', async () => {
+    await streamOf('stepped', { old: 0, fresh: 6 })
+    // 1 to 3 by a clock that was an hour ahead, 4 by one that was two days behind.
+    await sql`update glimpse.events set logged_at = now() + interval '1 hour' where user_id = 'stepped' and seq <= 3`
+    await sql`update glimpse.events set logged_at = now() - interval '48 hours' where user_id = 'stepped' and seq = 5`
+    await sql`update glimpse.streams set oldest_at = now() - interval '48 hours' where user_id = 'stepped'`
+    await trimEvents(sql, RETENTION_HOURS)
+    // What stands before an event that is too old is older still, whatever its own time says.
+    const { seqs } = await stateOf('stepped')
+    const oldest = seqs[0] ?? 7
+    expect(seqs).toEqual(Array.from({ length: 7 - oldest }, (_, i) => oldest + i))
+    expect([1, 4, 6]).toContain(oldest)
+  })
+
+  it('leaves an event that is too old behind one that is not', async () => {
+    await streamOf('hole', { old: 2, fresh: 3 })
+    await sql`update glimpse.events set logged_at = now() - interval '48 hours' where user_id = 'hole' and seq = 4`
+    await trimEvents(sql, RETENTION_HOURS)
+    expect(await stateOf('hole')).toEqual({ head: 5, oldest: 3, kept: true, seqs: [3, 4, 5] })
+  })
+
   it('is the work of one instance at a time', async () => {
     await streamOf('shared', { old: 2, fresh: 0 })
     const session = await sql.reserve()

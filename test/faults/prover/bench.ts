@@ -225,13 +225,15 @@ export class Bench {
 }
 
 async function readLog(sql: postgres.Sql): Promise<Map<string, LoggedEvent[]>> {
-  const rows = await sql<{ user_id: string; seq: number; body: string }[]>`
-    select user_id, seq::float8 as seq, body from glimpse.events order by user_id, seq`
+  const rows = await sql<{ user_id: string; seq: number; body: string; id: string }[]>`
+    select user_id, seq::float8 as seq, body,
+           concat_ws('.', (select glimpse.epoch()), seq, to_hex(glimpse.cursor_check(user_id, glimpse.microseconds(logged_at)))) as id
+      from glimpse.events order by user_id, seq`
   const log = new Map<string, LoggedEvent[]>()
-  for (const { user_id, seq, body } of rows) {
+  for (const { user_id, seq, body, id } of rows) {
     const events = log.get(user_id) ?? []
     if (events.length === 0) log.set(user_id, events)
-    events.push({ seq, body, operation: operationNumber(JSON.parse(body).data) })
+    events.push({ seq, id, body, operation: operationNumber(JSON.parse(body).data) })
   }
   return log
 }

@@ -5,6 +5,8 @@ import { readJournal } from './reading.ts'
 /** What the database says was committed. */
 export interface LoggedEvent {
   readonly seq: number
+  /** Its cursor; where it is missing, `<epoch>.<seq>` has to do. */
+  readonly id?: string
   readonly body: string
   readonly operation: number | undefined
 }
@@ -94,8 +96,8 @@ export function check(evidence: Evidence): Verdict {
   }
   violations.push(...texts.differing.map((difference) => `two texts of one event: ${difference}`))
   for (const [author, events] of log) {
-    for (const { seq, body } of events) {
-      const sent = texts.get(author, `${epoch}.${seq}`)
+    for (const { seq, id = `${epoch}.${seq}`, body } of events) {
+      const sent = texts.get(author, id)
       if (sent !== undefined && sent.slice(sent.indexOf(',') + 1) !== body.slice(1))
         violations.push(`${author} got for event ${seq} ${sent}, the log has ${body}`)
     }

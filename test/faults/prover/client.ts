@@ -127,7 +127,7 @@ export class Client implements Journal {
     const at = performance.now()
     if ('seq' in message) {
       const place = this.#moveTo(message.id)
-      this.#options.texts.add(this.author, `${place.epoch}.${place.seq}`, text)
+      this.#options.texts.add(this.author, message.id, text)
       this.entries.push({ type: 'event', at, ...place, operation: operationNumber(message.data) })
     } else if (message.type === 'stream.open') {
       const place = this.#moveTo(message.data.cursor)

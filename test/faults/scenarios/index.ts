@@ -6,6 +6,7 @@ import { scenario as diskFull } from './disk-full.ts'
 import { scenario as endListen } from './end-listen.ts'
 import { scenario as failover } from './failover.ts'
 import { scenario as fullNotifyQueue } from './full-notify-queue.ts'
+import { scenario as holes } from './holes.ts'
 import { scenario as killInstance } from './kill-instance.ts'
 import { scenario as killPostgres } from './kill-postgres.ts'
 import { scenario as lockedAuthor } from './locked-author.ts'
@@ -14,6 +15,7 @@ import { scenario as randomCuts } from './random-cuts.ts'
 import { scenario as replacedDatabase } from './replaced-database.ts'
 import { scenario as restartPostgres } from './restart-postgres.ts'
 import { scenario as rollingRestart } from './rolling-restart.ts'
+import { scenario as setBack } from './set-back.ts'
 import { scenario as silentListen } from './silent-listen.ts'
 import { scenario as slowReaders } from './slow-readers.ts'
 import { scenario as startTogether } from './start-together.ts'
@@ -41,6 +43,8 @@ export const SCENARIOS: readonly Scenario[] = [
   failover,
   unfencedPrimary,
   replacedDatabase,
+  setBack,
+  holes,
   diskFull,
   clocks,
   lockedAuthor,

@@ -17,11 +17,11 @@ const forgetsDatabase: Plant = {
   name: 'the epoch leaves out the database',
   edits: [
     {
-      file: 'migrations/0002_log.sql',
+      file: 'migrations/0008_history.sql',
       find: `    (select oid from pg_database where datname = current_database()),
-    'glimpse.events'::regclass::oid
+    'glimpse.events'::regclass::oid,
 `,
-      put: '    0\n',
+      put: '    0,\n',
     },
   ],
 }
