@@ -22,13 +22,18 @@ export class FakeStream {
   read = 0
   /** Numbers whose rows a page has twice, as a damaged index gives them. */
   readonly repeated = new Set<number>()
+  readonly #user: string
+
+  constructor(user = 'alice') {
+    this.#user = user
+  }
 
   /** Logs the next events at one time, as one call of glimpse.log_events() does. @returns where the stream stood before */
   append(count: number, time: number): Position {
     const before = { seq: this.head, time: this.head === 0 ? 0 : this.headTime }
     for (let n = 0; n < count; n++) {
       const seq = ++this.head
-      this.rows.push({ seq, time, body: bodyOf(seq, { time }) })
+      this.rows.push({ seq, time, body: bodyOf(seq, { user: this.#user, time }) })
     }
     this.headTime = time
     return before
@@ -78,7 +83,7 @@ export class FakeLog implements Log {
   }
 
   stream(user: string): FakeStream {
-    const stream = this.#streams.get(user) ?? new FakeStream()
+    const stream = this.#streams.get(user) ?? new FakeStream(user)
     this.#streams.set(user, stream)
     return stream
   }
