@@ -36,7 +36,7 @@ export const DEADLINES = {
 const FOR_EVERYBODY: ReadonlySet<string> = new Set(['canary', 'log', 'write'])
 /** So many faults in a row are no single caller's. */
 const FAULTS_IN_A_ROW = 3
-/** Without another fault for so long, whatever was wrong is taken for mended. */
+/** Without another fault for so long, whatever was wrong is taken for fixed. */
 const FAULT_STANDS_MS = 15_000
 
 export interface DatabaseOptions {

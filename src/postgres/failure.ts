@@ -6,7 +6,7 @@ import { ConnectionError } from './connection-error.ts'
  * - `row`: it was given something that it cannot take;
  * - `contention`: it could not have a lock in time;
  * - `unavailable`: Postgres is away, starting, stopping, full or silent, or somebody cancelled it: this passes by itself;
- * - `fault`: our code, the schema, rights or the configuration are wrong: this stays until somebody mends it.
+ * - `fault`: our code, the schema, rights or the configuration are wrong: this stays until somebody fixes it.
  */
 export type FailureKind = 'row' | 'contention' | 'unavailable' | 'fault'
 

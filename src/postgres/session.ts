@@ -57,7 +57,7 @@ interface Backend {
 }
 
 /**
- * One connection with the driver that speaks over it, from its opening to its end; it is never mended, only replaced.
+ * One connection with the driver that speaks over it, from its opening to its end; it is never repaired, only replaced.
  *
  * opening → open → closed. The driver is given a socket that is open and never makes another: it loses track of what it
  * was asked where a connection breaks (see README.md in this folder).

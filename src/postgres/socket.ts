@@ -43,7 +43,7 @@ export interface OpenOptions {
  */
 export async function openSocket(options: OpenOptions): Promise<OpenSocket> {
   const { connection, endpoint, encryption, timeoutMs, read } = options
-  // An abstract of both limits: the name service, TCP and TLS together may take no longer.
+  // The name service, TCP and TLS together may take no longer.
   const deadline = performance.now() + timeoutMs
   const left = () => Math.max(1, deadline - performance.now())
   // A socket that reads for itself cannot be wrapped in TLS later.

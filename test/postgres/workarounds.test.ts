@@ -9,7 +9,7 @@ import { createDatabase, type TestDatabase } from '../support/database.ts'
 
 /**
  * Each test in `the driver still` shows what src/postgres/README.md works around. Where one fails, the driver has been
- * mended: remove the workaround, its row and the test.
+ * fixed: remove the workaround, its row and the test.
  */
 let database: TestDatabase
 beforeAll(async () => {
