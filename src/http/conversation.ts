@@ -30,6 +30,12 @@ function closed(this: Held): void {
   this[CONVERSATION]?.close()
 }
 
+/** The kernel has the whole answer. One for all responses, as above. */
+function taken(this: ServerResponse): void {
+  const socket: Held = this.req.socket
+  socket[CONVERSATION]?.taken()
+}
+
 /** Node resumes a socket after each request that it has read, and whenever the socket has drained. */
 function stayPaused(this: Held): void {
   if (this[CONVERSATION]?.full) this.pause()
@@ -187,13 +193,6 @@ export class Conversation {
     if (sentAhead) endSocket(this.socket)
   }
 
-  #leave(): void {
-    this.#state = 'left'
-    this.#all.forget(this)
-    this.#all.waited(this.#queue.length)
-    this.#queue = []
-  }
-
   /** The answer that is about to be written is the last one: nothing behind it is carried out. */
   leaveAfterAnswer(): void {
     this.#lastWords = { text: undefined }
@@ -225,7 +224,6 @@ export class Conversation {
 
   /** The socket is closed. */
   close(): void {
-    this.#release()
     this.#leave()
   }
 
@@ -233,6 +231,14 @@ export class Conversation {
   overdue(): void {
     if (this.#state === 'waiting') this.end()
     else this.#drop('answer_timeout')
+  }
+
+  #leave(): void {
+    this.#state = 'left'
+    this.#release()
+    this.#all.forget(this)
+    this.#all.waited(this.#queue.length)
+    this.#queue = []
   }
 
   #drop(limit: 'answer_timeout' | 'unsent_answers'): void {
@@ -243,7 +249,7 @@ export class Conversation {
   #begin(request: IncomingMessage, response: ServerResponse): void {
     this.#state = 'answering'
     this.deadline = Number.POSITIVE_INFINITY
-    response.on('finish', () => this.#taken())
+    response.on('finish', taken)
     this.#all.options.answer(request, response, this)
   }
 
@@ -263,8 +269,8 @@ export class Conversation {
     this.socket.pause()
   }
 
-  /** The kernel has the whole answer. */
-  #taken(): void {
+  /** The answer was taken: the next one's turn has come. */
+  taken(): void {
     this.#release()
     if (this.#state !== 'answering') return
     const next = this.#queue.shift()
