@@ -75,8 +75,11 @@ export class Runner {
 
   async #run(scenario: Scenario, build: Build, planted: boolean) {
     const startedAt = performance.now()
-    const { postgres: settings } = setupOf(scenario, this.#quick)
-    const own = settings === undefined ? undefined : await PostgresServer.create(settings)
+    const { postgres: settings, shiftedClock } = setupOf(scenario, this.#quick)
+    const own =
+      settings === undefined && !shiftedClock
+        ? undefined
+        : await PostgresServer.create(settings, shiftedClock)
     const server = own ?? this.#postgres
     try {
       const bench = await Bench.open({

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -20,6 +21,12 @@ import { PREFIX } from '../../support/leftovers.ts'
 import { stablePort } from './ports.ts'
 
 const log = createLogger('error')
+
+/** Debian's libfaketime; undefined where it is not installed. */
+export function faketimeLibrary(): string | undefined {
+  const folders = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib64', '/usr/lib']
+  return folders.map((folder) => `${folder}/faketime/libfaketime.so.1`).find((path) => existsSync(path))
+}
 
 /** Enough for five instances of 17 connections each, the writers and us. */
 const DEFAULTS: Settings = { max_connections: '200' }
@@ -44,6 +51,8 @@ export class PostgresServer {
   /** The Postgres data directory, for scenarios that copy it or fill its disk. */
   readonly dataFolder: string
   readonly binaries: Binaries
+  /** What the server is started with. */
+  #launched: Binaries
   readonly #folder: string
   readonly #layout: Layout
   readonly #way: RunAs
@@ -56,14 +65,19 @@ export class PostgresServer {
     this.#folder = folder
     this.#layout = layout
     this.binaries = binaries
+    this.#launched = binaries
     this.#settings = { ...DEFAULTS, ...settings }
     this.#way = chooseRunAs(binaries.postgres, layout)
     this.dataFolder = layout.data
     this.port = port
   }
 
-  /** Makes a cluster and starts it. */
-  static async create(settings: Settings = {}): Promise<PostgresServer> {
+  /**
+   * Makes a cluster and starts it.
+   *
+   * @param shifted whether its clock may be set by `setClock`: it then runs under libfaketime
+   */
+  static async create(settings: Settings = {}, shifted = false): Promise<PostgresServer> {
     const folder = await mkdtemp(join(tmpdir(), PREFIX))
     const layout = await openLayout(folder)
     // By its lease a later test run sees that the folder is in use, or that whoever used it was killed.
@@ -71,6 +85,7 @@ export class PostgresServer {
     const binaries = await findBinaries(process.platform, process.arch)
     const server = new PostgresServer(folder, layout, binaries, settings, await stablePort())
     await ensureCluster(layout, binaries, server.#way, true)
+    if (shifted) server.#launched = { ...binaries, postgres: await server.#underFaketime() }
     await server.start()
     const sql = postgres(server.adminUrl('postgres'), { max: 1 })
     await sql.unsafe(`CREATE ROLE ${ROLE} LOGIN PASSWORD '${server.#rolePassword}'`)
@@ -81,7 +96,7 @@ export class PostgresServer {
   /** Starts the server again, on the same port, after clearing up what a killed one left. Resolves once it accepts. */
   async start(): Promise<void> {
     await clearRemains(this.#layout, createLogger('silent'))
-    this.#postmaster = await startServer(this.#layout, this.binaries, this.#way, {
+    this.#postmaster = await startServer(this.#layout, this.#launched, this.#way, {
       port: this.port,
       settings: this.#settings,
       log,
@@ -109,6 +124,33 @@ export class PostgresServer {
   /** Shuts down: `fast` ends the sessions and writes a checkpoint, `immediate` leaves recovery to the next start. */
   async stop(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
     await this.#end(mode === 'fast' ? 'SIGINT' : 'SIGQUIT')
+  }
+
+  /** Sets the server's clock off by so many seconds, from its next look at it on; only of one that was made for it. */
+  async setClock(seconds: number): Promise<void> {
+    // Replaced at once: a backend that reads half a file would take it for no shift.
+    await writeFile(`${this.#clockFile}.new`, `${seconds < 0 ? '' : '+'}${seconds}s\n`, { mode: 0o644 })
+    await rename(`${this.#clockFile}.new`, this.#clockFile)
+  }
+
+  get #clockFile(): string {
+    return join(this.#layout.home, 'clock')
+  }
+
+  /** Postgres behind a script that preloads libfaketime, which reads the shift from a file at each look at the clock. */
+  async #underFaketime(): Promise<string> {
+    const script = join(this.#layout.home, 'postgres-under-faketime')
+    await this.setClock(0)
+    await writeFile(
+      script,
+      `#!/bin/sh
+export LD_PRELOAD=${faketimeLibrary()} FAKETIME_TIMESTAMP_FILE=${this.#clockFile} FAKETIME_NO_CACHE=1 \\
+  FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1
+exec ${this.binaries.postgres} "$@"
+`,
+      { mode: 0o755 },
+    )
+    return script
   }
 
   /** A superuser's URL of a database. */

@@ -41,6 +41,8 @@ export interface Setup {
   readonly environment: Readonly<Record<string, string>>
   /** postgresql.conf; a scenario that sets any gets a server of its own. */
   readonly postgres: Readonly<Record<string, string>> | undefined
+  /** Have Postgres run under libfaketime, for `bench.postgres.setClock`; on a server of its own. */
+  readonly shiftedClock: boolean
   /** Have LISTEN go through `bench.listenProxy`. */
   readonly listenProxy: boolean
   /** How long clients may take, after the fault, until they have everything. */
@@ -56,6 +58,7 @@ const FULL: Setup = {
   rate: { http: 150, sql: 100 },
   environment: ENVIRONMENT,
   postgres: undefined,
+  shiftedClock: false,
   listenProxy: false,
   settleMs: 15_000,
 }

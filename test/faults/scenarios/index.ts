@@ -19,6 +19,7 @@ import { scenario as setBack } from './set-back.ts'
 import { scenario as silentListen } from './silent-listen.ts'
 import { scenario as slowReaders } from './slow-readers.ts'
 import { scenario as startTogether } from './start-together.ts'
+import { scenario as steppedClock } from './stepped-clock.ts'
 import { scenario as stopInstance } from './stop-instance.ts'
 import { scenario as stoppedListen } from './stopped-listen.ts'
 import { scenario as trimmed } from './trimmed.ts'
@@ -45,6 +46,7 @@ export const SCENARIOS: readonly Scenario[] = [
   replacedDatabase,
   setBack,
   holes,
+  steppedClock,
   diskFull,
   clocks,
   lockedAuthor,
