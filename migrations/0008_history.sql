@@ -70,9 +70,10 @@ create or replace function glimpse.is_user_id(id text) returns boolean
 
 -- Microseconds since 1970. By a double, which is exact until 2041, and from then on the same for the same time, because the
 -- numeric of extract() costs twenty times as much, for each event of a page and each recipient. Stable as date_part is: an
--- immutable function could not be inlined.
+-- immutable function could not be inlined. Null for infinity: a time set so by hand must not fail a statement that reads a
+-- thousand users' heads.
 create function glimpse.microseconds(at timestamptz) returns bigint language sql stable parallel safe
-  return (date_part('epoch', at) * 1000000)::bigint;
+  return case when isfinite(at) then (date_part('epoch', at) * 1000000)::bigint end;
 
 -- The check in a cursor, as a number: it binds the cursor to the user and to when the event at its number was logged (0 at
 -- number 0). For one user, two times within half an hour never have the same check; any other two cursors do once in two
@@ -154,7 +155,7 @@ begin
     insert into glimpse.streams as s (user_id, head, head_at, oldest_at)
     select user_id, total, stamp, stamp from unnest(recipients, totals) as r (user_id, total)
     on conflict (user_id) do update
-      set head = s.head + excluded.head, head_at = excluded.head_at, previous_at = s.head_at,
+      set head = greatest(s.head, 0) + excluded.head, head_at = excluded.head_at, previous_at = s.head_at,
           oldest_at = coalesce(s.oldest_at, excluded.oldest_at)
     returning user_id, head, previous_at
   )

@@ -186,6 +186,22 @@ describe('a hub whose sweep is off', () => {
     expect((await connected('0')).steps).toEqual(told)
   })
 
+  it('gives one whom a hole held up nothing of what another of the user is due', async () => {
+    hubWith(9)
+    const stream = model.log.stream('alice')
+    stream.rows = stream.rows.filter(({ seq }) => seq !== 3 && seq !== 4)
+    model.reads.holds = new Set(['page'])
+    const clients = ['e1.2', 'e1.5'].map((cursor) => model.connect('alice', cursor))
+    await model.settle()
+    model.reads.holds = new Set()
+    model.reads.held[0]?.release(false)
+    await model.settle()
+    expect(clients.map(({ witness }) => witness.steps)).toEqual([
+      ['gap', 5, 6, 7, 8, 9],
+      [6, 7, 8, 9],
+    ])
+  })
+
   it('stops where a read brings nothing forward, and reads again when there is more', async () => {
     hubWith(1)
     const alice = await connected()
