@@ -78,7 +78,7 @@ describe('docs/extending.md', () => {
 
 describe('docs/beside-an-existing-database.md', () => {
   it('tells of views in tables that are not ours, and mirrors stories', async () => {
-    const [tables, trigger, view, mirror, ...more] = await sqlOf('beside-an-existing-database.md')
+    const [tables, trigger, view, backfill, mirror, ...more] = await sqlOf('beside-an-existing-database.md')
     expect(more).toEqual([])
     await sql.unsafe(tables ?? '')
     await sql.unsafe(trigger ?? '')
@@ -91,6 +91,9 @@ describe('docs/beside-an-existing-database.md', () => {
       data: { story_id: story?.id, viewer_id: '8', viewed_at: event?.json.timestamp },
     })
     expect(await sql`select from glimpse.stories`).toHaveLength(0)
+    await sql.unsafe(backfill ?? '')
+    expect(await sql`select from shop.views`).toHaveLength(2)
+    expect(await sql`select from glimpse.events`).toHaveLength(1)
 
     await sql.unsafe(mirror ?? '')
     const [late] = await sql<

@@ -25,6 +25,10 @@ export async function checkDatabase(sql: Pool): Promise<void> {
       `session_replication_role is ${row.replicationRole} for this role, so that no trigger fires and no event is made; ` +
         'as a superuser: alter role … reset session_replication_role',
     )
+  if (row.quiet)
+    throw refusal(
+      'glimpse.quiet is on for this role or database, so that no event is made; as a superuser: alter role … reset "glimpse.quiet" (or alter database …)',
+    )
   if (!row.migrated) throw refusal(`the schema glimpse is missing or incomplete; ${CURE}`)
   await checkMigrations(sql)
 }
@@ -108,10 +112,13 @@ export async function checkPoolers(
 }
 
 function readRequirements(sql: Pool) {
-  return sql<{ version: number; encoding: string; replicationRole: string; migrated: boolean }[]>`
+  return sql<
+    { version: number; encoding: string; replicationRole: string; quiet: boolean; migrated: boolean }[]
+  >`
     select current_setting('server_version_num')::int as version,
            current_setting('server_encoding') as encoding,
            current_setting('session_replication_role') as "replicationRole",
+           coalesce(lower(current_setting('glimpse.quiet', true)) in ('on', 'true', 'yes', '1'), false) as quiet,
            to_regproc('glimpse.record_views') is not null as migrated`.catch((error: Error) => {
     throw refusal(`the database cannot be reached: ${error.message}`, error)
   })

@@ -200,6 +200,17 @@ describe('of the database, glimpse doctor', () => {
       /alter table glimpse\.story_views enable trigger story_viewed/,
     ],
     [
+      'sessions that make no events by default',
+      async () => ({
+        environment: {
+          DATABASE_URL: `${world.database.url}?options=${encodeURIComponent('-c glimpse.quiet=on')}`,
+        },
+      }),
+      'settings',
+      /glimpse\.quiet is on by default/,
+      /reset "glimpse\.quiet"/,
+    ],
+    [
       'LISTEN by a way that swallows notifications',
       async () => ({ environment: { DATABASE_URL: await deaf() } }),
       'listen',

@@ -27,6 +27,7 @@ export interface Survey {
   /** Those that the service sets for its sessions, as they are without it. */
   readonly settings: Readonly<Record<string, string>>
   readonly replication_role: string
+  readonly quiet: boolean
   readonly fsync: string
   readonly synchronous_commit: string
   readonly stuck: readonly number[] | null
@@ -66,6 +67,7 @@ export async function readSurvey(sql: postgres.Sql): Promise<Survey> {
            (select json_object_agg(name, setting) from pg_settings
              where name = any (string_to_array(${Object.keys(SESSION_SETTINGS).join(' ')}, ' '))) as settings,
            current_setting('session_replication_role') as replication_role,
+           coalesce(lower(current_setting('glimpse.quiet', true)) in ('on', 'true', 'yes', '1'), false) as quiet,
            current_setting('fsync') as fsync,
            current_setting('synchronous_commit') as synchronous_commit,
            (select array_agg(pid) from pg_stat_activity
@@ -175,7 +177,7 @@ function checkQueue({ queue_usage, stuck }: Survey): Finding {
 }
 
 function checkSettings(survey: Survey, config: Config): Finding[] {
-  const { fsync, synchronous_commit, stuck, role, settings, replication_role } = survey
+  const { fsync, synchronous_commit, stuck, role, settings, replication_role, quiet } = survey
   const findings: Finding[] = []
   if (replication_role !== 'origin')
     findings.push(
@@ -183,6 +185,14 @@ function checkSettings(survey: Survey, config: Config): Finding[] {
         'settings',
         `session_replication_role is ${replication_role}: no trigger fires, and nothing that is written makes an event`,
         `as a superuser: alter role "${role}" reset session_replication_role (or alter database …)`,
+      ),
+    )
+  if (quiet)
+    findings.push(
+      problem(
+        'settings',
+        'glimpse.quiet is on by default, and nothing that is written makes an event',
+        `as a superuser: alter role "${role}" reset "glimpse.quiet" (or alter database …)`,
       ),
     )
   for (const [name, wanted] of Object.entries(SESSION_SETTINGS)) {
