@@ -63,8 +63,9 @@ async function declare(stage: string, types: string): Promise<void> {
   const options = ['-p', 'tsconfig.build.json', '--emitDeclarationOnly', '--outDir', types]
   await run(process.execPath, [tsc, ...options], { cwd: ROOT })
   const read = (name: string) => readFile(join(types, `${name}.d.ts`), 'utf8')
-  const declarations = (await Promise.all(DECLARATIONS.map(read))).map(withoutImports)
-  const index = `${declarations.join('\n')}\nexport { ${exportsOf(await read('client/index')).join(', ')} };\n`
+  const declarations = (await Promise.all(DECLARATIONS.map(read))).map(withoutImports).join('\n')
+  const names = exportsOf(await read('client/index'))
+  const index = `${reachable(declarations, names).join('\n')}\nexport { ${names.join(', ')} };\n`
   const react = await read('client/react')
   for (const extension of ['.ts', '.cts']) {
     await writeFile(join(stage, `index.d${extension}`), index)
@@ -85,6 +86,25 @@ function withoutImports(text: string): string {
         what === 'declare' || what === 'interface' || what === 'type' ? what : `declare ${what}`,
       )
   )
+}
+
+/** The declarations that others, or the exports, refer to: the service's glossary has more than the client tells of. */
+function reachable(text: string, exported: readonly string[]): string[] {
+  const starts = [
+    ...text.matchAll(/^(?:\/\*\*(?:(?!\*\/)[\s\S])*\*\/\n)?(?:declare \w+|interface|type) (\w+)/gm),
+  ]
+  const statements = starts.map(({ index, 1: name = '' }, nth) => ({
+    name,
+    text: text.slice(index, starts[nth + 1]?.index).trimEnd(),
+  }))
+  const needed = new Set(exported)
+  for (let before = 0; before < needed.size; ) {
+    before = needed.size
+    for (const { name } of statements)
+      if (statements.some((other) => needed.has(other.name) && new RegExp(`\\b${name}\\b`).test(other.text)))
+        needed.add(name)
+  }
+  return statements.filter(({ name }) => needed.has(name)).map(({ text }) => text)
 }
 
 /** The names that a module exports, as its declarations list them. */

@@ -168,6 +168,21 @@ describe('a handler that hangs', () => {
     expect(client.stream.state.name).toBe('live')
   })
 
+  it.each([
+    'sse',
+    'websocket',
+  ] as const)('is no sign that its connection is dead: over %s', async (transport) => {
+    const client = openFake(
+      { transport, onEvent: () => new Promise((resolve) => setTimeout(resolve, 20_000)) },
+      Object.assign(new FakeService(), { heartbeatMs: 1000 }),
+    )
+    await pass(100)
+    client.service.make('alice', 2)
+    await pass(45_000)
+    expect(client.seqs).toEqual([1, 2])
+    expect(client.states.map(({ name }) => name)).toEqual(['connecting', 'live'])
+  })
+
   it('holds no more than some of what comes over a WebSocket', async () => {
     const client = openFake({ transport: 'websocket', onEvent: never })
     await pass(100)
@@ -198,6 +213,22 @@ describe('a handler that hangs', () => {
     stream.close()
     await pass(1000)
     await stream.done
+  })
+})
+
+describe('a connection that is lost between its opening and the reset that follows', () => {
+  it('leaves the cursor where it was, so that the reset is heard of the next time', async () => {
+    const client = openFake({ after: 'e.5.c' })
+    await pass(100)
+    client.service.say({
+      type: 'stream.open',
+      data: { cursor: 'e.9.c', oldest: 9, resumed: false, heartbeat_ms: 15_000, read: 'e.0', unread: 0 },
+    })
+    await pass(100)
+    expect(client.stream.cursor).toBe('e.5.c')
+    client.service.cut()
+    await pass(1000)
+    expect(client.service.asked.at(-1)).toBe('GET /events?last_event_id=e.5.c')
   })
 })
 

@@ -174,6 +174,8 @@ describe('the service’s own package', () => {
       (path) => !/^(dist|migrations|src\/console)\/|^(package\.json|README\.md|LICENSE)$/.test(path),
     )
     expect(foreign).toEqual([])
+    // It needs React, which the service has not.
+    expect(paths.filter((path) => path.includes('client/react'))).toEqual([])
     expect(paths.filter((path) => /\.ts$/.test(path) && !/\.d\.ts$/.test(path))).toEqual([])
   })
 })

@@ -137,6 +137,6 @@ describe.each(TRANSPORTS)('over %s, tokens that the service refuses', (transport
       client.service.say({ type: 'stream.close', data })
       client.service.cut()
     }
-    expect(asked).toBeLessThan(61)
+    expect(asked).toBeLessThan(40)
   })
 })

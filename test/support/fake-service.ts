@@ -27,6 +27,7 @@ export class FakeService {
   /** Whatever it gives is the answer. */
   intercept: (request: string, init: RequestInit) => Response | Promise<Response> | undefined = () =>
     undefined
+  heartbeatMs = 15_000
   /** What users have read. */
   readonly read = new Map<string, number>()
 
@@ -147,7 +148,7 @@ export class FakeService {
     const events = this.#after(user, after)
     const cursor = `e.${this.#of(user).length - events.length}.c${user}`
     const read = `e.${this.read.get(user) ?? 0}`
-    const data = { cursor, oldest: 1, resumed: after !== null, heartbeat_ms: 15_000, read }
+    const data = { cursor, oldest: 1, resumed: after !== null, heartbeat_ms: this.heartbeatMs, read }
     this.#connections.add(connection)
     connection.send({ type: 'stream.open', data: { ...data, unread: this.#unread(user) } })
     for (const event of events) connection.send(event)
@@ -172,7 +173,7 @@ export class FakeService {
     const encoder = new TextEncoder()
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
-        const heartbeat = setInterval(() => controller.enqueue(encoder.encode(':\n\n')), 15_000)
+        const heartbeat = setInterval(() => controller.enqueue(encoder.encode(':\n\n')), this.heartbeatMs)
         const end = (how: () => void) => {
           clearInterval(heartbeat)
           gone()
