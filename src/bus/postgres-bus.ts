@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { StartError } from '../errors.ts'
 import type { Logger } from '../observability/log.ts'
 import type { ConnectionOptions } from '../postgres/connection-url.ts'
-import { ListenSession } from '../postgres/listen-session.ts'
+import { type ListenOptions, ListenSession } from '../postgres/listen-session.ts'
 import type { Bus, BusListener } from './bus.ts'
 import { DatabaseClock } from './database-clock.ts'
 import { readPayloads } from './payload.ts'
@@ -28,7 +28,12 @@ export interface PostgresBusOptions {
   readonly canaryIntervalMs?: number
   /** A canary later than this proves the way broken. */
   readonly canaryTimeoutMs?: number
+  /** How a LISTEN session is opened; resolves once LISTEN is in force. */
+  readonly openSession?: (options: ListenOptions) => Promise<BusSession>
 }
+
+/** What the bus needs of a LISTEN session. */
+type BusSession = Pick<ListenSession, 'heard' | 'answers' | 'end'>
 
 const CANARY_INTERVAL_MS = 1500
 const CANARY_TIMEOUT_MS = 2500
@@ -47,10 +52,12 @@ const SESSION_ENDED = 'the LISTEN session ended'
 export class PostgresBus implements Bus {
   /** The database's clock, which trailers are read against. */
   readonly clock: DatabaseClock
-  readonly #options: Required<Pick<PostgresBusOptions, 'now' | 'canaryIntervalMs' | 'canaryTimeoutMs'>> &
+  readonly #options: Required<
+    Pick<PostgresBusOptions, 'now' | 'canaryIntervalMs' | 'canaryTimeoutMs' | 'openSession'>
+  > &
     PostgresBusOptions
   readonly #closing = new AbortController()
-  #session: ListenSession | undefined
+  #session: BusSession | undefined
   #supervisor: Promise<void> | undefined
   #payloads: string[] = []
   #alive = false
@@ -68,6 +75,7 @@ export class PostgresBus implements Bus {
       now: () => performance.now(),
       canaryIntervalMs: CANARY_INTERVAL_MS,
       canaryTimeoutMs: CANARY_TIMEOUT_MS,
+      openSession: (session) => ListenSession.open(session),
       ...options,
     }
     this.clock = new DatabaseClock(this.#options.now)
@@ -215,7 +223,7 @@ export class PostgresBus implements Bus {
   }
 
   async #connect(): Promise<void> {
-    const session = await ListenSession.open({
+    const session = await this.#options.openSession({
       connection: this.#options.connection,
       connectTimeoutMs: this.#options.canaryTimeoutMs,
       onPayload: (payload) => this.#take(payload),

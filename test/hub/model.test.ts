@@ -74,6 +74,21 @@ describe('a hub whose sweep is off', () => {
     expect((await connected('0')).told).toEqual(range(1, 10))
   })
 
+  it('writes a long run in chunks, pushed as well as read, and none is lost between them', async () => {
+    hubWith(1)
+    const [live, slow] = [await connected(), await connected()]
+    slow.unsent = 1001
+    for (let n = 0; n < 4; n++) model.push('alice', model.write('alice', 25))
+    model.push('alice', model.write('alice', 100))
+    expect(live.told).toEqual(range(2, 201))
+    slow.unsent = 0
+    model.announce('alice', 201)
+    await model.settle()
+    expect(slow.told).toEqual(range(2, 201))
+    expect((await connected('0')).told).toEqual(range(1, 201))
+    expect(model.reads.asked.page).toBeLessThanOrEqual(4)
+  })
+
   it('reads what a lost notification left out, once the next one comes', async () => {
     hubWith(1)
     const alice = await connected()
@@ -267,6 +282,14 @@ describe('a sweep', () => {
     await model.hub.sweep()
     await model.settle()
     expect(alice.told).toEqual([3, 4])
+  })
+
+  it('tells what has been read elsewhere', async () => {
+    hubWith(2)
+    const alice = await connected()
+    model.log.stream('alice').read = 2
+    for (let sweeps = 0; sweeps < 2; sweeps++) await model.hub.sweep()
+    expect(alice.told).toEqual(['read 2'])
   })
 
   it('of heads that are older than what was pushed meanwhile resets nobody', async () => {
