@@ -38,6 +38,8 @@ export async function startInstance(
     JWT_SECRET: TEST_SECRET,
     // A test's crowd shares one address and a few names; what tests the limits switches them on.
     RATE_LIMIT: 'off',
+    // It shares its event loop with the test.
+    MAX_EVENT_LOOP_DELAY_MS: '10000',
     LOG_LEVEL: 'silent',
     ...environment,
   })
@@ -126,6 +128,7 @@ export async function spawnInstance(
     PORT: '0',
     JWT_SECRET: TEST_SECRET,
     RATE_LIMIT: 'off',
+    MAX_EVENT_LOOP_DELAY_MS: '10000',
     LOG_LEVEL: 'info',
     ...environment,
     ...wayTo(environment.DATABASE_URL),
