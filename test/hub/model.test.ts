@@ -217,6 +217,19 @@ describe('a hub whose sweep is off', () => {
     ])
   })
 
+  it('tells a slow reader that history was trimmed past it', async () => {
+    hubWith(1)
+    const client = model.connect('alice')
+    await model.settle()
+    client.witness.unsent = 1001
+    model.push('alice', model.write('alice', 5))
+    model.log.stream('alice').trim(4)
+    client.witness.unsent = 0
+    client.drained()
+    await model.settle()
+    expect(client.witness.steps).toEqual(['trimmed', 4, 5, 6])
+  })
+
   it('stops where a read brings nothing forward, and reads again when there is more', async () => {
     hubWith(1)
     const alice = await connected()

@@ -16,7 +16,7 @@ beforeAll(async () => {
   sql = postgres(database.url, { max: 6, onnotice: () => {} })
 })
 afterAll(async () => {
-  await sql.end()
+  await sql.end({ timeout: 1 })
   await database.drop()
 })
 beforeEach(async () => {
@@ -327,15 +327,16 @@ describe('reads of many streams', () => {
   })
 })
 
-/** Resolves when a session of this database is in a state. */
+/** Resolves when a connection to this database is in a state. */
 async function until(state: string): Promise<void> {
-  for (;;) {
+  for (const deadline = Date.now() + 10_000; Date.now() < deadline; ) {
     const [row] = await sql.unsafe(
       `select count(*)::int as sessions from pg_stat_activity where datname = current_database() and ${state}`,
     )
     if (row?.sessions > 0) return
     await sql`select pg_sleep(0.01)`
   }
+  throw new Error(`no connection had ${state}`)
 }
 
 /** Whether nobody has locked a user's stream. */

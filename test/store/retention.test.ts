@@ -136,4 +136,23 @@ describe('expired stories', () => {
     expect(await sql`select from glimpse.story_reactions`).toHaveLength(2)
     expect((await stateOf('alice')).seqs).toEqual(upTo(9))
   })
+
+  it('stay while views or reactions of them remain, so that no cascade takes a long time', async () => {
+    const [viewed, reacted] = [await insertStory(sql, 'alice'), await insertStory(sql, 'alice')]
+    // 5,000 rows of each table go in one statement. No events: they would take longer than all the rest.
+    await sql`alter table glimpse.story_views disable trigger user`
+    await sql`alter table glimpse.story_reactions disable trigger user`
+    await sql`insert into glimpse.story_views (story_id, viewer_id) select ${viewed}, 'v' || n from generate_series(1, 5001) n`
+    await sql`insert into glimpse.story_reactions (story_id, user_id, emoji) select ${reacted}, 'v' || n, '❤️' from generate_series(1, 5001) n`
+    await sql`alter table glimpse.story_views enable trigger user`
+    await sql`alter table glimpse.story_reactions enable trigger user`
+    await sql`update glimpse.stories set expires_at = now() - interval '25 hours'`
+
+    expect(await removeExpiredStories(sql, RETENTION_HOURS)).toBe(10_000)
+    expect(await sql`select from glimpse.stories`).toHaveLength(2)
+    expect(await removeExpiredStories(sql, RETENTION_HOURS)).toBe(2)
+    expect(await sql`select from glimpse.stories`).toHaveLength(2)
+    expect(await removeExpiredStories(sql, RETENTION_HOURS)).toBe(2)
+    expect(await sql`select from glimpse.stories`).toHaveLength(0)
+  })
 })

@@ -96,3 +96,36 @@ describe('while a statement is in flight', () => {
     expect(scene.sizes).toEqual([1, 100])
   })
 })
+
+describe('rows whose batch meets a lock', () => {
+  it('are answered busy once they are older than a caller waits, and the young ones are tried in halves', async () => {
+    const tried: (readonly string[])[] = []
+    const settled = new Map<string, unknown>()
+    const blocked: string[] = []
+    const queue = new WriteQueue<string, string>({
+      write: async (rows) => {
+        tried.push(rows)
+        throw Object.assign(new Error('canceling statement due to lock timeout'), { code: '55P03' })
+      },
+      settle: ({ row }, outcome) =>
+        void settled.set(row, 'error' in outcome ? outcome.error.code : 'written'),
+      maxRows: 500,
+      maxAgeMs: 1000,
+      splitWhenBlocked: true,
+      onBlocked: (entries) => void blocked.push(...entries.map(({ row }) => row)),
+      pipelined: false,
+    })
+    const now = performance.now()
+    for (const [nth, row] of ['old1', 'young1', 'old2', 'young2'].entries())
+      queue.push({ row, key: row, queuedAt: nth % 2 === 0 ? now - 2000 : now, callers: [] })
+    await turn()
+    await turn()
+    await turn()
+    expect([...settled]).toEqual([
+      ['old1', 'busy'],
+      ['old2', 'busy'],
+    ])
+    expect(blocked).toEqual(['young1', 'young2'])
+    expect(tried).toEqual([['old1', 'young1', 'old2', 'young2'], ['young1'], ['young2']])
+  })
+})
