@@ -25,16 +25,16 @@ afterAll(async () => {
   await rm(dataDir, { recursive: true, force: true })
 })
 
-/** The README's shell blocks that talk to a running service, as they stand but for the port. */
+/** The shell blocks of docs/quick-start.md that talk to a running service, as they stand but for the port. */
 async function walkThrough(): Promise<string> {
-  const blocks = [...(await read('README.md')).matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(
+  const blocks = [...(await read('docs/quick-start.md')).matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(
     ([, block]) => block ?? '',
   )
   const api = blocks.filter((block) => block.includes('$API') || block.includes('API='))
   return api.join('\n').replace('http://127.0.0.1:8080', url)
 }
 
-it("the walk-through of the README works pasted as it stands, with nothing but npm's scripts and curl", async () => {
+it("the walk-through of docs/quick-start.md works pasted as it stands, with nothing but npm's scripts and curl", async () => {
   const script = await walkThrough()
   expect(script).toContain('npm run -s sql')
   const { stdout } = await promisify(execFile)('bash', ['-m', '-c', script], {
@@ -57,15 +57,15 @@ it("the walk-through of the README works pasted as it stands, with nothing but n
   expect(stdout.match(/^event: stream\.open$/gm)).toHaveLength(3)
 }, 90_000)
 
-/** The README's block that holds `text`, as it stands but for the port. */
-async function blockWith(kind: string, text: string): Promise<string> {
-  const blocks = (await read('README.md')).matchAll(new RegExp(`^\`\`\`${kind}\\n([\\s\\S]*?)^\`\`\`$`, 'gm'))
+/** The block of a page that holds `text`, as it stands but for the port. */
+async function blockWith(page: string, kind: string, text: string): Promise<string> {
+  const blocks = (await read(page)).matchAll(new RegExp(`^\`\`\`${kind}\\n([\\s\\S]*?)^\`\`\`$`, 'gm'))
   const block = [...blocks].map(([, inner]) => inner ?? '').find((inner) => inner.includes(text))
   if (block === undefined) throw new Error(`no block with ${text}`)
   return block.replace('http://127.0.0.1:8080', url)
 }
 
-it('the five minutes of the README show the first event in a terminal and in own code', async () => {
+it('the quick start shows the first event in a terminal, in own code, and through the lines for an application', async () => {
   const environment = { ...process.env, DATA_DIR: dataDir, PORT: new URL(url).port }
   const lines: string[] = []
   const follow = (command: string, args: readonly string[]) => {
@@ -79,11 +79,28 @@ it('the five minutes of the README show the first event in a terminal and in own
     for (const pipe of [child.stdout, child.stderr])
       createInterface({ input: pipe }).on('line', (line) => lines.push(line))
   }
-  follow('bash', ['-c', await blockWith('sh', 'glimpse tail')])
+  follow('bash', ['-c', await blockWith('README.md', 'sh', 'glimpse tail')])
   // As if it were saved in this folder: that is where the package finds itself by name.
-  follow(process.execPath, ['--input-type=module', '-e', await blockWith('js', 'glimpse/client')])
+  follow(process.execPath, [
+    '--input-type=module',
+    '-e',
+    await blockWith('docs/quick-start.md', 'js', 'glimpse/client'),
+  ])
+  // What an application has of its own: a backend that knows who is signed in, a page, and the package installed.
+  const application = (await blockWith('README.md', 'ts', 'glimpse-client'))
+    .replace("'glimpse-client'", "'glimpse/client'")
+    .replace("fetch('/my-token')", 'myToken()')
+  const surroundings = `const headers = { 'content-type': 'application/json' }
+    const myToken = async () => {
+      const answer = await fetch('${url}/dev/tokens', { method: 'POST', headers, body: '{"user":"alice"}' })
+      const { token } = await answer.json()
+      return { text: () => token }
+    }
+    const addViewer = (user) => console.log('viewer added: ' + user)
+    const addReaction = (user, emoji) => console.log('reaction added: ' + user + ' ' + emoji)`
+  follow(process.execPath, ['--input-type=module', '-e', `${application}\n${surroundings}`])
   await expect.poll(() => lines, { timeout: 20_000 }).toContain('live over websocket')
-  const send = await blockWith('sh', 'glimpse send')
+  const send = await blockWith('README.md', 'sh', 'glimpse send')
   await expect
     .poll(
       async () => {
@@ -92,7 +109,9 @@ it('the five minutes of the README show the first event in a terminal and in own
       },
       { timeout: 40_000 },
     )
-    .toMatch(/(?=[\s\S]*bob viewed)(?=[\s\S]*bob says 👏)/)
+    .toMatch(
+      /(?=[\s\S]*bob viewed)(?=[\s\S]*bob says 👏)(?=[\s\S]*viewer added: bob)(?=[\s\S]*reaction added: bob 👏)/,
+    )
 }, 90_000)
 
 it('docs/configuration.md and .env.example name every variable, with the default it has', async () => {

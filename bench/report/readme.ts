@@ -7,29 +7,50 @@ import { type Results, View } from './results.ts'
 import { bareKeepsUp } from './sections/latency.ts'
 import { numberText, spreadText, timesText, toMarkdown } from './table.ts'
 
-/** The README's table and plot: the few figures that one asks for first. */
+/** The figures that one asks for first, beside the peers': the table and the plot of docs/comparison.md. */
 export function headline(results: Results): string {
+  const rows = rowsOf(results).filter(([, measured]) => measured !== '–')
+  if (rows.length === 0) return ''
+  return `${toMarkdown({ columns: COLUMNS, rows })}
+
+Median (smallest–largest) of rounds that alternate with the peers' on one shared machine (${machineOf(results)}), Postgres durable and on the same cores; ratios are the point. [All figures, and how they were taken](benchmarks.md); [where the limits lie](scaling.md).
+
+![Views per second against connections](plots/writes.svg)`
+}
+
+/** The README's five numbers. The lone view is one of them because a peer is faster there. */
+export function fiveNumbers(results: Results): string {
+  const wanted = [/second, 1 connection$/, /second, 64 conn/, /socket, SSE/, /, p50$/, /connection, SSE/]
+  const rows = rowsOf(results).filter(
+    ([what = '', measured]) => measured !== '–' && wanted.some((pattern) => pattern.test(what)),
+  )
+  if (rows.length === 0) return ''
+  return `${toMarkdown({ columns: COLUMNS, rows })}
+
+Median (smallest–largest), measured on ${machineOf(results)}, with Postgres and the clients on the same cores.`
+}
+
+const COLUMNS = ['what', 'Glimpse', 'against']
+
+function machineOf(results: Results): string {
+  return (Object.values(results)[0]?.machine ?? '').split(',').slice(0, 2).join(',')
+}
+
+function rowsOf(results: Results): string[][] {
   const view = (part: keyof Results) => new View(results[part]?.trials ?? [])
-  const machine = Object.values(results)[0]?.machine ?? ''
-  const rows = [
+  return [
     ...writeRows(view('writes')),
     ...deliveryRows(view('delivery')),
     ...latencyRows(view('latency')),
     ...idleRows(view('idle')),
     ...stormRows(view('storm')),
-  ].filter(([, measured]) => measured !== '–')
-  if (rows.length === 0) return ''
-  return `${toMarkdown({ columns: ['what', 'Glimpse', 'against'], rows })}
-
-Median (smallest–largest) of rounds that alternate with the peers' on one shared machine (${machine.split(',').slice(0, 2).join(',')}), Postgres durable and on the same cores; ratios are the point. [All figures, and how they were taken](docs/benchmarks.md); [where the limits lie](docs/scaling.md).
-
-![Views per second against connections](docs/plots/writes.svg)`
+  ]
 }
 
 function writeRows(view: View): string[][] {
   const { DISTINCT, GLIMPSE, INSERT } = writes
-  return [64, 1000].map((level) => [
-    `views recorded a second, ${numberText(level)} connections`,
+  return [1, 64, 1000].map((level) => [
+    `views recorded a second, ${numberText(level)} ${level === 1 ? 'connection' : 'connections'}`,
     spreadText(view.spread(DISTINCT, level, GLIMPSE, 'perSecond')),
     `${timesText(view.ratio(DISTINCT, level, GLIMPSE, INSERT, 'perSecond'))} one INSERT a request`,
   ])

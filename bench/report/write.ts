@@ -2,7 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { replaceBetween } from './markers.ts'
 import { page } from './page.ts'
-import { headline } from './readme.ts'
+import { fiveNumbers, headline } from './readme.ts'
 import { PARTS, type Results } from './results.ts'
 import { scalingPassages } from './scaling.ts'
 import { sectionOf } from './sections.ts'
@@ -13,8 +13,11 @@ export async function writePages(root: string, results: Results): Promise<string
   for (const part of PARTS)
     for (const { file, svg } of results[part] === undefined ? [] : sectionOf(results[part]).figures)
       files.set(join('docs', 'plots', file), svg)
-  const readme = await readFile(join(root, 'README.md'), 'utf8')
-  files.set('README.md', replaceBetween(readme, 'benchmarks', headline(results)))
+  for (const [path, passage] of [
+    ['README.md', fiveNumbers(results)],
+    [join('docs', 'comparison.md'), headline(results)],
+  ] as const)
+    files.set(path, replaceBetween(await readFile(join(root, path), 'utf8'), 'benchmarks', passage))
   const scaling = join('docs', 'scaling.md')
   files.set(
     scaling,

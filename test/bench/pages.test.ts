@@ -107,16 +107,17 @@ describe('the pages of a whole run', () => {
 
   beforeAll(async () => {
     root = await mkdtemp(join(tmpdir(), 'glimpse-pages-'))
-    for (const path of ['README.md', join('docs', 'scaling.md')])
+    for (const path of ['README.md', join('docs', 'comparison.md'), join('docs', 'scaling.md')])
       await cp(join(REPOSITORY, path), join(root, path))
     written = await writePages(root, RESULTS)
   })
   afterAll(() => rm(root, { recursive: true }))
 
-  it('are the benchmarks with their plots, the README and the page about scaling', () => {
+  it('are the benchmarks with their plots, the README, and the pages about peers and scaling', () => {
     expect(written).toEqual(
       expect.arrayContaining([
         'docs/benchmarks.md',
+        'docs/comparison.md',
         'docs/scaling.md',
         'README.md',
         ...['writes', 'delivery', 'latency-1000', 'memory', 'scale'].map((name) => `docs/plots/${name}.svg`),

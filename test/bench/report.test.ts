@@ -8,7 +8,7 @@ import { parseOptions } from '../../bench/options.ts'
 import { replaceBetween } from '../../bench/report/markers.ts'
 import { page } from '../../bench/report/page.ts'
 import { Progress } from '../../bench/report/progress.ts'
-import { headline } from '../../bench/report/readme.ts'
+import { fiveNumbers, headline } from '../../bench/report/readme.ts'
 import { PARTS, ResultStore, type Trial, View } from '../../bench/report/results.ts'
 import { targetsOf } from '../../bench/report/targets.ts'
 import { partResults } from '../support/bench-results.ts'
@@ -51,9 +51,27 @@ describe('replaceBetween', () => {
     expect(() => replaceBetween(page, 'figures', 'new')).toThrow('needs one <!-- figures -->')
   })
 
-  it('has its place in the README', async () => {
-    const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
-    expect(replaceBetween(readme, 'benchmarks', 'figures')).toContain('figures')
+  it.each(['README.md', 'docs/comparison.md'])('has its place in %s', async (path) => {
+    const text = await readFile(new URL(`../../${path}`, import.meta.url), 'utf8')
+    expect(replaceBetween(text, 'benchmarks', 'figures')).toContain('figures')
+  })
+})
+
+describe('figures in prose', () => {
+  it.each([
+    ['README.md', '## Compared with'],
+    ['docs/comparison.md', '## Where Glimpse is slower'],
+  ])('%s quotes only what docs/benchmarks.md has', async (path, heading) => {
+    const text = (name: string) => readFile(new URL(`../../${name}`, import.meta.url), 'utf8')
+    const page = await text(path)
+    const from = page.indexOf(heading)
+    const section = page.slice(from, page.indexOf('\n## ', from + 1))
+    const figures = [...section.matchAll(/\d+\.\d\d(?=×| ms)|\d+,\d{3}(?! connections)/g)].map(
+      ([figure]) => figure,
+    )
+    expect(figures.length).toBeGreaterThan(3)
+    const benchmarks = await text('docs/benchmarks.md')
+    for (const figure of figures) expect(benchmarks).toContain(figure)
   })
 })
 
@@ -205,7 +223,7 @@ describe('the page', () => {
 
   it('has a page and a headline for no results at all', () => {
     expect(page({})).toContain('not measured')
-    expect(headline({})).not.toMatch(/NaN|undefined/)
+    for (const passage of [headline({}), fiveNumbers({})]) expect(passage).not.toMatch(/NaN|undefined/)
   })
 
   it('says when a part was a rehearsal', () => {
