@@ -9,7 +9,8 @@ export function createMetrics() {
   const metrics = declareMetrics()
   // A series that begins with its first reset would show no increase: the alert for it would stay silent.
   for (const reason of RESET_REASONS) metrics.resets.inc({ reason }, 0)
-  for (const kind of ['row', 'contention', 'unavailable', 'fault']) metrics.databaseFailures.inc({ kind }, 0)
+  for (const kind of ['row', 'vanished', 'contention', 'unavailable', 'fault'])
+    metrics.databaseFailures.inc({ kind }, 0)
   return metrics
 }
 
@@ -83,7 +84,7 @@ function declareMetrics() {
     }),
     databaseFailures: new Counter({
       name: 'glimpse_database_failures_total',
-      help: 'Statements that failed: row and contention concern their caller, unavailable passes by itself, a fault of schema, rights or code stays.',
+      help: 'Statements that failed: row, vanished and contention concern their caller, unavailable passes by itself, a fault of schema, rights or code stays.',
       labelNames: ['kind'] as const,
       registers,
     }),

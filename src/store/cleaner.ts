@@ -2,8 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../observability/log.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { Pool } from '../postgres/pool.ts'
-import { removeExpiredStories, trimEvents } from './retention.ts'
-import { removeExpiredTickets } from './tickets.ts'
+import { removeExpiredStories, removeExpiredTickets, tallyStories, trimEvents } from './retention.ts'
 
 export interface CleanerOptions {
   readonly sql: Pool
@@ -16,10 +15,15 @@ export interface CleanerOptions {
 const INTERVAL_MS = 60_000
 /** Rounds that fail in a row before anybody is told. */
 const TOLD_AFTER = 10
-/** Between two statements, so that a backlog of a million rows leaves room for the writers. */
+/** Between two statements, and as long as the last one took: a backlog of a million rows leaves room for the writers. */
 const PAUSE_MS = 20
+/** After so long it is the next job's turn, so that a backlog of one keeps none of the others waiting. */
+const BUDGET_MS = 5000
 
-/** Trims the log and removes expired stories in the background, in small statements, until it is stopped. */
+/** One small statement of a job. @returns 0 where nothing was left to do */
+type Job = () => Promise<number>
+
+/** Trims the log, removes what has expired and tallies stories in the background, in small statements, until it is stopped. */
 export class Cleaner {
   readonly #options: CleanerOptions
   readonly #stopping = new AbortController()
@@ -39,45 +43,57 @@ export class Cleaner {
   }
 
   async #run(): Promise<void> {
-    const { sql, retentionHours, metrics, intervalMs = INTERVAL_MS } = this.#options
+    const { sql, retentionHours, metrics, log, intervalMs = INTERVAL_MS } = this.#options
+    const jobs: readonly Job[] = [
+      async () => {
+        const { events, streams } = await trimEvents(sql, retentionHours)
+        metrics.eventsTrimmed.inc(events)
+        return streams
+      },
+      async () => {
+        const rows = await removeExpiredStories(sql, retentionHours)
+        metrics.rowsRemoved.inc(rows)
+        return rows
+      },
+      () => removeExpiredTickets(sql),
+      () => tallyStories(sql),
+    ]
     for (let failures = 0; !this.#stopping.signal.aborted; ) {
-      try {
-        await this.#repeat(
-          async () => {
-            const { events, streams } = await trimEvents(sql, retentionHours)
-            metrics.eventsTrimmed.inc(events)
-            return streams
-          },
-          () => {},
-        )
-        await this.#repeat(
-          () => removeExpiredStories(sql, retentionHours),
-          (rows) => metrics.rowsRemoved.inc(rows),
-        )
-        await this.#repeat(
-          () => removeExpiredTickets(sql),
-          () => {},
-        )
+      let problem: unknown
+      let finished = true
+      for (const job of jobs) {
+        try {
+          if (!(await this.#work(job))) finished = false
+        } catch (error) {
+          // One that fails must not keep the others from their turn.
+          problem ??= error
+        }
+      }
+      if (problem === undefined) {
         failures = 0
-        metrics.cleaned.setToCurrentTime()
-      } catch (error) {
+        if (finished) metrics.cleaned.setToCurrentTime()
+      } else {
         // The database is away, or busy: nothing is lost by cleaning later. Where it never succeeds, the log only grows.
         failures++
         metrics.cleaningFailures.inc()
         if (failures === TOLD_AFTER)
-          this.#options.log.error({ err: error }, 'cleaning keeps failing; what is past its time stays')
-        else this.#options.log.debug({ err: error }, 'cleaning failed; the next round tries again')
+          log.error({ err: problem }, 'cleaning keeps failing; what is past its time stays')
+        else log.debug({ err: problem }, 'cleaning failed; the next round tries again')
       }
-      await this.#pause(intervalMs * (0.5 + Math.random()))
+      if (finished || problem !== undefined) await this.#pause(intervalMs * (0.5 + Math.random()))
     }
   }
-
-  async #repeat(remove: () => Promise<number>, count: (rows: number) => void): Promise<void> {
-    for (let rows = -1; rows !== 0 && !this.#stopping.signal.aborted; ) {
-      rows = await remove()
-      count(rows)
-      if (rows > 0) await this.#pause(PAUSE_MS)
+  /** @returns whether the job has nothing left to do */
+  async #work(job: Job): Promise<boolean> {
+    const endsAt = performance.now() + BUDGET_MS
+    while (!this.#stopping.signal.aborted) {
+      const startedAt = performance.now()
+      if ((await job()) === 0) return true
+      const now = performance.now()
+      await this.#pause(Math.max(PAUSE_MS, now - startedAt))
+      if (now > endsAt) return false
     }
+    return false
   }
 
   async #pause(milliseconds: number): Promise<void> {

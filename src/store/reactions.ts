@@ -46,7 +46,7 @@ export async function removeReaction(
       delete from glimpse.story_reactions r using bounded, glimpse.stories s
        where r.story_id = ${storyId} and r.user_id = ${userId} and s.id = r.story_id and s.expires_at > now()
     )
-    select expires_at <= now() as expired from glimpse.stories where id = ${storyId}`
+    select expires_at <= now() as expired from glimpse.stories where id = ${storyId} and expires_at > '-infinity'`
   if (story === undefined) return 'unknown_story'
   return story.expired ? 'expired_story' : 'removed'
 }

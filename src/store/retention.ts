@@ -1,13 +1,25 @@
 import type { Pool } from '../postgres/pool.ts'
 
-/** Trimming and cleaning are one instance's work at a time. A transaction's lock, because a pooler would lose a session's. */
-const LOCK = 4_739_210_552
-
 /** So few that no writer waits noticeably for a row that is being trimmed: some ten milliseconds' work. */
 const STREAMS_PER_STATEMENT = 20
 const EVENTS_PER_STREAM = 500
 const EVENTS_PER_STATEMENT = 2000
-const ROWS_PER_STATEMENT = 5000
+const STORIES_PER_STATEMENT = 50
+const ROWS_PER_STATEMENT = 2000
+
+/**
+ * The CTE `mine`: a row where this session now works at the job, none where another does. Everything else of a statement is
+ * looked up by a subquery from it, so that without the row nothing is read.
+ *
+ * Its commit waits for no disk: whoever waits for a row that is being trimmed would wait for that too. What a crash of
+ * Postgres takes back is trimmed again.
+ */
+function mine(sql: Pool, job: 'events' | 'stories' | 'tickets', hours = 0) {
+  return sql`mine as materialized (
+    select now() - make_interval(hours => ${hours}) as before, set_config('synchronous_commit', 'off', true)
+      from glimpse.cleaning where job = ${job} for update skip locked
+  )`
+}
 
 /**
  * Removes up to 2,000 of the events older than `hours` from the beginnings of up to 20 streams, and moves their `oldest`
@@ -25,13 +37,11 @@ const ROWS_PER_STATEMENT = 5000
  */
 export async function trimEvents(sql: Pool, hours: number): Promise<{ events: number; streams: number }> {
   const [row] = await sql<{ events: number; streams: number }[]>`
-    with mine as materialized (
-      select pg_try_advisory_xact_lock(${LOCK}) as locked, now() - make_interval(hours => ${hours}) as before
-    ),
+    with ${mine(sql, 'events', hours)},
     picked as materialized (
-      select s.user_id, s.oldest, s.oldest_at, m.before
-        from mine m, glimpse.streams s
-       where m.locked and s.oldest_at < m.before
+      select s.user_id, s.oldest, s.oldest_at, (select before from mine) as before
+        from glimpse.streams s
+       where s.oldest_at < (select before from mine)
        order by s.oldest_at limit ${STREAMS_PER_STATEMENT}
          for update of s skip locked
     ),
@@ -75,43 +85,73 @@ export async function trimEvents(sql: Pool, hours: number): Promise<{ events: nu
 }
 
 /**
- * Removes stories that expired more than `hours` ago, after their views and reactions: a cascade over a popular story's
- * million views would be one long statement. Until then they answer as expired; their events stay until trimmed.
+ * Removes stories that were deleted, or expired more than `hours` ago, after their views and reactions: a cascade over a
+ * popular story's million views would be one long statement. Until then they answer as unknown or expired; their events stay
+ * until trimmed. Their tallies go first, so that removing the rest locks no author's stream.
  *
  * @returns how many rows went, of all three tables
  */
 export async function removeExpiredStories(sql: Pool, hours: number): Promise<number> {
   const [row] = await sql<{ rows: number }[]>`
-    with mine as materialized (
-      select pg_try_advisory_xact_lock(${LOCK}) as locked, now() - make_interval(hours => ${hours}) as before
-    ),
+    with ${mine(sql, 'stories', hours)},
     expired as materialized (
-      select s.id from mine m, glimpse.stories s
-       where m.locked and s.expires_at < m.before order by s.expires_at limit 100
+      select id from glimpse.stories
+       where expires_at < (select before from mine)
+       order by expires_at limit ${STORIES_PER_STATEMENT} for no key update skip locked
+    ),
+    tallied as materialized (
+      select story_id from glimpse.story_tallies
+       where story_id = any (array(select id from expired)) and emoji = '' for update
+    ),
+    untallied as (
+      delete from glimpse.story_tallies where story_id = any (array(select story_id from tallied))
     ),
     views as (
-      delete from glimpse.story_views v using (
-        select v.story_id, v.viewer_id from expired e join glimpse.story_views v on v.story_id = e.id
+      delete from glimpse.story_views where ctid = any (array(
+        select v.ctid from expired e
+         cross join lateral (
+           select ctid from glimpse.story_views where story_id = e.id limit ${ROWS_PER_STATEMENT}
+         ) v
          limit ${ROWS_PER_STATEMENT}
-      ) old
-      where v.story_id = old.story_id and v.viewer_id = old.viewer_id
+      ))
       returning 1
     ),
     reactions as (
-      delete from glimpse.story_reactions r using (
-        select r.story_id, r.user_id from expired e join glimpse.story_reactions r on r.story_id = e.id
+      delete from glimpse.story_reactions where ctid = any (array(
+        select r.ctid from expired e
+         cross join lateral (
+           select ctid from glimpse.story_reactions where story_id = e.id limit ${ROWS_PER_STATEMENT}
+         ) r
          limit ${ROWS_PER_STATEMENT}
-      ) old
-      where r.story_id = old.story_id and r.user_id = old.user_id
+      ))
       returning 1
     ),
     bare as (
-      delete from glimpse.stories s using expired e
-       where s.id = e.id
-         and not exists (select from glimpse.story_views v where v.story_id = e.id)
-         and not exists (select from glimpse.story_reactions r where r.story_id = e.id)
+      delete from glimpse.stories where id = any (array(
+        select id from expired e
+         where not exists (select from glimpse.story_views v where v.story_id = e.id)
+           and not exists (select from glimpse.story_reactions r where r.story_id = e.id)
+      ))
       returning 1
     )
     select ((select count(*) from views) + (select count(*) from reactions) + (select count(*) from bare))::int as rows`
   return row?.rows ?? 0
+}
+
+/** Removes tickets that nobody used in time. @returns how many */
+export async function removeExpiredTickets(sql: Pool): Promise<number> {
+  const { count } = await sql`
+    with ${mine(sql, 'tickets')}
+    delete from glimpse.tickets where digest = any (array(
+      select digest from glimpse.tickets
+       where expires_at <= (select clock_timestamp() from mine)
+       order by expires_at limit ${ROWS_PER_STATEMENT} for update skip locked
+    ))`
+  return count
+}
+
+/** Tallies stories that are not, in the background. @returns how many were looked at */
+export async function tallyStories(sql: Pool): Promise<number> {
+  const [row] = await sql<{ looked: number }[]>`select glimpse.tally_stories() as looked`
+  return row?.looked ?? 0
 }

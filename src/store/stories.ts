@@ -32,7 +32,7 @@ export async function createStory(sql: Pool, story: NewStory): Promise<Story> {
   return { ...row, views: 0, reactions: {} }
 }
 
-/** The story with its tallies; undefined where there is none. */
+/** The story with its tallies; undefined where there is none. One that is not tallied yet is counted (0009_tallies.sql). */
 export async function getStory(
   sql: Pool,
   id: string,
@@ -40,19 +40,34 @@ export async function getStory(
   const [row] = await sql<(Story & { expired: boolean })[]>`
     select s.id, s.author_id, s.text,
            glimpse.rfc3339(s.created_at) as created_at, glimpse.rfc3339(s.expires_at) as expires_at,
-           (select count(*)::int from glimpse.story_views v where v.story_id = s.id) as views,
-           (select coalesce(json_object_agg(emoji, total order by total desc, emoji), '{}')
-              from (select emoji, count(*) as total from glimpse.story_reactions r where r.story_id = s.id group by emoji) as tally
-           ) as reactions,
+           case when t.views is null
+                then (select count(*)::float8 from glimpse.story_views v where v.story_id = s.id)
+                else t.views end as views,
+           case when t.views is null
+                then (select coalesce(json_object_agg(emoji, total order by total desc, emoji), '{}')
+                        from (select emoji, count(*) as total from glimpse.story_reactions r
+                               where r.story_id = s.id group by emoji) as counted)
+                else coalesce(t.reactions, '{}') end as reactions,
            s.expires_at <= now() as expired
       from glimpse.stories s
-     where s.id = ${id}`
+     cross join lateral (
+       select max(total) filter (where emoji = '')::float8 as views,
+              json_object_agg(emoji, total order by total desc, emoji) filter (where emoji <> '') as reactions
+         from glimpse.story_tallies where story_id = s.id
+     ) t
+     where s.id = ${id} and s.expires_at > '-infinity'`
   if (row === undefined) return undefined
   const { expired, ...story } = row
   return { story, expired }
 }
 
-/** Removes a story, its views and its reactions; the events they made stay in the log. */
+/**
+ * Removes a story. At once nobody can read it or write to it any more; the cleaner removes its views, its reactions and then
+ * its row in portions, because a popular story has a million of them. The events they made stay in the log.
+ *
+ * A removed story is one that expired at `-infinity`: so the cleaner comes to it first. It has no tallies; one who would
+ * change them at this moment waits for us, and then finds the story removed.
+ */
 export async function deleteStory(
   sql: Pool,
   id: string,
@@ -61,9 +76,17 @@ export async function deleteStory(
   const [story] = await sql<{ author_id: string }[]>`
     with ${boundedWait(sql)},
     removed as (
-      delete from glimpse.stories using bounded where id = ${id} and author_id = ${callerId}
+      update glimpse.stories set expires_at = '-infinity' from bounded
+       where id = ${id} and author_id = ${callerId} and expires_at > '-infinity'
+      returning id
+    ),
+    views as materialized (
+      select t.story_id from glimpse.story_tallies t join removed r on r.id = t.story_id where t.emoji = '' for update of t
+    ),
+    untallied as (
+      delete from glimpse.story_tallies t using views v where t.story_id = v.story_id
     )
-    select author_id from glimpse.stories where id = ${id}`
+    select author_id from glimpse.stories where id = ${id} and expires_at > '-infinity'`
   if (story === undefined) return 'unknown_story'
   return story.author_id === callerId ? 'removed' : 'forbidden'
 }

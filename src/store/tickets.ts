@@ -46,15 +46,6 @@ export class Tickets {
   }
 }
 
-/** Removes tickets that nobody used in time. @returns how many */
-export async function removeExpiredTickets(sql: Pool): Promise<number> {
-  const { count } = await sql`
-    delete from glimpse.tickets where digest in (
-      select digest from glimpse.tickets where expires_at <= clock_timestamp() limit 5000 for update skip locked
-    )`
-  return count
-}
-
 async function insertTickets(sql: Pool, tickets: readonly Issued[]): Promise<void> {
   await sql`
     insert into glimpse.tickets (digest, user_id, token_ends_at, expires_at)

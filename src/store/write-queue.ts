@@ -50,6 +50,8 @@ const PAUSE_MS = 10
 
 /** One that Postgres carries out and one that it finds waiting when that is done: a third would only be smaller. */
 const MAX_IN_FLIGHT = 2
+/** How often a batch is tried again because a story was deleted under it; each time the next statement sees it gone. */
+const VANISHED_TRIES = 3
 /** So few are not worth a statement beside another: they go into the next. */
 const FEW = 8
 
@@ -118,7 +120,7 @@ export class WriteQueue<Row, Result> {
   }
 
   /** @returns whether any entry left the queue */
-  async #run(batch: readonly Entry<Row, Result>[]): Promise<boolean> {
+  async #run(batch: readonly Entry<Row, Result>[], triesLeft = VANISHED_TRIES): Promise<boolean> {
     const { write, settle, splitWhenBlocked, onBlocked, onContention } = this.#options
     try {
       const written = await write(batch.map((entry) => entry.row))
@@ -129,6 +131,7 @@ export class WriteQueue<Row, Result> {
       const kind = failureKind(error)
       const alone = batch.length === 1
       if (kind === 'contention' && onContention?.() === true) return this.#run(batch)
+      if (kind === 'vanished' && triesLeft > 0) return this.#run(batch, triesLeft - 1)
       if (kind === 'contention' && (alone || !splitWhenBlocked)) {
         onBlocked(batch, error)
         return true

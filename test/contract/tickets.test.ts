@@ -1,7 +1,7 @@
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createPool } from '../../src/postgres/pool.ts'
-import { removeExpiredTickets } from '../../src/store/tickets.ts'
+import { removeExpiredTickets } from '../../src/store/retention.ts'
 import { Caller, call, newCallers, type Problem } from '../support/api.ts'
 import { closing, STREAMING } from '../support/clients/index.ts'
 import { openSse } from '../support/clients/sse.ts'

@@ -47,6 +47,7 @@ it.each([
   ),
   ...['55P03', '40P01', '40001'].map((code) => ['contention', sent(code)] as const),
   ...['22021', '23503', '21000', '54000', 'P0001'].map((code) => ['row', sent(code)] as const),
+  ['vanished', Object.assign(sent('23503'), { schema_name: 'glimpse' })],
   // undefined_table, insufficient_privilege, undefined_function, invalid_password, no database, disk error, read only
   ...[
     '42P01',
@@ -69,7 +70,13 @@ it.each([
 ] as const)('%s: %s', (kind, error) => {
   expect(failureKind(error)).toBe(kind)
   expect(asGlimpseError(error).code).toBe(
-    { row: 'internal', contention: 'busy', unavailable: 'unavailable', fault: 'internal' }[kind],
+    {
+      row: 'internal',
+      vanished: 'unknown_story',
+      contention: 'busy',
+      unavailable: 'unavailable',
+      fault: 'internal',
+    }[kind],
   )
 })
 

@@ -108,7 +108,7 @@ describe('trimming', () => {
     await streamOf('shared', { old: 2, fresh: 0 })
     const session = await sql.reserve()
     await session`begin`
-    await session`select pg_advisory_xact_lock(4739210552)`
+    await session`select from glimpse.cleaning where job = 'events' for update`
     expect(await trimEvents(sql, RETENTION_HOURS)).toMatchObject({ events: 0 })
     await session`commit`
     session.release()

@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
+import postgres from 'postgres'
 import { describe, expect, it } from 'vitest'
 import { type Entry, WriteQueue, type Written } from '../../src/store/write-queue.ts'
 import { upTo } from '../support/sql-writer.ts'
@@ -127,5 +128,47 @@ describe('rows whose batch meets a lock', () => {
     ])
     expect(blocked).toEqual(['young1', 'young2'])
     expect(tried).toEqual([['old1', 'young1', 'old2', 'young2'], ['young1'], ['young2']])
+  })
+})
+
+describe('a batch under which a story was deleted', () => {
+  const vanished = Object.assign(new postgres.PostgresError('gone'), {
+    code: '23503',
+    schema_name: 'glimpse',
+  })
+  const outcomesOf = async (write: (rows: readonly string[]) => Promise<Written<string>[]>) => {
+    const outcomes = new Map<string, unknown>()
+    const queue = new WriteQueue<string, string>({
+      write,
+      settle: ({ row }, outcome) =>
+        void outcomes.set(row, 'error' in outcome ? outcome.error.code : outcome.result),
+      maxRows: 500,
+      maxAgeMs: 1000,
+      splitWhenBlocked: true,
+      onBlocked: () => {},
+      pipelined: true,
+    })
+    for (const row of ['a', 'b', 'gone'])
+      queue.push({ row, key: row, queuedAt: performance.now(), callers: [] })
+    while (outcomes.size < 3) await turn()
+    return Object.fromEntries(outcomes)
+  }
+
+  it('is tried again, when it sees that the story is gone', async () => {
+    let statements = 0
+    const outcomes = await outcomesOf(async (written) => {
+      statements++
+      if (statements === 1) throw vanished
+      return written.map((row) => ({ result: row }))
+    })
+    expect([statements, outcomes]).toEqual([2, { a: 'a', b: 'b', gone: 'gone' }])
+  })
+
+  it('fails for that story alone, as unknown, where it stays so', async () => {
+    const outcomes = await outcomesOf(async (written) => {
+      if (written.includes('gone')) throw vanished
+      return written.map((row) => ({ result: row }))
+    })
+    expect(outcomes).toEqual({ a: 'a', b: 'b', gone: 'unknown_story' })
   })
 })
