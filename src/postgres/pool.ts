@@ -1,6 +1,7 @@
 import type postgres from 'postgres'
 import { ConnectionError } from './connection-error.ts'
 import { type ConnectionOptions, parseConnectionUrl } from './connection-url.ts'
+import { fromTheFirst } from './rows.ts'
 import { SESSION_SETTINGS, Session } from './session.ts'
 
 /**
@@ -246,7 +247,7 @@ class Connections {
         if (!job.settled) {
           job.settled = true
           this.#options.onSettled()
-          job.resolve(rows)
+          job.resolve(fromTheFirst(rows))
         }
         this.#left(job, line)
       },

@@ -1,5 +1,6 @@
 import { ConnectionError } from './connection-error.ts'
 import type { ConnectionOptions } from './connection-url.ts'
+import { fromTheFirst } from './rows.ts'
 import { SESSION_SETTINGS, Session } from './session.ts'
 
 export interface SingleSessionOptions {
@@ -64,7 +65,7 @@ export class SingleSession {
     parameters: readonly (string | number)[] = [],
   ): Promise<readonly Row[]> {
     if (this.#session.closed) throw new ConnectionError('CLOSED', 'the connection was closed')
-    return this.#session.sql.unsafe<Row[]>(text, [...parameters])
+    return fromTheFirst(await this.#session.sql.unsafe<Row[]>(text, [...parameters]))
   }
 
   /** Ends the session at once; what is under way is rejected. The server goes on with it until it notices. */

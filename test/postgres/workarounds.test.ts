@@ -5,6 +5,7 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { openPool } from '../../src/postgres/pool.ts'
+import { SingleSession } from '../../src/postgres/single-session.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 
 /**
@@ -52,6 +53,36 @@ describe('the driver still', () => {
     expect(await Promise.race([asked, sleep(1500, 'silent')])).toBe('silent')
     await sql.end({ timeout: 0 })
   })
+
+  it('puts rows too far back after a statement that failed in the midst of its own (row 12)', async () => {
+    const sql = postgres(database.url, { max: 1 })
+    onTestFinished(() => sql.end({ timeout: 0 }))
+    await expect(sql.unsafe(FAILS_AFTER_TWO)).rejects.toMatchObject({ code: '22012' })
+    const rows = await sql`select 'a' as it`
+    expect(rows).toHaveLength(3)
+    expect(rows[2]).toEqual({ it: 'a' })
+  })
+})
+
+const FAILS_AFTER_TWO = 'select 1 / (3 - i) as it from generate_series(1, 3) i'
+
+it('rows stand where they belong after a statement that failed in the midst of its own', async () => {
+  const connection = parseConnectionUrl(database.url)
+  // Through a pipeline the next statement was sent before the failure is known.
+  const pool = openPool(connection, 'workarounds', { max: 1, pipeline: 4 })
+  onTestFinished(() => pool.end({ timeout: 0 }))
+  for (let round = 0; round < 3; round++) {
+    const failed = pool`select 1 / (3 - i) as it from generate_series(1, 3) i`
+    const next = pool<{ it: string }[]>`select unnest(array['a', 'b']) as it`
+    await expect(failed).rejects.toMatchObject({ code: '22012' })
+    expect((await next).map(({ it }) => it)).toEqual(['a', 'b'])
+    expect([...(await pool`select 'c' as it`)]).toEqual([{ it: 'c' }])
+  }
+
+  const session = await SingleSession.open({ connection, purpose: 'workarounds', connectTimeoutMs: 5000 })
+  onTestFinished(() => session.end())
+  await expect(session.query(FAILS_AFTER_TWO)).rejects.toMatchObject({ code: '22012' })
+  expect([...(await session.query(`select 'a' as it`))]).toEqual([{ it: 'a' }])
 })
 
 it('a lost prepared statement is sent again with what it was given', async () => {
