@@ -43,10 +43,25 @@ export interface Config {
   readonly maxConnectionsPerAddress: number
   /** How many proxies of ours stand in front, so that `X-Forwarded-For` can be believed that far. */
   readonly trustProxy: number
-  /** How often a user and an address may ask and connect, per minute; undefined: as often as they like. */
+  /**
+   * How often a user and an address may ask and connect, per minute; how many stories a user may post, and how often change
+   * the reaction to one story, per day. Undefined: as often as they like.
+   */
   readonly rates:
-    | Readonly<Record<'user_requests' | 'user_connects' | 'address_requests' | 'address_connects', number>>
+    | Readonly<
+        Record<
+          | 'user_requests'
+          | 'user_connects'
+          | 'address_requests'
+          | 'address_connects'
+          | 'user_stories'
+          | 'reaction_changes',
+          number
+        >
+      >
     | undefined
+  /** Tickets that a user may have open at once, on all instances. */
+  readonly maxTicketsPerUser: number
   readonly headerMaxBytes: number
   readonly urlMaxBytes: number
   readonly bodyMaxBytes: number
@@ -189,6 +204,9 @@ const Environment = z.object({
   USER_CONNECTS_PER_MINUTE: whole(1, 100_000_000, 300),
   ADDRESS_REQUESTS_PER_MINUTE: whole(1, 100_000_000, 120_000),
   ADDRESS_CONNECTS_PER_MINUTE: whole(1, 100_000_000, 120_000),
+  STORIES_PER_DAY: whole(1, 100_000_000, 10_000),
+  REACTION_CHANGES_PER_DAY: whole(1, 100_000_000, 1000),
+  MAX_TICKETS_PER_USER: whole(1, 1_000_000, 100),
   HEADER_MAX_BYTES: whole(1024, 1_048_576, 16_384),
   URL_MAX_BYTES: whole(256, 1_048_576, 10_240),
   BODY_MAX_BYTES: whole(256, 1_048_576, 16_384),
@@ -324,7 +342,10 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
               user_connects: env.USER_CONNECTS_PER_MINUTE,
               address_requests: env.ADDRESS_REQUESTS_PER_MINUTE,
               address_connects: env.ADDRESS_CONNECTS_PER_MINUTE,
+              user_stories: env.STORIES_PER_DAY,
+              reaction_changes: env.REACTION_CHANGES_PER_DAY,
             },
+      maxTicketsPerUser: env.MAX_TICKETS_PER_USER,
       headerMaxBytes: env.HEADER_MAX_BYTES,
       urlMaxBytes: env.URL_MAX_BYTES,
       bodyMaxBytes: env.BODY_MAX_BYTES,

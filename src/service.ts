@@ -206,7 +206,11 @@ async function start(
       verify: (token) => verifier.verify(token).catch(() => undefined),
     }),
     verifier,
-    tickets: new Tickets(readPool),
+    tickets: new Tickets({
+      sql: readPool,
+      maxPerUser: config.maxTicketsPerUser,
+      onLimited: () => metrics.limited.inc({ limit: 'user_tickets' }),
+    }),
     issueToken:
       config.production || signingSecret === undefined
         ? undefined

@@ -35,6 +35,9 @@ const NUMBERS: readonly [string, (config: Config) => unknown, number, number][] 
   ['USER_CONNECTS_PER_MINUTE', (c) => c.rates?.user_connects, 1, 100_000_000],
   ['ADDRESS_REQUESTS_PER_MINUTE', (c) => c.rates?.address_requests, 1, 100_000_000],
   ['JWT_CLOCK_TOLERANCE_S', (c) => c.auth.clockToleranceS, 0, 300],
+  ['STORIES_PER_DAY', (c) => c.rates?.user_stories, 1, 100_000_000],
+  ['REACTION_CHANGES_PER_DAY', (c) => c.rates?.reaction_changes, 1, 100_000_000],
+  ['MAX_TICKETS_PER_USER', (c) => c.maxTicketsPerUser, 1, 1_000_000],
   ['ADDRESS_CONNECTS_PER_MINUTE', (c) => c.rates?.address_connects, 1, 100_000_000],
 ]
 

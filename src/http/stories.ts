@@ -21,12 +21,14 @@ function recordedAt(recorded: Recorded): { at: string; recorded: boolean } {
 export const postStory: Handler = async (context) => {
   const { user } = await authenticate(context)
   const body = parseBody(NewStoryBody, await readJson(context))
-  const story = await stored(context, () =>
-    createStory(context.app.edits, {
-      authorId: user,
-      text: body.text ?? null,
-      expiresInSeconds: body.expires_in ?? DAY_SECONDS,
-    }),
+  const story = await context.app.limits.counted('user_stories', user, () =>
+    stored(context, () =>
+      createStory(context.app.edits, {
+        authorId: user,
+        text: body.text ?? null,
+        expiresInSeconds: body.expires_in ?? DAY_SECONDS,
+      }),
+    ),
   )
   return { status: 201, headers: { Location: `/stories/${story.id}` }, body: story }
 }
@@ -64,7 +66,12 @@ export const postReaction: Handler = async (context) => {
   const { emoji } = parseBody(ReactionBody, await readJson(context))
   const origin = context.app.tracing?.here()
   const { at, recorded } = recordedAt(
-    await context.app.reactions.submit({ storyId: id, userId: user, emoji, origin }),
+    await context.app.limits.counted(
+      'reaction_changes',
+      `${id} ${user}`,
+      () => context.app.reactions.submit({ storyId: id, userId: user, emoji, origin }),
+      ({ outcome }) => outcome === 'recorded',
+    ),
   )
   return { status: 200, body: { story_id: id, user_id: user, emoji, reacted_at: at, recorded } }
 }

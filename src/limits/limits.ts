@@ -13,9 +13,13 @@ const DETAILS: Readonly<Record<Limit, string>> = {
   address_requests: 'Too many requests come from this address.',
   user_connects: 'This user opens too many connections in too short a time.',
   address_connects: 'This address opens too many connections in too short a time.',
+  user_stories: 'This user has posted too many stories within a day.',
+  reaction_changes: 'This user has changed the reaction to this story too often within a day.',
 }
 
-/** How often users and addresses may ask and connect; `RATE_LIMIT=off` leaves all of them out. */
+const DAILY: ReadonlySet<string> = new Set<Limit>(['user_stories', 'reaction_changes'])
+
+/** How often users and addresses may ask and connect, post and change; `RATE_LIMIT=off` leaves all of them out. */
 export class Limits {
   readonly #trustProxy: number
   readonly #metrics: Metrics
@@ -28,7 +32,12 @@ export class Limits {
     this.#metrics = metrics
     this.#log = log
     const rates = Object.entries(config.rates ?? {}) as [Limit, number][]
-    this.#rates = new Map(rates.map(([limit, perMinute]) => [limit, new RateLimit({ perMinute, now })]))
+    this.#rates = new Map(
+      rates.map(([limit, most]) => [
+        limit,
+        new RateLimit({ most, per: DAILY.has(limit) ? 'day' : 'minute', now }),
+      ]),
+    )
   }
 
   /** Whom the request comes from, as limits count: an address, or the network of an IPv6 one. */
@@ -53,5 +62,27 @@ export class Limits {
       detail: DETAILS[limit],
       retryAfter: Math.ceil(waitMs / 1000),
     })
+  }
+
+  /**
+   * Counts work that changes something, unless it fails or says that nothing changed.
+   *
+   * @throws GlimpseError as `count` does, before the work is begun
+   */
+  async counted<Result>(
+    limit: Limit,
+    who: string,
+    work: () => Promise<Result>,
+    changed: (result: Result) => boolean = () => true,
+  ): Promise<Result> {
+    this.count(limit, who)
+    let counts = false
+    try {
+      const result = await work()
+      counts = changed(result)
+      return result
+    } finally {
+      if (!counts) this.#rates.get(limit)?.giveBack(who)
+    }
   }
 }

@@ -1,7 +1,8 @@
 import { type Bucket, Rate } from './rate.ts'
 
 export interface RateLimitOptions {
-  readonly perMinute: number
+  readonly most: number
+  readonly per?: 'minute' | 'day'
   /** Milliseconds on a clock that only goes forward. */
   readonly now: () => number
   /** How many keys are remembered at most. */
@@ -24,8 +25,8 @@ export class RateLimit {
   #young = new Map<string, Bucket>()
   #old = new Map<string, Bucket>()
 
-  constructor({ perMinute, now, maxKeys = MAX_KEYS }: RateLimitOptions) {
-    this.#rate = new Rate(perMinute)
+  constructor({ most, per = 'minute', now, maxKeys = MAX_KEYS }: RateLimitOptions) {
+    this.#rate = new Rate(most, per)
     this.#now = now
     this.#half = Math.max(1, Math.floor(maxKeys / 2))
   }
@@ -38,6 +39,11 @@ export class RateLimit {
   /** Counts one attempt. @returns 0 where it may go on, else the milliseconds until one may; that one is not counted */
   take(key: string): number {
     return this.#rate.take(this.#bucketOf(key), this.#now())
+  }
+
+  /** An attempt that was counted came to nothing. */
+  giveBack(key: string): void {
+    this.#rate.giveBack(this.#bucketOf(key))
   }
 
   #bucketOf(key: string): Bucket {

@@ -1,4 +1,5 @@
 import { hash, randomBytes } from 'node:crypto'
+import { GlimpseError } from '../errors.ts'
 import { asGlimpseError } from '../postgres/failure.ts'
 import type { Pool } from '../postgres/pool.ts'
 import { BatchLoader } from './batch-loader.ts'
@@ -14,29 +15,48 @@ export interface Holder {
 
 interface Issued extends Holder {
   readonly digest: string
+  readonly seconds: number
+}
+
+export interface TicketsOptions {
+  readonly sql: Pool
+  /** The most tickets that a user may have open at once. */
+  readonly maxPerUser: number
+  readonly onLimited: () => void
 }
 
 const TICKET = /^[\w-]{43}$/
 
 /** Single-use stand-ins for tokens, good on every instance. Tickets of many callers share statements. */
 export class Tickets {
-  readonly #issuing: BatchLoader<Issued, true>
+  readonly #issuing: BatchLoader<Issued, boolean>
   readonly #redeeming: BatchLoader<string, Holder | null>
 
-  constructor(sql: Pool) {
+  readonly #onLimited: () => void
+
+  constructor({ sql, maxPerUser, onLimited }: TicketsOptions) {
+    this.#onLimited = onLimited
     const bounds = { maxRequests: 500, concurrency: 2 }
-    this.#issuing = new BatchLoader(async (tickets) => {
-      await insertTickets(sql, tickets)
-      return tickets.map(() => true)
-    }, bounds)
+    this.#issuing = new BatchLoader((tickets) => insertTickets(sql, tickets, maxPerUser), bounds)
     this.#redeeming = new BatchLoader((digests) => takeTickets(sql, digests), bounds)
   }
 
-  /** @returns 256 random bits in base64url */
-  async issue(holder: Holder): Promise<string> {
+  /**
+   * @returns 256 random bits in base64url, and for how many seconds they are good: never longer than the holder's token
+   * @throws GlimpseError `too_many_requests` where the user has too many open
+   */
+  async issue(holder: Holder): Promise<{ ticket: string; seconds: number }> {
     const ticket = randomBytes(32).toString('base64url')
-    await this.#issuing.ask({ ...holder, digest: digestOf(ticket) }).catch(rejectAsGlimpseError)
-    return ticket
+    const seconds = Math.max(0, Math.min(TICKET_SECONDS, (holder.expiresAt - Date.now()) / 1000))
+    const issued = await this.#issuing
+      .ask({ ...holder, digest: digestOf(ticket), seconds })
+      .catch(rejectAsGlimpseError)
+    if (issued) return { ticket, seconds }
+    this.#onLimited()
+    throw new GlimpseError('too_many_requests', {
+      detail: 'This user has too many tickets open.',
+      retryAfter: TICKET_SECONDS,
+    })
   }
 
   /** Uses a ticket up. @returns its holder; undefined where it is unknown, used or too old */
@@ -46,14 +66,29 @@ export class Tickets {
   }
 }
 
-async function insertTickets(sql: Pool, tickets: readonly Issued[]): Promise<void> {
-  await sql`
+/** @returns of each whether its user may have it; on several instances at the same moment a user may get a few more */
+async function insertTickets(sql: Pool, tickets: readonly Issued[], maxPerUser: number): Promise<boolean[]> {
+  const rows = await sql<{ digest: string }[]>`
     insert into glimpse.tickets (digest, user_id, token_ends_at, expires_at)
-    select digest, user_id, token_ends_at, clock_timestamp() + make_interval(secs => ${TICKET_SECONDS})
-      from unnest(
-        ${tickets.map(({ digest }) => digest)}::text[], ${tickets.map(({ user }) => user)}::text[],
-        ${tickets.map(({ expiresAt }) => Math.floor(expiresAt))}::bigint[]
-      ) as i (digest, user_id, token_ends_at)`
+    select digest, user_id, token_ends_at, clock_timestamp() + make_interval(secs => milliseconds / 1000.0)
+      from (
+        select i.*, row_number() over (partition by user_id order by nth) as place
+          from unnest(
+            ${tickets.map(({ digest }) => digest)}::text[], ${tickets.map(({ user }) => user)}::text[],
+            ${tickets.map(({ expiresAt }) => Math.floor(expiresAt))}::bigint[],
+            ${tickets.map(({ seconds }) => Math.floor(seconds * 1000))}::bigint[]
+          ) with ordinality as i (digest, user_id, token_ends_at, milliseconds, nth)
+      ) i
+     cross join lateral (
+       select count(*) as open from (
+         select from glimpse.tickets t
+          where t.user_id = i.user_id and t.expires_at > clock_timestamp() limit ${maxPerUser}
+       ) t
+     ) t
+     where t.open + i.place <= ${maxPerUser}
+    returning digest`
+  const issued = new Set(rows.map(({ digest }) => digest))
+  return tickets.map(({ digest }) => issued.has(digest))
 }
 
 /** Of several who come with one ticket, on whichever instances, the first alone is let in. */

@@ -32,11 +32,11 @@ interface Ticket {
   readonly expires_in: number
 }
 
-async function newTicket(caller = alice): Promise<string> {
+async function newTicket(caller = alice, seconds = 30): Promise<string> {
   const { status, json, headers } = await caller.call<Ticket>('POST', '/tickets')
   expect(status).toBe(201)
   expect(headers.get('cache-control')).toContain('no-store')
-  expect(json).toEqual({ ticket: expect.stringMatching(/^[\w-]{43}$/), expires_in: 30 })
+  expect(json).toEqual({ ticket: expect.stringMatching(/^[\w-]{43}$/), expires_in: seconds })
   return json.ticket
 }
 
@@ -50,6 +50,17 @@ function openWith(transport: Streaming, url: string, ticket: string): Promise<Te
 
 const page = (url: string, query: string) =>
   call<Problem>(url, `/events?${query}`, { headers: { accept: 'application/json' } })
+
+it('a ticket is good no longer than its token', async () => {
+  const token = await signToken('alice', { expiresIn: 8 })
+  const { json } = await new Caller(here.url, 'alice', token).call<Ticket>('POST', '/tickets')
+  expect(json.expires_in).toBeGreaterThanOrEqual(1)
+  expect(json.expires_in).toBeLessThanOrEqual(8)
+  const [row] = await sql`
+    select extract(epoch from expires_at) * 1000 <= token_ends_at + 500 as ends_in_time from glimpse.tickets
+     order by token_ends_at limit 1`
+  expect(row).toEqual({ ends_in_time: true })
+})
 
 describe.each(STREAMING)('a ticket, over %s', (transport) => {
   it('opens its holder’s stream, on whichever instance, once', async () => {
@@ -78,7 +89,7 @@ describe.each(STREAMING)('a ticket, over %s', (transport) => {
 
   it('opens a stream that ends with the token behind it', async () => {
     const short = new Caller(here.url, alice.user, await signToken(alice.user, { expiresIn: 2 }))
-    const stream = await openWith(transport, there.url, await newTicket(short))
+    const stream = await openWith(transport, there.url, await newTicket(short, 1))
     const { json } = await stream.next('stream.close')
     expect(json.data.reason).toBe('token_expired')
   })

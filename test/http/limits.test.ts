@@ -167,3 +167,52 @@ describe('a proxy in front that nobody told of', () => {
     ).toHaveLength(1)
   })
 })
+
+describe('what one user can cause', () => {
+  it('is so many stories within a day, of which one that fails is none', async () => {
+    const { alice, bob } = await scene({ STORIES_PER_DAY: '3' })
+    const post = (caller: Caller, body = {}) => caller.call<Problem>('POST', '/stories', body)
+    expect((await post(alice, { text: 5 })).status).toBe(400)
+    const { statuses, last } = await repeat(4, () => post(alice))
+    expect(statuses).toEqual([201, 201, 201, 429])
+    expectTooMany(last)
+    expect(Number(last.headers.get('retry-after'))).toBeGreaterThan(8 * 3600 - 60)
+    expect((await post(bob)).status).toBe(201)
+    expect(await limited('user_stories')).toBe(1)
+  })
+
+  it('is so many changes of the reaction to one story; the same again, or to no story, is none', async () => {
+    const { alice, bob } = await scene({ REACTION_CHANGES_PER_DAY: '3' })
+    const [story, other] = [await alice.post(), await alice.post()]
+    const react = (to: string, emoji: string) =>
+      bob.call<Problem>('POST', `/stories/${to}/reactions`, { emoji })
+    const emoji = ['👍', '👍', '👍', '🔥', '🔥', '🎉']
+    let nth = 0
+    expect((await repeat(emoji.length, () => react(story, emoji[nth++] ?? ''))).statuses).toEqual(
+      Array(6).fill(200),
+    )
+    await bob.call('DELETE', `/stories/${story}/reactions`)
+    expectTooMany(await react(story, '👍'))
+    expect((await repeat(5, () => react(UNKNOWN.split('/')[2] ?? '', '👍'))).statuses).toEqual(
+      Array(5).fill(404),
+    )
+    expect((await react(other, '👍')).status).toBe(200)
+    expect(await limited('reaction_changes')).toBe(1)
+  })
+
+  it('is so many open tickets, however many are asked for at once; a used one makes room', async () => {
+    const { alice, bob } = await scene({ MAX_TICKETS_PER_USER: '2' })
+    const ask = (caller: Caller) => caller.call<Problem & { ticket: string }>('POST', '/tickets')
+    const answers = await Promise.all([ask(alice), ask(alice), ask(alice), ask(bob)])
+    expect(answers.map(({ status }) => status).sort()).toEqual([201, 201, 201, 429])
+    expect(answers[3]?.status).toBe(201)
+    expectTooMany(await ask(alice))
+    const used = answers.find(({ status }) => status === 201)?.json.ticket
+    expect(
+      (await call(instance.url, `/events?ticket=${used}`, { headers: { accept: 'application/json' } }))
+        .status,
+    ).toBe(200)
+    expect((await ask(alice)).status).toBe(201)
+    expect(await limited('user_tickets')).toBe(2)
+  })
+})

@@ -5,7 +5,7 @@ import { RateLimit } from '../../src/limits/rate-limit.ts'
 function stopped(perMinute: number, maxKeys?: number) {
   const clock = { now: 1000 }
   const limit = new RateLimit({
-    perMinute,
+    most: perMinute,
     now: () => clock.now,
     ...(maxKeys === undefined ? {} : { maxKeys }),
   })
@@ -65,6 +65,22 @@ describe('a rate limit', () => {
     expect(passes('alice', 3)).toBe(1)
     clock.now += 60_000
     expect(passes('alice', 3)).toBe(1)
+  })
+
+  it("lets a day's worth pass at once, and what it says per day in the long run", () => {
+    const clock = { now: 1000 }
+    const limit = new RateLimit({ most: 4, per: 'day', now: () => clock.now })
+    const waits = () => Array.from({ length: 6 }, () => limit.take('alice'))
+    expect(waits()).toEqual([0, 0, 0, 0, 21_600_000, 21_600_000])
+    clock.now += 21_600_000
+    expect(waits().filter((waitMs) => waitMs === 0)).toHaveLength(1)
+  })
+
+  it('takes an attempt back that came to nothing', () => {
+    const { limit, passes } = stopped(60)
+    passes('alice', 10)
+    limit.giveBack('alice')
+    expect(passes('alice', 10)).toBe(1)
   })
 
   it('counts each key alone', () => {
