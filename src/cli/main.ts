@@ -41,6 +41,35 @@ const COMMANDS = new Map<string, { readonly summary: string; readonly load: () =
     },
   ],
   [
+    'online',
+    {
+      summary: 'print which users are connected',
+      load: async () => (await import('./online.ts')).online,
+    },
+  ],
+  [
+    'disconnect',
+    {
+      summary: 'end all connections of a user',
+      load: async () => (await import('./disconnect.ts')).disconnect,
+    },
+  ],
+  [
+    'export',
+    {
+      summary: 'print all that is kept about a user',
+      load: async () => (await import('./export.ts')).exportUser,
+    },
+  ],
+  ['forget', { summary: 'erase a user', load: async () => (await import('./forget.ts')).forget }],
+  [
+    'grants',
+    {
+      summary: 'print the SQL for the rights that a task needs',
+      load: async () => (await import('./grants.ts')).grants,
+    },
+  ],
+  [
     'doctor',
     {
       summary: 'find what is misconfigured, and how to fix it',

@@ -1,9 +1,5 @@
-import { parseConfig } from '../config.ts'
-import { runningUrl } from '../embedded/running.ts'
-import { StartError } from '../errors.ts'
-import { parseConnectionUrl } from '../postgres/connection-url.ts'
-import { openPool } from '../postgres/pool.ts'
 import { type Command, EXIT, parse, UsageError } from './command.ts'
+import { withDatabase } from './database.ts'
 
 const HELP = `Usage: glimpse new-history [--yes]
 
@@ -13,7 +9,10 @@ events stay as they are. Prints the new epoch. The role needs to own the schema 
 
   --yes   do it; without it nothing is changed
 
-Exit codes: 0 done, 1 a fault, 2 called wrongly.
+Example:
+  glimpse new-history --yes
+
+Exit codes: 0 done, 1 a problem, 2 called wrongly.
 `
 
 export const newHistory: Command = {
@@ -23,24 +22,12 @@ export const newHistory: Command = {
     if (positionals.length > 0) throw new UsageError('new-history takes no arguments')
     if (values.yes !== true)
       throw new UsageError('new-history makes every client reload its state; confirm it with --yes')
-    const parsed = parseConfig(environment)
-    if (!parsed.ok) throw new StartError(parsed.faults.join('; '))
-    const { database, dataDir } = parsed.config
-    const url = database === undefined ? await runningUrl(dataDir) : undefined
-    const connection = database ?? (url === undefined ? undefined : parseConnectionUrl(url))
-    if (connection === undefined)
-      throw new StartError('DATABASE_URL is not set and no embedded Postgres runs; start Glimpse first')
-    const sql = openPool(connection, 'new-history', { max: 1 })
-    try {
-      const [row] = await sql<{ epoch: string }[]>`select glimpse.new_history() as epoch`.catch(
-        (error: Error) => {
-          throw new StartError(`the new history could not be begun: ${error.message}`, { cause: error })
-        },
-      )
-      stdout.write(`${row?.epoch}\n`)
-    } finally {
-      await sql.end({ timeout: 1 })
-    }
+    const [row] = await withDatabase(
+      environment,
+      'new-history',
+      (sql) => sql<{ epoch: string }[]>`select glimpse.new_history() as epoch`,
+    )
+    stdout.write(`${row?.epoch}\n`)
     return EXIT.ok
   },
 }

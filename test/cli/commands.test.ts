@@ -19,6 +19,7 @@ import { TEST_SECRET } from '../support/token.ts'
 
 const COMMANDS = [
   ...['serve', 'migrate', 'token', 'tail', 'send'],
+  ...['new-history', 'online', 'disconnect', 'export', 'forget', 'grants'],
   ...['doctor', 'status', 'size', 'version', 'completion'],
 ]
 

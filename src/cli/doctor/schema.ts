@@ -1,6 +1,7 @@
 import type postgres from 'postgres'
 import type { Config } from '../../config.ts'
 import { migrationNames } from '../../store/migrations.ts'
+import { grantsFor } from '../../store/rights.ts'
 import { type Finding, ok, problem, skipped } from './finding.ts'
 import type { Survey } from './server.ts'
 
@@ -51,9 +52,7 @@ async function readRights(sql: postgres.Sql): Promise<string[]> {
 
 function missingRights(role: string, missing: readonly string[]): Finding[] {
   if (missing.length === 0) return [ok('rights', `${role} has all it needs`)]
-  const fix =
-    `as the owner: grant usage on schema glimpse to "${role}"; ` +
-    `grant select, insert, update, delete on all tables in schema glimpse to "${role}"`
+  const fix = `as the owner: ${grantsFor(role, ['service']).join('; ')}`
   return [problem('rights', `${role} lacks ${missing.join(', ')}`, fix)]
 }
 
