@@ -1,0 +1,167 @@
+import { readFile } from 'node:fs/promises'
+import postgres from 'postgres'
+import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest'
+import { createLogger } from '../src/observability/log.ts'
+import { parseConnectionUrl } from '../src/postgres/connection-url.ts'
+import { migrate } from '../src/store/migrate.ts'
+import { PostgresServer } from './faults/prover/postgres-server.ts'
+import { glimpse } from './support/cli.ts'
+import { type Instance, startInstance } from './support/instance.ts'
+import { insertStory, insertViews, upTo } from './support/sql-writer.ts'
+
+/** docs/sql.md, word for word: each block runs as the role that it names, which has the rights that the page gives it. */
+const ROLES = ['app_writer', 'app_reactor', 'app_reports', 'app_backend', 'app_owner', 'glimpse_service']
+
+let text: string
+let blocks: { role: string; sql: string }[]
+let server: PostgresServer
+let owner: postgres.Sql
+let url: string
+let instance: Instance
+beforeAll(async () => {
+  text = await readFile('docs/sql.md', 'utf8')
+  blocks = [...text.matchAll(/^```sql\n(-- run as (\w+)[\s\S]*?)^```$/gm)].map(([, sql = '', role = '']) => ({
+    role,
+    sql,
+  }))
+  server = await PostgresServer.create({ fsync: 'off' })
+  const database = await server.createDatabase()
+  url = database.url
+  await migrate(parseConnectionUrl(url), createLogger('silent'))
+  owner = postgres(url, { max: 2, onnotice: () => {} })
+  const admin = postgres(database.adminUrl, { max: 1 })
+  for (const role of ROLES) await admin.unsafe(`create role ${role} login password 'x'`)
+  await admin`create schema app authorization app_backend`
+  await admin.end()
+}, 60_000)
+afterAll(async () => {
+  await instance?.close()
+  await owner?.end()
+  await server?.close()
+})
+
+const urlOf = (username: string) => Object.assign(new URL(url), { username, password: 'x' }).href
+
+async function as<Result>(role: string, work: (sql: postgres.Sql) => Promise<Result>): Promise<Result> {
+  const sql = postgres(urlOf(role), { max: 1, onnotice: () => {} })
+  try {
+    return await work(sql)
+  } finally {
+    await sql.end()
+  }
+}
+
+const nameOf = ({ role, sql }: { role: string; sql: string }) => `${role}: ${sql.split('\n')[1]}`
+
+it('has no block without a role', () => {
+  expect(text.match(/^```sql$/gm)).toHaveLength(blocks.length)
+  expect(blocks.map(({ role }) => role).every((role) => ROLES.includes(role))).toBe(true)
+})
+
+it('does nothing for roles without rights, and all of it for roles with those of the table', {
+  timeout: 60_000,
+}, async () => {
+  for (const { role, sql } of blocks.slice(0, -1))
+    await expect(as(role, (session) => session.unsafe(sql))).rejects.toMatchObject({ code: '42501' })
+
+  const commands = [...text.matchAll(/\| `(\w+)` \|.*\| `glimpse (grants [^`]+)` \|$/gm)]
+  expect(commands).toHaveLength(7)
+  for (const [, task, command = ''] of commands) {
+    expect(command.endsWith(`--for ${task}`)).toBe(true)
+    const { code, stdout } = await glimpse(command.split(' '))
+    expect(code).toBe(0)
+    await owner.unsafe(stdout)
+  }
+  const answers = new Map<string, readonly postgres.Row[]>()
+  for (const block of blocks)
+    answers.set(nameOf(block), await as(block.role, (session) => session.unsafe(block.sql)))
+
+  const [page] = answers.get("app_backend: select glimpse.page('alice', '0', 100);") ?? []
+  expect(page?.page.events.map(({ type }: { type: string }) => type)).toEqual([
+    'story.viewed',
+    'story.reacted',
+  ])
+  const [story] = answers.get('app_reports: select s.id, s.author_id, count(v.viewer_id) as views') ?? []
+  expect(story).toMatchObject({ author_id: 'alice', views: '1' })
+  // After the forgetting.
+  expect(await owner`select from glimpse.story_views`).toHaveLength(0)
+  const bodies = await owner<
+    { body: string }[]
+  >`select body from glimpse.events where user_id = 'alice' order by seq`
+  expect(bodies.map(({ body }) => JSON.parse(body).data)).toMatchObject([
+    { viewer_id: null },
+    { user_id: null },
+  ])
+})
+
+it.each([
+  ['app_writer', `insert into glimpse.events values ('alice', 9, 'x')`],
+  ['app_writer', `select glimpse.append(('alice', 'a.b', '{}', now())::glimpse.new_event)`],
+  ['app_writer', `delete from glimpse.stories`],
+  ['app_reactor', `insert into glimpse.story_views select id, 'eve' from glimpse.stories`],
+  ['app_reports', `select glimpse.page('alice', '0')`],
+  ['app_reports', `select channel from glimpse.history`],
+  ['app_backend', `select body from glimpse.events`],
+  ['app_backend', `select glimpse.new_history()`],
+])('keeps %s from more: %s', async (role, statement) => {
+  await expect(as(role, (session) => session.unsafe(statement))).rejects.toMatchObject({ code: '42501' })
+})
+
+it('serves, mirrors and appends under the roles of service, mirror and trigger', {
+  timeout: 60_000,
+}, async () => {
+  instance = await startInstance(
+    { MIGRATE: 'off' },
+    { database: { url: urlOf('glimpse_service'), drop: async () => {} } },
+  )
+  await as('app_owner', async (sql) => {
+    await sql`select glimpse.append(('mirrored', 'a.b', '{}', now())::glimpse.new_event)`
+    await sql`insert into glimpse.stories (author_id) values ('mirrored') on conflict (id) do update set text = excluded.text`
+    await sql`delete from glimpse.stories where author_id = 'mirrored'`
+  })
+  const response = await fetch(`${instance.url}/events?after=0`, {
+    headers: { accept: 'application/json', authorization: `Bearer ${await instance.token('mirrored')}` },
+  })
+  expect(await response.json()).toMatchObject({ events: [{ type: 'a.b', seq: 1 }], has_more: false })
+})
+
+it('consumes a stream exactly once, by two workers that fail half-way, beside writers', {
+  timeout: 60_000,
+}, async () => {
+  const [, code = ''] = /^```js\n([\s\S]*?)^```$/m.exec(text) ?? []
+  const { consume } = await import(`data:text/javascript,${encodeURIComponent(code)}`)
+  const sql = postgres(urlOf('app_backend'), { max: 2 })
+  onTestFinished(() => sql.end())
+  await sql`truncate app.seen`
+  const token = await instance.token('alice')
+  const warned = vi.spyOn(console, 'warn')
+  onTestFinished(() => warned.mockRestore())
+
+  const COUNT = 500
+  let applied = 0
+  let failures = 0
+  const apply = async (tx: postgres.TransactionSql, { seq, type }: { seq: number; type: string }) => {
+    await tx`insert into app.seen values (${seq}, ${type})`
+    applied += 1
+    // Rarer than once a page, which would never be done.
+    if (applied % 151 === 0) {
+      failures += 1
+      throw new Error('planted')
+    }
+  }
+  const rows = async () => (await sql`select seq from app.seen order by seq`).map(({ seq }) => Number(seq))
+  const worker = async () => {
+    for (const deadline = Date.now() + 50_000; (await rows()).length < COUNT + 2 && Date.now() < deadline; )
+      await consume(sql, instance.url, token, 'alice', apply).catch((error: Error) => {
+        if (error.message !== 'planted') throw error
+      })
+  }
+  const story = await insertStory(owner, 'alice')
+  const writing = (async () => {
+    for (const n of upTo(COUNT)) await insertViews(owner, story, [`viewer ${n}`])
+  })()
+  await Promise.all([writing, worker(), worker()])
+  expect(failures).toBeGreaterThan(1)
+  expect(await rows()).toEqual(upTo(COUNT + 2))
+  expect(warned).not.toHaveBeenCalled()
+})
