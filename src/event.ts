@@ -64,7 +64,7 @@ export type ControlMessage =
         /** The seq of the oldest event kept (head + 1 where none is). */
         readonly oldest: number
         readonly resumed: boolean
-        /** How often a silent connection shows that it lives, ms. */
+        /** If nothing else is sent, a heartbeat is sent this often, ms. */
         readonly heartbeat_ms: number
         /** What the user has read, on whichever device, and how many of the kept events came after that. */
         readonly read: string

@@ -119,10 +119,7 @@ async function start(
   undo.push('presence', (leftMs) => presence.stop(leftMs))
 
   const eventLog = new EventLog(pool('log'), (error) =>
-    log.error(
-      { err: error },
-      'the events of a stream cannot be read; its clients are told that they are lost',
-    ),
+    log.error({ err: error }, 'the events of a stream cannot be read; its clients are sent stream.reset'),
   )
   const hub = new Hub({
     eventLog,

@@ -136,7 +136,10 @@ export class PostgresBus implements Bus {
     const answers = (await this.#session?.answers(this.#options.canaryTimeoutMs)) === true
     if (answers && this.#outage === undefined) {
       this.#outage = { since: this.#options.now(), refusalTold: false }
-      this.#options.log.warn({ reason: this.#problem }, 'the bus cannot be proven; still listening')
+      this.#options.log.warn(
+        { reason: this.#problem },
+        'the test notification could not be sent; still listening',
+      )
     }
     return answers
   }
@@ -212,7 +215,7 @@ export class PostgresBus implements Bus {
       } catch (error) {
         const reason = (error as Error).message
         if (this.#outage?.refusalTold === false)
-          log.warn({ reason }, 'the database cannot be listened to; trying again until it can')
+          log.warn({ reason }, 'cannot LISTEN on the database; retrying')
         else log.debug({ reason }, 'LISTEN failed')
         if (this.#outage !== undefined) this.#outage.refusalTold = true
         await sleep(backoffMs * (0.5 + Math.random() / 2), undefined, { signal: this.#closing.signal }).catch(

@@ -229,7 +229,8 @@ class Printer {
   reset(data: { readonly reason: string; readonly cursor: string; readonly oldest: number }): void {
     if (this.#json) this.#out.write(`${JSON.stringify({ type: 'stream.reset', data })}\n`)
     this.say(
-      RESETS[data.reason] ?? `events may be missing here (${data.reason}); going on after ${data.cursor}`,
+      RESETS[data.reason] ??
+        `the server no longer has some of your events (${data.reason}); continuing after ${data.cursor}`,
     )
   }
 

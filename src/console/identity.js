@@ -105,7 +105,7 @@ async function issueToken(user) {
     if (!(error instanceof RequestFailed) || error.status !== 404) throw error
     throw new NeedsToken(
       404,
-      `This service hands out no tokens (it runs in production). Paste one for ${user} under “Own token”.`,
+      `This service hands out no tokens (it runs in production). Paste one for ${user} under “Use your own token (JWT)”.`,
     )
   }
 }

@@ -304,7 +304,7 @@ function viewerChanged() {
 
 function showNames() {
   viewButton.textContent = `View it as ${viewer.name}`
-  byId('hear-words', HTMLElement).textContent = `${author.name} hears of it, live`
+  byId('hear-words', HTMLElement).textContent = `Live events for ${author.name}`
 }
 
 /**

@@ -32,7 +32,7 @@ export function personFields(container, { label, identity, onChange, onError }) 
   const own = element(
     'details',
     {},
-    element('summary', {}, 'Own token'),
+    element('summary', {}, 'Use your own token (JWT)'),
     element('label', { for: token.id }, element('span', { class: 'label' }, `${label}’s JWT`)),
     token,
     element('div', { class: 'row' }, use, forget),

@@ -69,7 +69,7 @@ function lostHistory(): GlimpseError {
   return new GlimpseError('lost_history', {
     field: 'offset',
     detail:
-      'Events after this offset are no longer kept, or it is from another history: read from -1 or now, and reload what they told.',
+      'Events after this offset are no longer kept, or it is from another history: read from -1 or now, and reload your data.',
   })
 }
 

@@ -16,7 +16,7 @@ const MAX_EMOJI_LENGTH = 64
 
 export const NewStoryBody = z.strictObject({
   text: z
-    .string('must be a text')
+    .string('must be a string')
     .refine((text) => [...text].length <= MAX_TEXT_CHARACTERS, 'must be at most 2,000 characters long')
     .regex(STORABLE_TEXT, 'must not contain NUL or unpaired surrogates')
     .meta({ maxLength: MAX_TEXT_CHARACTERS })
@@ -53,7 +53,7 @@ export const ReadBody = z.strictObject({
 
 export const NewTokenBody = z.strictObject({
   user: z
-    .string('must be a text')
+    .string('must be a string')
     .refine(isUserId, 'must be 1 to 255 characters, none of them a control character')
     .meta({ minLength: 1, maxLength: 255, pattern: '^[^\\p{Cc}\\p{Cs}]*$', examples: ['alice'] }),
   expires_in: z

@@ -28,7 +28,9 @@ export const getWebSocket: Handler = async (context) => {
   refuseForeignOrigin(context)
   const { app, request, url, upgradeHead } = context
   if (upgradeHead === undefined) {
-    throw new GlimpseError('upgrade_required', { detail: 'This is a WebSocket endpoint (RFC 6455).' })
+    throw new GlimpseError('upgrade_required', {
+      detail: 'Open /ws with a WebSocket client (the request has no Upgrade: websocket header).',
+    })
   }
   refuseBadHandshake(request.headers)
   const { socket } = request

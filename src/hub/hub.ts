@@ -290,7 +290,7 @@ export class Hub {
   }
 
   #tellHole(): void {
-    this.#options.log.warn('the log lacks events that it should have; its clients are told to reload')
+    this.#options.log.warn('the log lacks events that it should have; its clients are sent stream.reset')
   }
 
   /** A read or the bus met another history: everybody moves there, told by a reset. */

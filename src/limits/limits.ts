@@ -44,7 +44,7 @@ export class Limits {
   networkOf(request: IncomingMessage): string {
     if (this.#trustProxy === 0 && !this.#warned && request.headers['x-forwarded-for'] !== undefined) {
       this.#warned = true
-      this.#log.warn('X-Forwarded-For came, but TRUST_PROXY is 0')
+      this.#log.warn('X-Forwarded-For received, but TRUST_PROXY is 0')
     }
     return clientNetwork(request, this.#trustProxy)
   }

@@ -46,7 +46,7 @@ export function limitSockets(
   let full = false
   server.on('drop', () => {
     onRefused('sockets')
-    if (!full) log.warn({ sockets: most }, 'all sockets that may be open are: new ones are closed')
+    if (!full) log.warn({ sockets: most }, 'the limit of open sockets is reached: new ones are closed')
     full = true
   })
   // An accept that fails, for want of descriptors or memory, would end the process.
@@ -55,7 +55,7 @@ export function limitSockets(
   server.on('connection', (socket: Socket) => {
     if (full) {
       full = false
-      log.info('new sockets are taken again')
+      log.info('new sockets are accepted again')
     }
     // Gone again before anybody looked.
     if (trustProxy > 0 || socket.remoteAddress === undefined) return

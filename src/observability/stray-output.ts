@@ -9,7 +9,7 @@ const CONSOLE = ['debug', 'info', 'log', 'warn', 'error'] as const
  */
 export function logStrayOutput(log: Logger): void {
   for (const name of CONSOLE)
-    console[name] = (...parts) => log.warn({ said: format(...parts) }, 'a library said')
+    console[name] = (...parts) => log.warn({ said: format(...parts) }, 'a library wrote to standard error')
   process.removeAllListeners('warning')
   process.on('warning', ({ name, message }) => log.warn({ name, said: message }, 'Node warned'))
 }

@@ -77,7 +77,7 @@ export class Cleaner {
         failures++
         metrics.cleaningFailures.inc()
         if (failures === TOLD_AFTER)
-          log.error({ err: problem }, 'cleaning keeps failing; what is past its time stays')
+          log.error({ err: problem }, 'cleaning keeps failing; expired data is not deleted')
         else log.debug({ err: problem }, 'cleaning failed; the next round tries again')
       }
       if (finished || problem !== undefined) await this.#pause(intervalMs * (0.5 + Math.random()))

@@ -134,7 +134,7 @@ export async function migrate(
       throw signal.reason
     }
     if (error instanceof StartError) throw error
-    throw new StartError(`DATABASE_URL: migrating failed: ${firstLine(error)}`, { cause: error })
+    throw new StartError(`DATABASE_URL: a migration failed: ${firstLine(error)}`, { cause: error })
   } finally {
     signal?.removeEventListener('abort', onAbort)
     for (const session of sessions) session.end()
@@ -307,7 +307,7 @@ class Reminder {
 
   tell(blockers: readonly Blocker[], reason: string): void {
     this.#nextAt = performance.now() + REMIND_MS
-    this.#log.warn({ reason, blockers }, 'migrating waits')
+    this.#log.warn({ reason, blockers }, 'the migration is waiting')
   }
 }
 

@@ -47,7 +47,7 @@ describe.each(['light', 'dark'] as const)('the console, %s', (colorScheme) => {
     // Nothing is wider than the page: a phone would have to be scrolled sideways.
     expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true)
 
-    await page.getByText('Own token').first().click()
+    await page.getByText('Use your own token (JWT)').first().click()
     await page.getByRole('button', { name: 'Use this token' }).first().click()
     await page.getByRole('alert').filter({ hasText: 'not a JWT' }).waitFor()
     expect(await faults()).toEqual([])

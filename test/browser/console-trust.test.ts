@@ -34,7 +34,7 @@ afterEach(async () => {
 async function paste(who: 'Author' | 'Viewer', token: string): Promise<void> {
   const person = visited.page.getByRole('region', { name: who })
   const field = visited.page.getByLabel(`${who}’s JWT`)
-  if (!(await field.isVisible())) await person.getByText('Own token').click()
+  if (!(await field.isVisible())) await person.getByText('Use your own token (JWT)').click()
   await field.fill(token)
   await visited.press('Use this token', person)
 }

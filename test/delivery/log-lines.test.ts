@@ -41,8 +41,8 @@ const count = ({ lines }: MainProcess, message: string) => lines.filter(({ msg }
 
 const STARTED = ['info: the bus is live', 'info: listening']
 const REPLACING = 'warn: replacing the LISTEN session; events wait in the log meanwhile'
-const UNPROVEN = 'warn: the bus cannot be proven; still listening'
-const REFUSED = 'warn: the database cannot be listened to; trying again until it can'
+const UNPROVEN = 'warn: the test notification could not be sent; still listening'
+const REFUSED = 'warn: cannot LISTEN on the database; retrying'
 
 describe('an operator sees', () => {
   it('four lines of an ordinary day, whatever clients do', async () => {
@@ -99,6 +99,6 @@ describe('an operator sees', () => {
     cleaner.start()
     onTestFinished(() => cleaner.stop())
     await expect.poll(() => rounds).toBeGreaterThan(20)
-    expect(warnings).toEqual(['cleaning keeps failing; what is past its time stays'])
+    expect(warnings).toEqual(['cleaning keeps failing; expired data is not deleted'])
   })
 })

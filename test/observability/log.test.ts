@@ -167,6 +167,6 @@ it('an error of many addresses says what each of them said', () => {
     new Error('connect ECONNREFUSED ::1:5432'),
     new Error('connect ECONNREFUSED'),
   ])
-  log.warn({ err: error }, 'the database cannot be listened to; trying again until it can')
+  log.warn({ err: error }, 'cannot LISTEN on the database; retrying')
   expect(lines()[0].err.message).toBe('connect ECONNREFUSED ::1:5432; connect ECONNREFUSED')
 })

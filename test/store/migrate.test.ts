@@ -221,7 +221,7 @@ describe('migrating', () => {
       select 1 from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`
     await expect.poll(async () => (await sleeping()).length, { timeout: 10_000 }).toBe(1)
     proxy.swallow()
-    await expect(migrating).rejects.toThrow(/^DATABASE_URL: migrating failed: /)
+    await expect(migrating).rejects.toThrow(/^DATABASE_URL: a migration failed: /)
   })
 
   it('goes on where a migration before it was committed and it was not', async () => {
@@ -231,7 +231,7 @@ describe('migrating', () => {
     )
     const { log } = recordingLog()
     await expect(migrate(parseConnectionUrl(url), log, { directory })).rejects.toThrow(
-      /^DATABASE_URL: migrating failed: division by zero$/,
+      /^DATABASE_URL: a migration failed: division by zero$/,
     )
     const sql = session(url)
     expect(

@@ -96,7 +96,7 @@ export const StreamOpen: z.ZodType<Message<'stream.open'>> = z
         resumed: z.boolean(),
         heartbeat_ms: z.int().min(1).meta({
           description:
-            'How often a silent connection shows that it lives: a comment over SSE, a ping over WebSocket.',
+            'If nothing else is sent, the server sends a heartbeat this often: a comment over SSE, a ping over WebSocket.',
         }),
         read: Read,
         unread: Unread,

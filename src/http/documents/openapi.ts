@@ -103,7 +103,7 @@ const COMPONENTS = {
       schema: { type: 'integer', minimum: 0 },
     },
     ETag: text('Names what was answered, for `If-None-Match`.'),
-    'Stream-Next-Offset': text('Where the next read goes on.'),
+    'Stream-Next-Offset': text('Where the next read continues.'),
     'Stream-Cursor': text('To be sent back as `cursor`.'),
     Upgrade: text('websocket'),
     'Sec-WebSocket-Version': text('13'),

@@ -109,7 +109,7 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
   'PUT /me/read': {
     operationId: 'markRead',
     summary:
-      'The caller has read everything up to a cursor. The mark never moves back; all open streams are told.',
+      'The caller has read everything up to a cursor. The mark never moves back; all open streams get `stream.read`.',
     security: CALLER_SECURITY,
     ...body('ReadBody', true),
     responses: {
