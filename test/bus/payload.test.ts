@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { BusListener, Recipient } from '../../src/bus/bus.ts'
 import { readPayloads } from '../../src/bus/payload.ts'
@@ -114,6 +115,36 @@ describe('a line is not believed', () => {
     ],
   ])('%s', (_what, text) => {
     expect(read([payload(text)])).toEqual([])
+  })
+
+  it('whatever it is made of: nothing is thrown, and what is handed on has the number that its body says', () => {
+    const part = fc.oneof(
+      fc.constantFrom('\t', '\n', '\r', 'a', '-', '0', '1', '2', 'r1', 'r', '', `${AT}`, '\tclose\t'),
+      fc.integer({ min: -1, max: 3 }).map((seq) => bodyOf(seq)),
+      fc.integer({ min: 0, max: 3 }).map((seq) => line('a', seq, seq - 1)),
+      fc.constant(`\n\t${AT}`),
+      fc.string({ unit: 'binary', maxLength: 5 }),
+    )
+    const payloads = fc.array(
+      fc.array(part, { maxLength: 12 }).map((parts) => parts.join('')),
+      { maxLength: 3 },
+    )
+    let handedOn = 0
+    fc.assert(
+      fc.property(payloads, (payloads) => {
+        for (const [, heard] of read(payloads)) {
+          if (typeof heard !== 'object') continue
+          handedOn++
+          expect(heard.times).toHaveLength(heard.bodies.length)
+          for (const [i, body] of heard.bodies.entries()) {
+            expect(body.startsWith(`{"seq":${heard.first + i},"type":"`)).toBe(true)
+            expect(body).not.toMatch(/[\r\n]/)
+          }
+        }
+      }),
+      { numRuns: 3000 },
+    )
+    expect(handedOn).toBeGreaterThan(100)
   })
 
   it('that does not say when it was logged', () => {
