@@ -103,6 +103,11 @@ export class Connection implements Sleeper {
     return { seq: this.#cursor, time: this.#time }
   }
 
+  /** Up to which number it has heard that there are events. */
+  get announced(): number {
+    return this.#announced
+  }
+
   /** Open, with events in the log that it has not been given. */
   get behind(): boolean {
     return this.isOpen && this.#announced > this.#cursor
@@ -159,6 +164,11 @@ export class Connection implements Sleeper {
   /** The stream has events up to `head` now, whoever said so; of another history that says nothing. */
   announce(epoch: string, head: number): void {
     if (head > this.#announced && (this.#sink === undefined || epoch === this.#epoch)) this.#announced = head
+  }
+
+  /** The head was read after `announced` was heard, and is lower: the events that it spoke of are gone with their history. */
+  retract(announced: number, head: number): void {
+    if (this.#announced === announced && announced > head) this.#announced = Math.max(head, this.#cursor)
   }
 
   /**

@@ -21,6 +21,11 @@ export interface Log {
   page(user: string, after: number): Promise<StreamPage>
 }
 
+/** Where a connection stands, and what it has heard of. */
+interface Standing extends Position {
+  readonly announced: number
+}
+
 /** What was written to connections since the start: plain numbers, because they are added to for each event. */
 export interface Traffic {
   /** Events that went out as they happened. */
@@ -78,16 +83,22 @@ export class Subscriber {
   }
 
   /** Where each connection stands, to be given to `compare` with heads that are read after this. */
-  positions(): ReadonlyMap<Connection, Position> {
-    return new Map([...this.connections].map((connection) => [connection, connection.position]))
+  standings(): ReadonlyMap<Connection, Standing> {
+    return new Map(
+      [...this.connections].map((connection) => {
+        const { position, announced } = connection
+        return [connection, { ...position, announced }]
+      }),
+    )
   }
 
   /** The sweep read the stream's head from the log. Cursors that were beyond it already, or in another history, reset. */
-  compare(stream: StreamHead, before: ReadonlyMap<Connection, Position>): void {
+  compare(stream: StreamHead, before: ReadonlyMap<Connection, Standing>): void {
     this.#hub.onEpoch(stream.epoch)
     const end = endOf(stream)
-    for (const [connection, { seq, time }] of before) {
+    for (const [connection, { seq, time, announced }] of before) {
       if (!connection.isOpen) continue
+      connection.retract(announced, end.seq)
       if (connection.epoch !== stream.epoch) this.#reset(connection, 'epoch', end, stream)
       else if (seq > end.seq) this.#reset(connection, 'ahead', end, stream)
       else if (seq === end.seq && time !== undefined && end.time !== undefined && time !== end.time)

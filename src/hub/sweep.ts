@@ -40,7 +40,7 @@ export class Sweep {
     const subscribers = [...this.#subscribers()]
     for (let i = 0; i < subscribers.length; i += CHUNK) {
       const chunk = subscribers.slice(i, i + CHUNK)
-      const before = chunk.map((subscriber) => subscriber.positions())
+      const before = chunk.map((subscriber) => subscriber.standings())
       const heads = await this.#eventLog.heads(chunk.map((subscriber) => subscriber.user))
       chunk.forEach((subscriber, nth) => {
         const head = heads[nth]
