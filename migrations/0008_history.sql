@@ -63,6 +63,13 @@ alter table glimpse.streams
   add column read_at     timestamptz,
   add column read_at_seq bigint;
 
+-- Numbers set by hand that a double or a bigint can't count on from are refused: the next event would fail for ever, and
+-- with it a statement that reads a thousand users' heads.
+alter table glimpse.streams add constraint streams_countable check (
+  head between -1000000000000000 and 1000000000000000 and oldest between -1000000000000000 and 1000000000000000
+    and read between -1000000000000000 and 1000000000000000) not valid;
+alter table glimpse.events add constraint events_countable check (seq between -1000000000000000 and 1000000000000000) not valid;
+
 -- OpenID Connect Core §2 allows a subject of 255 characters.
 create or replace function glimpse.is_user_id(id text) returns boolean
   language sql immutable parallel safe
@@ -70,10 +77,10 @@ create or replace function glimpse.is_user_id(id text) returns boolean
 
 -- Microseconds since 1970. By a double, which is exact until 2041, and from then on the same for the same time, because the
 -- numeric of extract() costs twenty times as much, for each event of a page and each recipient. Stable as date_part is: an
--- immutable function could not be inlined. Null for infinity: a time set so by hand must not fail a statement that reads a
--- thousand users' heads.
+-- immutable function could not be inlined. Null for infinity, and where a bigint has no room: a time set so by hand must not
+-- fail a statement that reads a thousand users' heads.
 create function glimpse.microseconds(at timestamptz) returns bigint language sql stable parallel safe
-  return case when isfinite(at) then (date_part('epoch', at) * 1000000)::bigint end;
+  return case when at > '-infinity' and at < '294000-01-01 00:00:00+00' then (date_part('epoch', at) * 1000000)::bigint end;
 
 -- The check in a cursor, as a number: it binds the cursor to the user and to when the event at its number was logged (0 at
 -- number 0). For one user, two times within half an hour never have the same check; any other two cursors do once in two

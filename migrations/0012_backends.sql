@@ -175,7 +175,7 @@ begin
       place_time := null;
     else
       while cardinality(texts) < max and seqs[nth] = place + 1 and seqs[nth] <= head
-            and bodies[nth] ~ ('^\{"seq":' || seqs[nth] || ',"type":"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*","data":[^\n\r]*\}$') loop
+            and bodies[nth] ~ ('^\{"seq":' || seqs[nth] || ',"type":"(?!stream\.)[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*","data":[^\n\r]*\}$') loop
         cursor := epoch || '.' || seqs[nth] || '.' || to_hex(glimpse.cursor_check("user", times[nth]));
         texts := texts || ('{"id":"' || cursor || '",' || substr(bodies[nth], 2));
         place := seqs[nth];

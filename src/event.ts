@@ -175,11 +175,12 @@ export function eventText(id: string, body: string): string {
   return `{"id":"${id}",${body.slice(1)}`
 }
 
-const BODY = /^\{"seq":([1-9][0-9]{0,15}),"type":"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*","data":[^\n\r]*\}$/
+const BODY =
+  /^\{"seq":([1-9][0-9]{0,15}),"type":"(?!stream\.)[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*","data":[^\n\r]*\}$/
 
 /**
  * Whether a text is the body of the event with this number, as glimpse.append() writes it. A line end inside would let it
- * say more than one event on SSE.
+ * say more than one event on SSE, and a type of `stream.` would be taken for a message about the stream itself.
  */
 export function isBodyOf(seq: number, text: string): boolean {
   const [, digits] = BODY.exec(text) ?? []

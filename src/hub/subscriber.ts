@@ -16,7 +16,8 @@ import { endOf, type ResumeHead, readOf } from './resume.ts'
 export interface Log {
   /** @param seq the number whose event's time is asked for too; -1 for none */
   head(user: string, seq: number): Promise<ResumeHead>
-  heads(users: readonly string[]): Promise<readonly StreamHead[]>
+  /** In order; undefined where that one stream cannot be read. */
+  heads(users: readonly string[]): Promise<readonly (StreamHead | undefined)[]>
   /** The event at `after` and the next ones, as many as one page holds, and where the stream stood then. */
   page(user: string, after: number): Promise<StreamPage>
 }

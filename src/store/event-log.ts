@@ -19,16 +19,19 @@ const HEADS_PAUSE_MS = 2
  */
 export class EventLog {
   readonly #sql: Pool
+  readonly #onUnreadable: (error: unknown) => void
   readonly #heads: BatchLoader<HeadRequest, AskedHead>
   readonly #pages: BatchLoader<PageRequest, StreamPage>
 
   /** @param onUnreadable hears why the events of a stream cannot be read, though the server can */
   constructor(sql: Pool, onUnreadable: (error: unknown) => void = () => {}) {
     this.#sql = sql
-    this.#heads = new BatchLoader((requests) => readHeads(sql, requests).catch(rejectAsGlimpseError), {
+    this.#onUnreadable = onUnreadable
+    this.#heads = new BatchLoader((requests) => readHeads(sql, requests), {
       maxRequests: 1000,
       concurrency: 2,
       pauseMs: HEADS_PAUSE_MS,
+      isolation: { concernsOne: saysSomethingOfTheRows, answer: (_, error) => Promise.reject(error) },
     })
     this.#pages = new BatchLoader((requests) => readPages(sql, requests), {
       maxRequests: 50,
@@ -52,14 +55,23 @@ export class EventLog {
 
   /** @param seq the number whose event's time is asked for too; -1 for none */
   head(user: string, seq = -1): Promise<AskedHead> {
-    return this.#heads.ask({ user, seq })
+    return this.#heads.ask({ user, seq }).catch(rejectAsGlimpseError)
   }
 
-  heads(users: readonly string[]): Promise<StreamHead[]> {
-    return readHeads(
-      this.#sql,
-      users.map((user) => ({ user, seq: -1 })),
-    ).catch(rejectAsGlimpseError)
+  /** In order; undefined where that one stream cannot be read. */
+  async heads(users: readonly string[]): Promise<(StreamHead | undefined)[]> {
+    const requests = users.map((user) => ({ user, seq: -1 }))
+    try {
+      return await readHeads(this.#sql, requests)
+    } catch (error) {
+      if (!saysSomethingOfTheRows(error)) throw asGlimpseError(error)
+      if (users.length === 1) {
+        this.#onUnreadable(error)
+        return [undefined]
+      }
+      const middle = users.length >> 1
+      return [...(await this.heads(users.slice(0, middle))), ...(await this.heads(users.slice(middle)))]
+    }
   }
 
   /**

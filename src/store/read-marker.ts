@@ -44,8 +44,8 @@ export async function markRead(
   const rows = await sql<ReadRow[]>`
     with ${boundedWait(sql, locks.timeoutMs)},
     found as materialized (
-      select i.*, h.epoch as current, coalesce(s.head, 0) as head, coalesce(s.oldest, 1) as oldest,
-             coalesce(s.read, 0) as read, glimpse.logged_at(s, i.seq) as time,
+      select i.*, h.epoch as current, m.head, least(greatest(coalesce(s.oldest, 1), 1), m.head + 1) as oldest,
+             least(greatest(coalesce(s.read, 0), 0), m.head) as read, glimpse.logged_at(s, i.seq) as time,
              case when s.read = s.read_at_seq then glimpse.microseconds(s.read_at) else glimpse.logged_at(s, s.read) end as read_time
         from bounded,
              (select glimpse.epoch() as epoch offset 0) h,
@@ -56,6 +56,8 @@ export async function markRead(
                ${marks.map(({ check }) => checkNumber(check))}::bigint[]
              ) with ordinality as i (user_id, epoch, seq, "check", nth)
         left join glimpse.streams s using (user_id)
+       -- What is not possible was done by hand; it is read as the nearest that is, as in streams.ts.
+       cross join lateral (select greatest(coalesce(s.head, 0), 0) as head) m
     ),
     judged as materialized (
       select *, case when epoch <> current then 'epoch'
@@ -77,8 +79,8 @@ export async function markRead(
       update glimpse.streams s
          set read = a.seq, read_at_seq = a.seq, read_at = timestamptz 'epoch' + a.time * interval '1 microsecond'
         from ahead a join free using (user_id)
-       where s.user_id = a.user_id and s.read < a.seq
-      returning s.user_id, s.read, a.time, s.head - greatest(s.read, s.oldest - 1) as unread
+       where s.user_id = a.user_id and (s.read < a.seq or s.read > s.head)
+      returning s.user_id, s.read, a.time, s.head - least(greatest(s.read, s.oldest - 1), s.head) as unread
     ),
     announced as materialized (
       select pg_notify((select channel from glimpse.history),

@@ -127,6 +127,19 @@ describe('what a user has read', () => {
     expect((await mark(1)).json).toEqual({ cursor: at(1).split('.').slice(0, 2).join('.'), unread: 1 })
   })
 
+  it.each([
+    ['a mark', 'read = 1000'],
+    ['an edge', 'oldest = 1000'],
+    ['a mark before the beginning', 'read = -5, oldest = -5'],
+  ])('takes %s that is out of place for the nearest that is possible', async (_what, change) => {
+    const { alice, at, mark } = await scene()
+    const sql = postgres(instance.database.url, { max: 1 })
+    await sql`update glimpse.streams set ${sql.unsafe(change)} where user_id = ${alice.user}`
+    await sql.end()
+    expect((await mark(3)).json).toEqual({ cursor: at(3), unread: 0 })
+    expect((await readPage(alice)).json).toMatchObject({ read: at(3), unread: 0 })
+  })
+
   it.each<[string, (at: (seq: number) => string) => string, number, string]>([
     ['beyond the end of the stream', (at) => at(4), 409, 'foreign_cursor'],
     ['from another history', () => '0123abc.1', 409, 'foreign_cursor'],

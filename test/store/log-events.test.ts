@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { createPool } from '../../src/postgres/pool.ts'
 import { EventLog } from '../../src/store/event-log.ts'
 import { markRead } from '../../src/store/read-marker.ts'
@@ -272,6 +272,8 @@ describe('reads of many streams', () => {
     })
   })
 
+  /** The last one that Postgres has; in µs since 1970 it is no bigint. */
+  const LAST_TIME = '294276-12-31 23:59:59.999999+00'
   const others = upTo(49).map((n) => `u${n}`)
   const everybody = [...others.slice(0, 20), 'broken', ...others.slice(20)]
 
@@ -286,6 +288,18 @@ describe('reads of many streams', () => {
         sql`update glimpse.streams set head_at = '-infinity', read_at = 'infinity' where user_id = 'broken'`,
     ],
     ['the edge', () => sql`update glimpse.streams set trimmed_at = 'infinity' where user_id = 'broken'`],
+    [
+      'the last event',
+      () =>
+        sql`update glimpse.events set logged_at = ${LAST_TIME}::text::timestamptz where user_id = 'broken' and seq = 3`,
+    ],
+    [
+      'every place',
+      () => sql`
+        update glimpse.streams
+           set head_at = ${LAST_TIME}::text::timestamptz, previous_at = ${LAST_TIME}::text::timestamptz, trimmed_at = ${LAST_TIME}::text::timestamptz, read_at = ${LAST_TIME}::text::timestamptz
+         where user_id = 'broken'`,
+    ],
   ])('where %s of one has a time that is none: all are answered', async (_what, change) => {
     await append(everybody.flatMap((user) => [user, user, user]))
     await change()
@@ -294,10 +308,53 @@ describe('reads of many streams', () => {
     for (const [nth, page] of pages.entries())
       if (everybody[nth] !== 'broken') expect(page.seqs).toEqual([1, 2, 3])
     const heads = await log.heads(everybody)
-    expect(heads.map(({ head }) => head)).toEqual(everybody.map(() => 3))
+    expect(heads.map((head) => head?.head)).toEqual(everybody.map(() => 3))
     // And its author's views go on.
     await append(['broken'])
     expect(await seqsOf('broken')).toEqual([1, 2, 3, 4])
+  })
+
+  it.each([
+    ['streams', 'head', 'update glimpse.streams set head = 9223372036854775807'],
+    ['streams', 'head', 'update glimpse.streams set head = 9007199254740993'],
+    ['streams', 'oldest', 'update glimpse.streams set oldest = -9223372036854775808'],
+    ['streams', 'read', 'update glimpse.streams set read = 9223372036854775807'],
+    ['events', 'seq', 'update glimpse.events set seq = 9223372036854775807'],
+  ])('a number in %s.%s from which nobody can count on is refused: %s', async (table, _column, statement) => {
+    await append(['a'])
+    await expect(sql.unsafe(statement)).rejects.toMatchObject({
+      code: '23514',
+      constraint_name: `${table}_countable`,
+    })
+  })
+
+  it('where the head of one cannot be read at all: the others are answered, by the sweep too', async () => {
+    await append(everybody)
+    const [whole] = await sql`select pg_get_functiondef('glimpse.microseconds'::regproc) as it`
+    onTestFinished(async () => {
+      await sql.unsafe(whole?.it)
+    })
+    // Stands for a damaged page of the table, which raises XX001 for whoever reads a row of it.
+    await sql.unsafe(`
+      create or replace function glimpse.microseconds(at timestamptz) returns bigint language plpgsql as $$
+      begin
+        if at = '1999-01-01' then raise exception using errcode = 'data_corrupted', message = 'invalid page'; end if;
+        return (date_part('epoch', at) * 1000000)::bigint;
+      end $$`)
+    await sql`update glimpse.streams set trimmed_at = '1999-01-01' where user_id = 'broken'`
+    const pool = createPool(database.url, 1, 'log-test')
+    onTestFinished(() => pool.end({ timeout: 0 }))
+    const unreadable: unknown[] = []
+    const log = new EventLog(pool, (error) => unreadable.push(error))
+    const heads = await log.heads(everybody)
+    expect(heads.map((head) => head?.head)).toEqual(
+      everybody.map((user) => (user === 'broken' ? undefined : 1)),
+    )
+    expect(unreadable).toHaveLength(1)
+    const opened = await Promise.allSettled(everybody.map((user) => log.head(user)))
+    expect(opened.map(({ status }) => status)).toEqual(
+      everybody.map((user) => (user === 'broken' ? 'rejected' : 'fulfilled')),
+    )
   })
 
   it('where one cannot be read at all: the other 49 are answered, and it comes as one that lost its events', async () => {

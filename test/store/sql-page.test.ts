@@ -69,6 +69,11 @@ const DAMAGES: readonly (readonly [string, string, ...string[]])[] = [
   ],
   ['what is no body', `update glimpse.events set body = 'x' where seq in (1, 6)`, 'gap'],
   [
+    'a body that reads as a message about the stream',
+    `update glimpse.events set body = replace(body, '"story.viewed"', '"stream.close"') where seq = 6`,
+    'gap',
+  ],
+  [
     'another time',
     `update glimpse.events set logged_at = logged_at + interval '1 second' where seq in (3, 12)`,
     'epoch',
