@@ -4,6 +4,7 @@ import { WebSocket } from 'undici'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { EXAMPLES } from '../src/http/documents/examples.ts'
 import { RESET_REASONS } from '../src/http/documents/messages.ts'
+import { PROBLEMS } from '../src/http/problem.ts'
 import { routeTable } from '../src/http/routes.ts'
 import { CLOSES } from '../src/hub/connection.ts'
 import { CLOSE_CODES } from '../src/transport/websocket.ts'
@@ -33,6 +34,16 @@ function shape(text: string): string {
 }
 
 describe('docs/protocol.md', () => {
+  it('lists every problem type with its status, and no other', () => {
+    const section = page.slice(page.indexOf('\n## Refusals'))
+    const listed = [...section.matchAll(/^\| `(\w+)` \| (\d{3}) \| ./gm)].map(([, code, status]) => [
+      code,
+      Number(status),
+    ])
+    const known = Object.entries(PROBLEMS).map(([code, { status }]) => [code, status])
+    expect(listed.sort()).toEqual(known.sort())
+  })
+
   it('shows an example of each message, with the fields it has', () => {
     const shown = blocks('json')
       .flatMap((block) => block.trim().split('\n'))
