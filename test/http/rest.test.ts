@@ -195,6 +195,46 @@ describe('views and reactions', () => {
     expect(await alice.story(story)).toMatchObject({ views: 200, reactions: { '🎉': 200 } })
   })
 
+  it('that meet the deletion of their story are 200 or 404', async () => {
+    const visitors = await newCallers(instance.url, ...Array.from({ length: 40 }, () => 'v'))
+    for (let round = 0; round < 5; round++) {
+      const story = await alice.post()
+      const answers = Promise.all(
+        visitors.flatMap((visitor) => [
+          visitor.call('POST', `/stories/${story}/view`),
+          visitor.call('POST', `/stories/${story}/reactions`, { emoji: '👍' }),
+        ]),
+      )
+      await Promise.all([alice.call('DELETE', `/stories/${story}`), answers])
+      for (const { status } of await answers) expect([200, 404]).toContain(status)
+      expect((await bob.call('POST', `/stories/${story}/view`)).status).toBe(404)
+      expect((await bob.call('GET', `/stories/${story}`)).status).toBe(404)
+    }
+  })
+
+  it.each([
+    'delete from glimpse.stories',
+    "update glimpse.stories set expires_at = '-infinity'",
+  ])('that waited for somebody’s %s are 404', async (statement) => {
+    const [story, other] = [await alice.post(), await alice.post()]
+    let answers: Promise<{ status: number }[]> = Promise.resolve([])
+    await sql.begin(async (transaction) => {
+      await transaction.unsafe(`${statement} where id = '${story}'`)
+      await transaction`delete from glimpse.story_tallies where story_id = ${story}`
+      answers = Promise.all([
+        bob.call('POST', `/stories/${story}/view`),
+        bob.call('POST', `/stories/${story}/reactions`, { emoji: '👍' }),
+        bob.call('POST', `/stories/${other}/view`),
+      ])
+      for (let waiting = 0; waiting < 2; ) {
+        const rows = await transaction`
+            select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+        waiting = rows.length
+      }
+    })
+    expect((await answers).map(({ status }) => status)).toEqual([404, 404, 200])
+  })
+
   it('of one user at once settle on one of the emoji', async () => {
     const story = await alice.post()
     const emoji = ['❤️', '🔥', '👍', '😂', '😮', '🎉']
