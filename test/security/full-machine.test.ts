@@ -141,7 +141,7 @@ it('descriptors are kept for Postgres and the log: past them new sockets are clo
       }),
   )
   onTestFinished(() => crowd.forEach((socket) => void socket.destroy()))
-  await expect.poll(() => main.output).toContain('all sockets that may be open are')
+  await expect.poll(() => main.output).toContain('the limit of open sockets is reached')
   // What it has not opened yet, it can.
   const viewers = await Promise.all(Array.from({ length: 20 }, (_, i) => caller(url, `viewer-${i}`)))
   await author.call('GET', `/stories/${story}`).catch(() => undefined)
