@@ -175,7 +175,9 @@ begin
       place_time := null;
     else
       while cardinality(texts) < max and seqs[nth] = place + 1 and seqs[nth] <= head
-            and bodies[nth] ~ ('^\{"seq":' || seqs[nth] || ',"type":"(?!stream\.)[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*","data":[^\n\r]*\}$') loop
+            -- One pattern for all: Postgres compiles each anew.
+            and starts_with(bodies[nth], '{"seq":' || seqs[nth] || ',')
+            and bodies[nth] ~ '^\{"seq":[1-9][0-9]{0,15},"type":"(?!stream\.)[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*","data":[^\n\r]*\}$' loop
         cursor := epoch || '.' || seqs[nth] || '.' || to_hex(glimpse.cursor_check("user", times[nth]));
         texts := texts || ('{"id":"' || cursor || '",' || substr(bodies[nth], 2));
         place := seqs[nth];
@@ -346,7 +348,7 @@ end $$;
 -- reads or writes meanwhile waits for one portion at most. It looks at every row once. Where it was interrupted, call it
 -- again. Whatever the user writes while it runs may stay: take the user's tokens away first. Returns how many rows it changed.
 create procedure glimpse.forget(
-  "user" text, fields text[] default '{viewer_id,user_id,author_id}', portion integer default 10000, inout erased bigint default 0
+  "user" text, fields text[] default '{viewer_id,user_id,author_id}', portion integer default 2000, inout erased bigint default 0
 ) language plpgsql as $$
 declare
   step  text := 'begin';

@@ -74,6 +74,11 @@ const DAMAGES: readonly (readonly [string, string, ...string[]])[] = [
     'gap',
   ],
   [
+    'a message of ours',
+    `update glimpse.events set body = replace(body, 'story.viewed', 'stream.reset') where seq = 6`,
+    'gap',
+  ],
+  [
     'another time',
     `update glimpse.events set logged_at = logged_at + interval '1 second' where seq in (3, 12)`,
     'epoch',
