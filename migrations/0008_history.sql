@@ -3,11 +3,11 @@
 -- One row. salt: random once an operator has begun a new history, part of the epoch from then on; null before, so that
 -- the cursors of 0.1 still name this history. channel: what events are notified on. Its name is a secret, because any
 -- role that can connect may LISTEN to and NOTIFY every channel whose name it knows; only the schema's owner and the
--- service's role can read it here.
+-- service's role can read it here. pg_notify() takes no name that is empty or longer, and would fail every writer.
 create table glimpse.history (
   singleton boolean primary key default true check (singleton),
   salt      text,
-  channel   text not null
+  channel   text not null check (channel ~ '^[0-9a-z_]{1,63}$')
 );
 revoke all on glimpse.history from public;
 insert into glimpse.history (channel) values ('glimpse_' || replace(gen_random_uuid()::text, '-', ''));

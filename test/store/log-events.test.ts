@@ -240,6 +240,14 @@ describe('what one stream carries', () => {
   })
 })
 
+it.each([
+  '',
+  'x'.repeat(64),
+  'a b',
+])('a channel that no writer could notify on is refused: "%s"', async (channel) => {
+  await expect(sql`update glimpse.history set channel = ${channel}`).rejects.toMatchObject({ code: '23514' })
+})
+
 describe('reads of many streams', () => {
   /** A connection whose plans give rows in no order but the one that is asked for. */
   async function withoutNestedLoops<Result>(work: (sql: ReturnType<typeof createPool>) => Promise<Result>) {
