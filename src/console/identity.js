@@ -38,6 +38,11 @@ export class Identity {
     return this.#pasted !== undefined
   }
 
+  /** The pasted token; undefined where there is none. */
+  get pasted() {
+    return this.#pasted
+  }
+
   /** @param {string} name */
   rename(name) {
     this.#name = name

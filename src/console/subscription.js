@@ -60,11 +60,15 @@ export class Subscription {
     this.#drop()
     this.#cursor = after
     const { fetch, WebSocket } = this.#network
+    const { pasted } = this.#identity
     /** @type {import('./client/index.js').Stream} */
     const stream = connect({
       url: location.origin,
       transport: this.#transport,
-      getToken: () => this.#identity.token({ fresh: true }),
+      // A pasted token has no successor: where it is refused, only the person at the page can help.
+      ...(pasted === undefined
+        ? { getToken: () => this.#identity.token({ fresh: true }) }
+        : { token: pasted }),
       ...(after === undefined ? {} : { after }),
       fetch,
       WebSocket,

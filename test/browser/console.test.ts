@@ -43,7 +43,7 @@ describe('the console', () => {
       await visited.hears(panel, 2)
       expect(await visited.heard(panel)).toEqual(['1 bob viewed', '2 bob reacted ❤️'])
       expect(await visited.fact(panel, 'Completeness')).toBe('No gap in seq 1–2')
-      expect(await visited.fact(panel, 'Cursor')).toMatch(/^[0-9a-z]+\.2$/)
+      expect(await visited.fact(panel, 'Cursor')).toMatch(/^[0-9a-z]+\.2\.[0-9a-z]+$/)
     }
     await expect.poll(() => visited.page.locator('#story-totals').textContent()).toBe('1 view · ❤️ 1')
     expect(visited.complaints).toEqual([])

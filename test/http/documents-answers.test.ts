@@ -7,6 +7,7 @@ import { type Call, type Caller, call, newCallers, type Reply } from '../support
 import { open } from '../support/clients/index.ts'
 import { expectDocumented, type OpenApi } from '../support/documents.ts'
 import { type Environment, type Instance, startInstance } from '../support/instance.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 
 let instance: Instance
 let openApi: OpenApi
@@ -175,8 +176,10 @@ describe('how the service refuses is what /openapi.json says', () => {
       'unavailable',
       'GET /stories/{id}',
       async () => {
-        const orphan = await other({})
-        await orphan.database.drop()
+        const proxy = await TcpProxy.before(instance.database.url)
+        const orphan = await startInstance({ DATABASE_URL: proxy.urlFor(instance.database.url) }, instance)
+        onTestFinished(() => orphan.close())
+        await proxy.close()
         return call(orphan.url, UNKNOWN, { token: alice.token })
       },
     ],
