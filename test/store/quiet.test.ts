@@ -32,6 +32,9 @@ it('makes no event of 100,000 old views, while live ones make theirs', { timeout
   })
   const [views] = await sql`select count(*)::int as total from glimpse.story_views`
   expect(views).toEqual({ total: 100_100 })
+  expect(await sql`select total::int from glimpse.story_tallies where story_id = ${story}`).toEqual([
+    { total: 100_100 },
+  ])
   const log = await readLog(sql, 'alice')
   expect(log.map(({ seq }) => seq)).toEqual(upTo(100))
   expect(log.every(({ body }, i) => body.includes(`"viewer_id":"live${i}"`))).toBe(true)

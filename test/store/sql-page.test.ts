@@ -74,11 +74,6 @@ const DAMAGES: readonly (readonly [string, string, ...string[]])[] = [
     'gap',
   ],
   [
-    'a message of ours',
-    `update glimpse.events set body = replace(body, 'story.viewed', 'stream.reset') where seq = 6`,
-    'gap',
-  ],
-  [
     'another time',
     `update glimpse.events set logged_at = logged_at + interval '1 second' where seq in (3, 12)`,
     'epoch',
@@ -102,6 +97,10 @@ const DAMAGES: readonly (readonly [string, string, ...string[]])[] = [
   [
     'read in part',
     'update glimpse.streams set read = 3, read_at_seq = 3, read_at = (select logged_at from glimpse.events where seq = 3)',
+  ],
+  [
+    'read on by 0.1',
+    'update glimpse.streams set read = 4, read_at_seq = 3, read_at = (select logged_at from glimpse.events where seq = 3)',
   ],
   ['read by 0.1', 'update glimpse.streams set read = 3'],
   ['another history', 'select glimpse.new_history()', 'epoch'],
