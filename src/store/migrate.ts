@@ -82,9 +82,9 @@ export interface MigrateOptions {
  * as it takes, and logs for whom.
  *
  * ```
- * connect → advisory lock → compare → apply → record checksums → done
- *              ↻ held          │        ↻ a table is locked
- *                              └→ refused: newer than we know, or changed
+ * connect → compare → advisory lock → compare, apply → record checksums → done
+ *              │         ↻ held             ↻ a table is locked
+ *              └→ done; or refused: newer than we know, or changed
  * ```
  *
  * @param connection a direct one: a transaction pooler would lose the advisory lock
@@ -120,11 +120,12 @@ export async function migrate(
     const session = await open('migrate').catch((error: NodeJS.ErrnoException) => {
       throw signal?.aborted ? error : cannotConnect('DATABASE_URL', connection, error)
     })
-    await takeLock(session, log, signal)
+    // First without the lock, which any role can hold: where nothing is pending, nobody has to be waited for.
     const { pending, unrecorded } = await untilFree(session, undefined, log, signal, () =>
       compare(session, known),
     )
     if (pending.length === 0 && unrecorded.length === 0) return
+    await takeLock(session, log, signal)
     // A second session sees for whom the first one waits.
     const watcher = await open('migrate-watch')
     await untilFree(session, watcher, log, signal, () => apply(session, known, directory, log), silenceMs)

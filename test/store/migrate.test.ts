@@ -99,10 +99,16 @@ async function silentServer(): Promise<{ url: string; waits(): Promise<void> }> 
   }
 }
 
+/** Has the newest migration recorded anew: that alone is pending, and changes nothing. */
+async function makePending(sql: postgres.Sql): Promise<void> {
+  await sql`update glimpse.migrations set checksum = null where id = (select max(id) from glimpse.migrations)`
+}
+
 /** A database whose migrations another session holds up. */
 async function heldLock(): Promise<{ url: string; waits(): Promise<void> }> {
   const { url } = await database()
   const sql = session(url)
+  await makePending(sql)
   await sql`select pg_advisory_lock(${LOCK})`
   const asking = () => sql`
     select 1 from pg_stat_activity
@@ -191,9 +197,19 @@ describe('migrating', () => {
     expect(await writer`select extra from glimpse.events limit 1`).toEqual([{ extra: null }])
   })
 
+  it('waits for nobody where nothing is pending: any role can hold the lock', async () => {
+    const { url } = await database()
+    const holder = session(url, 'a stranger')
+    await holder`select pg_advisory_lock(${LOCK})`
+    const { log, lines } = recordingLog()
+    await migrate(parseConnectionUrl(url), log)
+    expect(lines).toEqual([])
+  })
+
   it('says who holds the migrations of all others up', async () => {
     const { url } = await database()
     const holder = session(url, 'another release')
+    await makePending(holder)
     await holder`select pg_advisory_lock(${LOCK})`
     const { log, lines } = recordingLog()
     const migrating = migrate(parseConnectionUrl(url), log)
