@@ -275,6 +275,18 @@ revoke execute on function
 create index tickets_expires_at on glimpse.tickets (expires_at);
 create index tickets_user on glimpse.tickets (user_id);
 
+-- Those of the stories whose tally of views, or of an emoji, somebody holds at this moment: an author's own view or a quiet
+-- transaction holds no stream. The others are locked, as in held_stories().
+create function glimpse.held_tallies(story_ids uuid[], of_views boolean) returns uuid[] language sql as $$
+  with free as materialized (
+    select story_id, emoji from glimpse.story_tallies
+     where story_id = any (story_ids) and (emoji = '') = of_views for no key update skip locked
+  )
+  select coalesce(array_agg(distinct t.story_id), '{}') from glimpse.story_tallies t
+   where t.story_id = any (story_ids) and (t.emoji = '') = of_views
+     and not exists (select from free f where f.story_id = t.story_id and f.emoji = t.emoji)
+$$;
+
 -- As before (0004), and: a removed story is unknown, not expired.
 create or replace function glimpse.record_views(
   story_ids uuid[], viewer_ids text[], lock_timeout_ms integer, pass_held boolean, traceparent text,
@@ -290,7 +302,7 @@ begin
     perform set_config('glimpse.traceparent', traceparent, true);
   end if;
   if pass_held then
-    held := glimpse.held_stories(story_ids);
+    held := glimpse.held_stories(story_ids) || glimpse.held_tallies(story_ids, true);
   end if;
 
   insert into glimpse.story_views (story_id, viewer_id)
@@ -342,7 +354,7 @@ begin
     perform set_config('glimpse.traceparent', traceparent, true);
   end if;
   if pass_held then
-    held := glimpse.held_stories(story_ids);
+    held := glimpse.held_stories(story_ids) || glimpse.held_tallies(story_ids, false);
   end if;
 
   -- Where nothing changes the row is not even tried: DO UPDATE would lock it, whatever its WHERE says.

@@ -265,16 +265,21 @@ describe('a row whose lock is held elsewhere', () => {
 
   it('that is its own key is isolated too, and leaves the rest of its batch alone', async () => {
     const story = await insertStory(sql, 'own view')
+    const sibling = await insertStory(sql, 'own view')
     const session = await sql.reserve()
     await session`begin`
-    // The author's own view makes no event, so only the row itself is held.
+    // The author's own view makes no event, so the author's stream is free: the row itself is held, and its story's tally.
     await session`insert into glimpse.story_views (story_id, viewer_id) values (${story}, 'own view')`
     const views = viewBatcher({ blockedTimeoutMs: 500 })
     const own = views.submit({ storyId: story, viewerId: 'own view' }).catch((error) => error.code)
-    const others = await Promise.all(upTo(20).map((n) => views.submit({ storyId: story, viewerId: `v${n}` })))
+    const same = views.submit({ storyId: story, viewerId: 'v0' }).catch((error) => error.code)
+    const others = await Promise.all(
+      upTo(20).map((n) => views.submit({ storyId: sibling, viewerId: `v${n}` })),
+    )
     expect(others.every(({ outcome }) => outcome === 'recorded')).toBe(true)
-    expect(await own).toBe('busy')
+    expect(await Promise.all([own, same])).toEqual(['busy', 'busy'])
     await session`rollback`
+    expect(await views.submit({ storyId: story, viewerId: 'v0' })).toMatchObject({ outcome: 'recorded' })
     session.release()
   })
 
