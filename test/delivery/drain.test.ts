@@ -87,17 +87,14 @@ describe('a stop', () => {
   it('is over in its time though a statement of the instance waits for somebody else', async () => {
     const { sql, database } = await spawned()
     const story = await insertStory(sql, 'author')
-    await sql`update glimpse.stories set expires_at = now() - interval '2 hours' where id = ${story}`
+    const main = await spawnInstance({ DATABASE_URL: database.url, DRAIN_TIMEOUT_MS: '500' })
+    onTestFinished(() => void main.kill('SIGKILL'))
     const held = await sql.reserve()
     await held`begin`
     await held`select from glimpse.stories where id = ${story} for update`
-    // It removes expired stories as soon as it has started, and meets the one that is held.
-    const main = await spawnInstance({
-      DATABASE_URL: database.url,
-      DRAIN_TIMEOUT_MS: '500',
-      EVENT_RETENTION_HOURS: '1',
-    })
-    onTestFinished(() => void main.kill('SIGKILL'))
+    const token = await signToken('viewer')
+    // A view waits for the story that is held.
+    call(main.url, `/stories/${story}/view`, { method: 'POST', token }).catch(() => {})
     const waiting = () =>
       sql`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
     await expect.poll(async () => (await waiting()).length, { interval: 5 }).toBeGreaterThan(0)

@@ -85,6 +85,8 @@ describe('the image', () => {
       HOST: '127.0.0.1',
       PORT: '0',
       MIGRATE: 'off',
+      // Off in production, but what they load is in the image.
+      PAGES: 'on',
     }
     const [migrated] = await once(runIn(image, ['node', 'dist/cli/main.js', 'migrate'], environment), 'close')
     expect(migrated).toBe(0)
