@@ -66,7 +66,7 @@ describe('what is broken on purpose', () => {
       for (const panel of PANELS)
         await visited
           .panel(panel)
-          .getByText(/^Resumed after .*\.[0-4] /)
+          .getByText(/^Resumed after .*\.[0-4]\.[0-9a-f]+ /)
           .waitFor()
   })
 })
