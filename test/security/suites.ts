@@ -18,6 +18,7 @@ export const SUITES: readonly Suite[] = [
   { name: 'Naughty strings', files: ['test/security/naughty-strings.test.ts'] },
   { name: 'Who may see what', files: ['test/security/isolation.test.ts'] },
   { name: 'Signature and key vectors', files: ['test/security/vectors.test.ts'] },
+  { name: 'Roles of the database', files: ['test/security/database-roles.test.ts'] },
   { name: 'Tokens', files: ['test/security/tokens.test.ts', 'test/auth/'] },
   { name: 'Floods', files: ['test/security/floods.test.ts'] },
   { name: 'Packages', files: ['test/security/packages.test.ts'] },
