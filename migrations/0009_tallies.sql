@@ -273,7 +273,7 @@ revoke execute on function
 
 -- By which expired ones are found, and those that a user has open.
 create index tickets_expires_at on glimpse.tickets (expires_at);
-create index tickets_user on glimpse.tickets (user_id);
+create index tickets_user on glimpse.tickets (user_id collate "C");
 
 -- Those of the stories whose tally of views, or of an emoji, somebody holds at this moment: an author's own view or a quiet
 -- transaction holds no stream. The others are locked, as in held_stories().

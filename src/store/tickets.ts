@@ -82,7 +82,7 @@ async function insertTickets(sql: Pool, tickets: readonly Issued[], maxPerUser: 
      cross join lateral (
        select count(*) as open from (
          select from glimpse.tickets t
-          where t.user_id = i.user_id and t.expires_at > clock_timestamp() limit ${maxPerUser}
+          where t.user_id = i.user_id collate "C" and t.expires_at > clock_timestamp() limit ${maxPerUser}
        ) t
      ) t
      where t.open + i.place <= ${maxPerUser}
