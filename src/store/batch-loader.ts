@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-
 interface Waiting<Request, Response> {
   readonly request: Request
   readonly resolve: (response: Response) => void
@@ -74,7 +72,7 @@ export class BatchLoader<Request, Response> {
   async #loop(): Promise<void> {
     while (this.#waiting.length > 0) {
       await this.#answer(this.#waiting.splice(0, this.#maxRequests))
-      if (this.#pauseMs > 0) await sleep(this.#pauseMs)
+      if (this.#pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, this.#pauseMs))
     }
     this.#inFlight--
   }
