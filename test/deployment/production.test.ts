@@ -54,6 +54,14 @@ async function production(port: number, adminPort: number, secrets: readonly str
   return main
 }
 
+/** Which servers HAProxy's log last said are down, as `backend/server`. */
+function serversDown(log: string): string[] {
+  const states = [...log.matchAll(/Server (\S+) is (UP|DOWN)/g)].map(
+    ([, server = '', state]) => [server, state] as const,
+  )
+  return [...new Map(states)].flatMap(([server, state]) => (state === 'DOWN' ? [server] : []))
+}
+
 it('behind HAProxy, with secrets from files, a secret is changed and nobody is signed out', async () => {
   const ports = await Promise.all(upTo(4).map(() => stablePort()))
   const [first = 0, second = 0, ...admin] = ports
@@ -92,12 +100,13 @@ it('behind HAProxy, with secrets from files, a secret is changed and nobody is s
     for (const [i, [port, adminPort]] of places.entries()) {
       expect((await instances[i]?.kill('SIGTERM'))?.code).toBe(0)
       instances = instances.with(i, await production(port, adminPort, secrets))
-      // HAProxy asks each second whether it is ready.
       await expect
         .poll(async () => (await call(`http://127.0.0.1:${adminPort}`, '/readyz')).status, {
-          timeout: 10_000,
+          timeout: 30_000,
         })
         .toBe(200)
+      // HAProxy asks only each second: the other one may go when HAProxy too has seen that this one is back.
+      await expect.poll(async () => serversDown(await proxy.log()), { timeout: 30_000 }).toEqual([])
       for (const token of tokens) expect(await accepted(token)).toEqual([200])
     }
     // From here on every instance takes what the issuer signs next.
