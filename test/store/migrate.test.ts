@@ -151,6 +151,11 @@ describe('released migrations', () => {
     for (const [name, checksum] of Object.entries(RELEASED))
       expect([name, files.get(name)]).toEqual([name, checksum])
   })
+
+  it('are numbered without a gap, unreleased ones included', async () => {
+    const numbers = (await readMigrations()).map(({ name }) => name.slice(0, 5))
+    expect(numbers).toEqual(numbers.map((_, nth) => `${String(nth + 1).padStart(4, '0')}_`))
+  })
 })
 
 describe('migrating', () => {
