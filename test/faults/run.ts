@@ -2,7 +2,8 @@ import { Bench } from './prover/bench.ts'
 import { type Build, copyBuild } from './prover/build.ts'
 import type { Figures } from './prover/checker.ts'
 import { PostgresServer } from './prover/postgres-server.ts'
-import { type Scenario, setupOf } from './prover/scenario.ts'
+import type { Scenario } from './prover/scenario.ts'
+import { setupOf } from './prover/setup.ts'
 
 /** How one run of a scenario went. */
 export interface Outcome {

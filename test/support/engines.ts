@@ -2,21 +2,8 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { launch } from 'puppeteer-core'
 import { launchBrowser } from './browser.ts'
+import type { Engine, EnginePage } from './engine.ts'
 import { launchWebKit } from './webkit.ts'
-
-/** As much of a page as a test needs, whichever engine shows it and whichever library drives it. */
-export interface EnginePage {
-  goto(url: string): Promise<unknown>
-  /** Runs text in the page; what it evaluates to comes back as JSON does. */
-  evaluate<Value>(script: string): Promise<Value>
-  close(): Promise<unknown>
-}
-
-export interface Engine {
-  /** Another tab of the same browser: all share its storage. */
-  newPage(): Promise<EnginePage>
-  close(): Promise<void>
-}
 
 const FIREFOXES = [process.env.FIREFOX_PATH, '/usr/bin/firefox-esr', '/usr/bin/firefox', 'firefox'].filter(
   (path): path is string => path !== undefined && path !== '',

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Engine, EnginePage } from './engines.ts'
+import type { Engine, EnginePage } from './engine.ts'
 
 /** Where Debian's webkit2gtk-driver puts the browser that its driver drives. */
 const BROWSERS = ['6.0', '4.1', '4.0'].flatMap((version) =>

@@ -1,18 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type postgres from 'postgres'
 import type { TcpProxy } from '../../support/tcp-proxy.ts'
-import { check, type LoggedEvent, type Verdict } from './checker.ts'
+import { check, type Verdict } from './checker.ts'
 import { Crowd, until } from './crowd.ts'
 import { HttpWriter } from './http-writer.ts'
 import type { Instance } from './instance.ts'
 import { Ledger, operationNumber } from './operations.ts'
 import type { Database, PostgresServer } from './postgres-server.ts'
-import { type Scenario, type Setup, setupOf } from './scenario.ts'
+import type { LoggedEvent } from './reading.ts'
+import { type Setup, type Staging, setupOf } from './setup.ts'
 import { SqlWriter } from './sql-writer.ts'
 import { openStage, type Stage } from './stage.ts'
 
 export interface BenchOptions {
-  readonly scenario: Scenario
+  readonly scenario: Staging
   /** The quick half: a smaller crowd, and fewer repetitions. */
   readonly quick: boolean
   /** Whether the build has a bug in it; repetitions are then those of the quick half. */
@@ -48,7 +49,7 @@ export class Bench {
   readonly sqlWriter: SqlWriter
   readonly crowd: Crowd
   readonly progress: (text: string) => void
-  readonly #scenario: Scenario
+  readonly #scenario: Staging
   readonly #planted: boolean
   readonly #stage: Stage
   readonly #violations: string[] = []

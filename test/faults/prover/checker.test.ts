@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { type Allowed, check, type LoggedEvent } from './checker.ts'
+import { check } from './checker.ts'
 import { type Entry, type Journal, Texts } from './journal.ts'
 import type { Operation } from './operations.ts'
+import type { Allowed, LoggedEvent } from './reading.ts'
 
 const EPOCH = 'e'
 

@@ -1,15 +1,6 @@
 import type { Journal, Texts } from './journal.ts'
 import type { Operation } from './operations.ts'
-import { readJournal } from './reading.ts'
-
-/** What the database says was committed. */
-export interface LoggedEvent {
-  readonly seq: number
-  /** Its cursor; where it is missing, `<epoch>.<seq>` has to do. */
-  readonly id?: string
-  readonly body: string
-  readonly operation: number | undefined
-}
+import { type Allowed, type LoggedEvent, readJournal } from './reading.ts'
 
 export interface Evidence {
   readonly operations: readonly Operation[]
@@ -19,16 +10,6 @@ export interface Evidence {
   readonly epoch: string
   readonly log: ReadonlyMap<string, readonly LoggedEvent[]>
   readonly allowed: Allowed
-}
-
-/** What a scenario may do to its clients; everything not named here is a violation. */
-export interface Allowed {
-  /** Whether `stream.reset` is a legitimate answer to the fault. */
-  readonly resets?: boolean
-  /** An event may come this long after its write was acknowledged. */
-  readonly lagMs?: number
-  /** Operations that the fault takes from the database itself, such as those a failover leaves behind. */
-  readonly forgotten?: (operation: Operation) => boolean
 }
 
 /** What must be zero, unless a scenario allows it. */

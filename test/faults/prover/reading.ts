@@ -1,8 +1,26 @@
-import type { Allowed, LoggedEvent } from './checker.ts'
 import type { Entry, Journal } from './journal.ts'
 import type { Operation } from './operations.ts'
 
 type Of<Type extends Entry['type']> = Extract<Entry, { type: Type }>
+
+/** What the database says was committed. */
+export interface LoggedEvent {
+  readonly seq: number
+  /** Its cursor; where it is missing, `<epoch>.<seq>` has to do. */
+  readonly id?: string
+  readonly body: string
+  readonly operation: number | undefined
+}
+
+/** What a scenario may do to its clients; everything not named here is a violation. */
+export interface Allowed {
+  /** Whether `stream.reset` is a legitimate answer to the fault. */
+  readonly resets?: boolean
+  /** An event may come this long after its write was acknowledged. */
+  readonly lagMs?: number
+  /** Operations that the fault takes from the database itself, such as those a failover leaves behind. */
+  readonly forgotten?: (operation: Operation) => boolean
+}
 
 interface Truth {
   readonly operations: readonly Operation[]

@@ -2,7 +2,7 @@ import postgres from 'postgres'
 import { TcpProxy } from '../../support/tcp-proxy.ts'
 import { Instance } from './instance.ts'
 import type { Database, PostgresServer } from './postgres-server.ts'
-import type { Scenario, Setup } from './scenario.ts'
+import type { Setup, Staging } from './setup.ts'
 
 /** What stands before anybody writes or listens: a database, instances that are ready, a story for each author. */
 export interface Stage {
@@ -17,7 +17,7 @@ export interface Stage {
 }
 
 export interface StageOptions {
-  readonly scenario: Scenario
+  readonly scenario: Staging
   readonly setup: Setup
   readonly main: string
   readonly server: PostgresServer
