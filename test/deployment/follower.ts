@@ -14,9 +14,14 @@ export class Follower {
   /** Resolves when all events were seen; rejects where one does not come or a reconnect is refused. */
   done: Promise<void> | undefined
 
-  /** Resolves once it is connected; it then follows until it has seen `count` events or is stopped. */
-  async start(transport: 'sse' | 'ws', { url, token }: Caller, count: number): Promise<this> {
+  /**
+   * Resolves once it is connected; it then follows until it has seen `count` events or is stopped.
+   *
+   * @param caller asked for its URL at each connection
+   */
+  async start(transport: 'sse' | 'ws', caller: Pick<Caller, 'url' | 'token'>, count: number): Promise<this> {
     const open = (lastEventId?: string) => {
+      const { url, token } = caller
       const options = { url, token, ...(lastEventId === undefined ? {} : { lastEventId }) }
       return transport === 'sse' ? openSse(options) : openWebSocket(options)
     }

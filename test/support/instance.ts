@@ -10,6 +10,8 @@ import { createDatabase, type TestDatabase } from './database.ts'
 import { signToken, TEST_SECRET } from './token.ts'
 import { wayTo } from './way.ts'
 
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
 /** Overrides of the environment an instance is configured from, by variable name. */
 export type Environment = Readonly<Record<string, string>>
 
@@ -76,12 +78,18 @@ export class MainProcess {
   readonly lines: LogLine[] = []
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
 
-  /** @param options.descriptors how many it may have, `ulimit -n` */
-  constructor(environment: Environment, { descriptors }: { descriptors?: number } = {}) {
+  /**
+   * @param options.descriptors how many it may have, `ulimit -n`
+   * @param options.root the folder of another version
+   */
+  constructor(
+    environment: Environment,
+    { descriptors, root = ROOT }: { descriptors?: number | undefined; root?: string | undefined } = {},
+  ) {
     const limited = ['-c', `ulimit -n ${descriptors}; exec "$0" dist/main.js`, process.execPath]
     const [command, args] = descriptors === undefined ? [process.execPath, ['dist/main.js']] : ['sh', limited]
     this.child = spawn(command, args, {
-      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      cwd: root,
       // Nothing of the developer's own environment may configure the instance.
       env: { PATH: process.env.PATH, HOME: process.env.HOME, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -123,8 +131,9 @@ export class MainProcess {
 /** An instance in a process of its own that is already listening; the caller ends it with `kill`. */
 export async function spawnInstance(
   environment: Environment & { DATABASE_URL: string },
+  options: { root?: string } = {},
 ): Promise<MainProcess & { url: string }> {
-  const main = new MainProcess({
+  const variables = {
     PORT: '0',
     JWT_SECRET: TEST_SECRET,
     RATE_LIMIT: 'off',
@@ -132,7 +141,8 @@ export async function spawnInstance(
     LOG_LEVEL: 'info',
     ...environment,
     ...wayTo(environment.DATABASE_URL),
-  })
+  }
+  const main = new MainProcess(variables, options)
   try {
     return Object.assign(main, { url: await main.listening() })
   } catch (error) {
