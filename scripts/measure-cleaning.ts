@@ -10,6 +10,7 @@ import { createLogger } from '../src/observability/log.ts'
 import { parseConnectionUrl } from '../src/postgres/connection-url.ts'
 import { openPool, type Pool } from '../src/postgres/pool.ts'
 import { migrate } from '../src/store/migrate.ts'
+import { recordViews } from '../src/store/recording.ts'
 import {
   removeExpiredStories,
   removeExpiredTickets,
@@ -17,7 +18,6 @@ import {
   trimEvents,
 } from '../src/store/retention.ts'
 import { deleteStory, getStory } from '../src/store/stories.ts'
-import { recordViews } from '../src/store/views.ts'
 import { formatTable } from './table.ts'
 
 const HELP = `Measures the cleaner on a large database, and a story with many views.

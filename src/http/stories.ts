@@ -1,6 +1,5 @@
 import { GlimpseError } from '../errors.ts'
-import { removeReaction } from '../store/reactions.ts'
-import type { Recorded } from '../store/recorded.ts'
+import { type Recorded, removeReaction } from '../store/recording.ts'
 import { createStory, deleteStory, getStory } from '../store/stories.ts'
 import { readJson } from './body.ts'
 import { authenticate, type Handler } from './context.ts'

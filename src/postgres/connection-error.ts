@@ -1,3 +1,6 @@
+import { StartError } from '../errors.ts'
+import type { ConnectionOptions } from './connection-url.ts'
+
 /** The way to Postgres failed; `code` is stable, as a socket's own errors' codes are. */
 export class ConnectionError extends Error {
   override readonly name = 'ConnectionError'
@@ -18,4 +21,27 @@ export type ConnectionErrorCode = 'TIMEOUT' | 'CLOSED' | 'ENDED' | 'STANDBY' | '
 /** Whether a statement, or an attempt to connect, was given up because nothing answered. */
 export function isTimeout(error: unknown): boolean {
   return error instanceof ConnectionError && error.code === 'TIMEOUT'
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ENOTFOUND: 'host name not found',
+  ETIMEDOUT: 'no answer',
+}
+
+/**
+ * A start that fails here has not begun to migrate: the message must not send anybody looking at the schema.
+ *
+ * @param variable the one that holds the URL
+ */
+export function cannotConnect(
+  variable: string,
+  { endpoints }: ConnectionOptions,
+  error: NodeJS.ErrnoException,
+): StartError {
+  const places = endpoints.map(({ host, port, path }) => path ?? `${host}:${port}`).join(', ')
+  const reason = REASONS[error.code ?? ''] ?? (error.message.split('\n', 1)[0] || error.code)
+  return new StartError(`cannot connect to the database in ${variable} (${places}): ${reason}`, {
+    cause: error,
+  })
 }

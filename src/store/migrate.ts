@@ -3,9 +3,9 @@ import { runner } from 'node-pg-migrate'
 import { StartError } from '../errors.ts'
 import { withTimeout } from '../limits/with-timeout.ts'
 import type { Logger } from '../observability/log.ts'
+import { cannotConnect } from '../postgres/connection-error.ts'
 import type { ConnectionOptions } from '../postgres/connection-url.ts'
 import { SingleSession } from '../postgres/single-session.ts'
-import { cannotConnect } from './cannot-connect.ts'
 import {
   type AppliedMigration,
   type Comparison,

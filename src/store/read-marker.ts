@@ -56,7 +56,7 @@ export async function markRead(
                ${marks.map(({ check }) => checkNumber(check))}::bigint[]
              ) with ordinality as i (user_id, epoch, seq, "check", nth)
         left join glimpse.streams s using (user_id)
-       -- What is not possible was done by hand; it is read as the nearest that is, as in streams.ts.
+       -- What is not possible was done by hand; it is read as the nearest that is, as in event-log.ts.
        cross join lateral (select greatest(coalesce(s.head, 0), 0) as head) m
     ),
     judged as materialized (

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StartError } from '../errors.ts'
 import type { Logger } from '../observability/log.ts'
+import { cannotConnect } from '../postgres/connection-error.ts'
 import type { ConnectionOptions } from '../postgres/connection-url.ts'
 import { openPool, type Pool } from '../postgres/pool.ts'
 import { isTransactionPooled } from '../postgres/pooler.ts'
-import { cannotConnect } from './cannot-connect.ts'
 import { type AppliedMigration, compareMigrations, readMigrations, refusalOf } from './migrations.ts'
 
 /** As server_version_num writes it: Postgres 14. */

@@ -55,7 +55,32 @@ const VANISHED_TRIES = 3
 /** So few are not worth a statement beside another: they go into the next. */
 const FEW = 8
 
-/** A queue with a statement in flight, or two behind each other: what arrives meanwhile goes together in the next. */
+/**
+ * Rows that wait to be written, and the statements that write them. What arrives while a statement is in flight goes
+ * together in the next one.
+ *
+ * ```
+ *        push                     half as many wait as are in flight (pipelined only)
+ * idle ────────▶ one in flight ────────────────────────────────────────────────────▶ two in flight
+ *   ◀──────────────┘       ◀───────────────────────────────────────────────────────────┘
+ *     nothing waits                  one ended, few wait
+ * ```
+ *
+ * A row:
+ *
+ * ```
+ * waiting ─▶ in flight ─┬─ written ────────────────────────────────────▶ settled: its result
+ *    ▲                  ├─ again: another writer came in between ──────▶ waiting
+ *    │                  ├─ held: somebody has a lock that it needs ────▶ onHeld takes it, or waiting
+ *    │                  └─ the statement failed:
+ *    │                       vanished ────────────▶ the same batch, three times at most, then as row
+ *    │                       contention ──────────▶ the same batch, if onContention says so; else halved;
+ *    │                                              what is not halved any more goes to onBlocked
+ *    │                       row ─────────────────▶ halved; the row that fails alone is settled: its error
+ *    │                       unavailable, fault ──▶ all of the batch settled: the error
+ *    └ where nothing was settled: after a pause
+ * ```
+ */
 export class WriteQueue<Row, Result> {
   readonly #options: WriteQueueOptions<Row, Result>
   #queue: Entry<Row, Result>[] = []

@@ -4,7 +4,7 @@ import { PostgresBus } from '../../src/bus/postgres-bus.ts'
 import { createLogger } from '../../src/observability/log.ts'
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { createPool } from '../../src/postgres/pool.ts'
-import { sendCanary } from '../../src/store/notify.ts'
+import { sendCanary } from '../../src/store/canary.ts'
 import { channelOf } from '../support/channel.ts'
 import { createDatabase } from '../support/database.ts'
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createMetrics } from '../../src/observability/metrics.ts'
-import { Cleaner } from '../../src/store/cleaner.ts'
+import { Cleaner } from '../../src/store/retention.ts'
 import { Caller } from '../support/api.ts'
 import { openSse } from '../support/clients/sse.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'

@@ -3,7 +3,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { createLogger } from '../../src/observability/log.ts'
 import { createMetrics } from '../../src/observability/metrics.ts'
 import { createPool } from '../../src/postgres/pool.ts'
-import { Cleaner } from '../../src/store/cleaner.ts'
+import { Cleaner } from '../../src/store/retention.ts'
 import { createDatabase } from '../support/database.ts'
 import { insertStory, insertViews } from '../support/sql-writer.ts'
 

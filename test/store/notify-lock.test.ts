@@ -8,8 +8,7 @@ import { createLogger } from '../../src/observability/log.ts'
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { createPool } from '../../src/postgres/pool.ts'
 import { migrate } from '../../src/store/migrate.ts'
-import { recordReactions } from '../../src/store/reactions.ts'
-import { recordViews } from '../../src/store/views.ts'
+import { recordReactions, recordViews } from '../../src/store/recording.ts'
 import { insertStory } from '../support/sql-writer.ts'
 
 // All commits of a cluster that notify take one lock, and hold it until they are on disk. A standby that never answers

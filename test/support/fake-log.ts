@@ -1,7 +1,7 @@
 import type { Position, StreamHead, StreamPage } from '../../src/event.ts'
 import type { ResumeHead } from '../../src/hub/resume.ts'
 import type { Log } from '../../src/hub/subscriber.ts'
-import { asPossible } from '../../src/store/streams.ts'
+import { asPossible } from '../../src/store/event-log.ts'
 import { bodyOf } from './stream-state.ts'
 
 /** An event in the log, as it was written, or as somebody left it. */
@@ -55,7 +55,7 @@ export class FakeStream {
     return asPossible({ epoch, head, headTime, oldest, trimmedTime, read, readTime: this.row(read)?.time })
   }
 
-  /** As src/store/streams.ts reads it: rows from the number `after` on, whatever they are. */
+  /** As src/store/event-log.ts reads it: rows from the number `after` on, whatever they are. */
   page(epoch: string, after: number, limit: number): StreamPage {
     const from = this.rows.filter(({ seq }) => seq >= after).sort((a, b) => a.seq - b.seq)
     const behind = from.filter(({ seq }) => seq > after)

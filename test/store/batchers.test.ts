@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { Database } from '../../src/postgres/database.ts'
 import type { Pool } from '../../src/postgres/pool.ts'
-import { WritePools } from '../../src/store/write-pools.ts'
+import { WritePools } from '../../src/store/batchers.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 
 let database: TestDatabase
