@@ -12,12 +12,14 @@ const INTERVAL_MS = 500
 export function watchPipeReader(onGone: () => void): () => void {
   if (process.platform !== 'linux' || !fstatSync(1).isFIFO()) return () => {}
   const pipe = readlinkSync('/proc/self/fd/1')
-  let reader: string | undefined
+  const find = () => readdirSync('/proc').find((name) => /^\d+$/.test(name) && readsFrom(name, pipe))
+  // Looked for at once: a reader that was gone before the first look was never seen, and is waited for until a write.
+  let reader = find()
   const timer = setInterval(() => {
     if (reader !== undefined && readsFrom(reader, pipe)) return
     const known = reader !== undefined
     // All of /proc is searched only where the reader of the last time no longer is one.
-    reader = readdirSync('/proc').find((name) => /^\d+$/.test(name) && readsFrom(name, pipe))
+    reader = find()
     // Another user's process can't be looked into: who was never seen may still be there.
     if (reader !== undefined || !known) return
     clearInterval(timer)

@@ -265,6 +265,9 @@ describe('the client in a browser', () => {
       .poll(reasons, patiently)
       .toContain('other streams hold the browser’s six HTTP/1.1 connections')
     await page.evaluate("all.find(({ states }) => states.at(-1) === 'live').stream.close()")
+    // One that opened only after the event was made would begin behind it.
+    const live = () => page.evaluate<number>("all.filter(({ states }) => states.at(-1) === 'live').length")
+    await expect.poll(live, patiently).toBe(6)
     await make(1)
     const seqs = () => page.evaluate<number[][]>('all.map(({ seqs }) => seqs)')
     await expect.poll(async () => (await seqs()).filter((each) => each.length > 0).length, patiently).toBe(6)

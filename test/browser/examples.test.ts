@@ -72,7 +72,7 @@ async function openWorld(origin: string) {
   }
 }
 
-describe.each(Object.entries(ENGINES))('the example applications in %s', (name, launch) => {
+describe.each(ENGINES)('the example applications in %s', (name, launch) => {
   let engine: Engine | undefined
   beforeAll(async () => {
     engine = await launch()

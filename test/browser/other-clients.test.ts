@@ -94,7 +94,7 @@ class Front {
   }
 }
 
-describe.each(Object.entries(ENGINES))('in %s', (name, launch) => {
+describe.each(ENGINES)('in %s', (name, launch) => {
   let engine: Engine | undefined
   beforeAll(async () => {
     engine = await launch()

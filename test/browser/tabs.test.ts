@@ -41,7 +41,7 @@ interface Tab {
   noted(): Promise<Noted>
 }
 
-describe.each(Object.entries(ENGINES))('tabs of one user in %s', (name, launch) => {
+describe.each(ENGINES)('tabs of one user in %s', (name, launch) => {
   let engine: Engine | undefined
   beforeAll(async () => {
     engine = await launch()

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
 import { runSuites } from './suites.ts'
 import { Missing, type Prepared, THINGS, type Thing } from './things.ts'
 
@@ -7,10 +8,21 @@ const USAGE = `npm run test:field -- [--all] [--json=<file>] [word…]
 Runs the tests beside the real things of the field and prints one table: thing, version, suites, passed, failed. What this
 machine can't have is skipped with a word. Words pick the things whose names hold them.
   --all           every suite on every thing; without it a part, that takes some minutes
+  --abreast=<n>   how many things at a time; 3, of which most wait for a clock
   --json=<file>   also writes {"passed","failed"} there
 
 ${THINGS.map(({ name, suites }) => `  ${name.padEnd(24)} ${suites.join(', ')}`).join('\n')}
 `
+
+/** What takes longest comes first, so that nothing long is left for the end. */
+const LONGEST = [
+  'Postgres 14',
+  'Node 26',
+  'Firefox',
+  'PgBouncer, transaction mode',
+  'client package',
+  'WebKit',
+]
 
 interface Row {
   readonly thing: string
@@ -23,7 +35,7 @@ interface Row {
   readonly skipped?: string
 }
 
-async function run(thing: Thing, all: boolean): Promise<Row> {
+async function run(thing: Thing, { all, abreast }: { all: boolean; abreast: number }): Promise<Row> {
   const began = performance.now()
   const suites = all ? thing.allSuites : thing.suites
   const row = {
@@ -51,6 +63,8 @@ async function run(thing: Thing, all: boolean): Promise<Row> {
       environment,
       node,
       pattern: thing.pattern,
+      // Things beside each other keep the cores busy; one alone has them for itself.
+      workers: abreast > 1 ? 1 : 2,
     })
     if (failed > 0)
       console.error(
@@ -84,35 +98,68 @@ function table(rows: readonly Row[]): string {
     .join('\n')
 }
 
+/** So many at a time, those that take longest first; the rows in the order of the things. */
+async function runAll(things: readonly Thing[], all: boolean, abreast: number): Promise<Row[]> {
+  const rank = ({ name }: Thing) => (LONGEST.includes(name) ? LONGEST.indexOf(name) : LONGEST.length)
+  const waiting = things.toSorted((a, b) => rank(a) - rank(b))
+  const rows = new Map<Thing, Row>()
+  const work = async () => {
+    for (let thing = waiting.shift(); thing !== undefined; thing = waiting.shift()) {
+      const row = await run(thing, { all, abreast })
+      rows.set(thing, row)
+      console.error(
+        row.skipped === undefined
+          ? `${row.thing} ${row.version}: ${row.passed} passed, ${row.failed} failed in ${row.seconds} s`
+          : `${row.thing}: skipped: ${row.skipped}`,
+      )
+    }
+  }
+  await Promise.all(Array.from({ length: abreast }, work))
+  return things.flatMap((thing) => rows.get(thing) ?? [])
+}
+
 async function main(words: readonly string[]): Promise<number> {
-  const flags = words.filter((word) => word.startsWith('--'))
-  const picked = words.filter((word) => !word.startsWith('--')).map((word) => word.toLowerCase())
-  const json = flags.find((flag) => flag.startsWith('--json='))?.slice('--json='.length)
+  const parsed = parse(words)
+  if (typeof parsed === 'string') {
+    console.error(`${parsed}\n\n${USAGE}`)
+    return 2
+  }
+  const { values, positionals } = parsed
+  const picked = positionals.map((word) => word.toLowerCase())
   const things = THINGS.filter(
     ({ name }) => picked.length === 0 || picked.some((word) => name.toLowerCase().includes(word)),
   )
-  if (things.length === 0 || flags.some((flag) => flag !== '--all' && !flag.startsWith('--json='))) {
+  const abreast = Math.min(Number(values.abreast), things.length)
+  if (!(abreast >= 1)) {
     console.error(USAGE)
     return 2
   }
-  const rows: Row[] = []
-  for (const thing of things) {
-    const row = await run(thing, flags.includes('--all'))
-    rows.push(row)
-    console.error(
-      row.skipped === undefined
-        ? `${row.thing} ${row.version}: ${row.passed} passed, ${row.failed} failed in ${row.seconds} s`
-        : `${row.thing}: skipped: ${row.skipped}`,
-    )
-  }
+  const rows = await runAll(things, values.all, abreast)
   const sum = (key: 'passed' | 'failed') => rows.reduce((total, row) => total + row[key], 0)
   const counts = { passed: sum('passed'), failed: sum('failed') }
   const ran = rows.filter(({ skipped }) => skipped === undefined).length
   console.log(
     `\n${table(rows)}\n\n${counts.passed} tests passed beside ${ran} things, ${counts.failed} failed`,
   )
-  if (json !== undefined) await writeFile(json, JSON.stringify(counts))
+  if (values.json !== undefined) await writeFile(values.json, JSON.stringify(counts))
   return counts.failed > 0 ? 1 : 0
+}
+
+/** The words; or what is wrong with them. */
+function parse(words: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...words],
+      allowPositionals: true,
+      options: {
+        all: { type: 'boolean', default: false },
+        abreast: { type: 'string', default: '3' },
+        json: { type: 'string' },
+      },
+    })
+  } catch (error) {
+    return (error as Error).message
+  }
 }
 
 process.exitCode = await main(process.argv.slice(2))

@@ -40,6 +40,8 @@ export interface SuiteOptions {
   readonly environment: Readonly<Record<string, string>>
   /** Only the tests whose names match. */
   readonly pattern?: string | undefined
+  /** How many files run at a time. */
+  readonly workers: number
   /** The Node to run on; else this one. */
   readonly node?: string | undefined
 }
@@ -49,10 +51,18 @@ export async function runSuites({
   suites,
   environment,
   pattern,
+  workers,
   node = process.execPath,
 }: SuiteOptions): Promise<SuiteResult> {
   const report = join(tmpdir(), `glimpse-field-${crypto.randomUUID()}.json`)
-  const args = ['run', ...suites, '--reporter=dot', '--reporter=json', `--outputFile.json=${report}`]
+  const args = [
+    'run',
+    ...suites,
+    `--maxWorkers=${workers}`,
+    '--reporter=dot',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+  ]
   if (pattern !== undefined) args.push(`--testNamePattern=${pattern}`)
   const child = spawn(node, [VITEST, ...args], {
     cwd: ROOT,

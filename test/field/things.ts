@@ -1,6 +1,9 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
+import { isInstalled, type ProxyKind } from '../deployment/proxy.ts'
+import { findFirefox } from '../support/engines.ts'
 import { PgBouncer, type PoolMode, pgBouncerVersion } from '../support/pgbouncer.ts'
+import { hasWebKit, DRIVER as WEBKIT_DRIVER } from '../support/webkit.ts'
 import { fetchPackage } from './cache.ts'
 import { startPostgres } from './postgres.ts'
 
@@ -37,7 +40,8 @@ const DATABASE_SUITES = ['test/contract', 'test/store', 'test/bus', 'test/delive
 const CORE_SUITES = ['events', 'resume', 'read', 'poll', 'sse', 'websocket'].map(
   (name) => `test/contract/${name}.test.ts`,
 )
-const PROXY_SUITES = ['test/deployment/proxies.test.ts']
+const PROXY_SUITES = ['test/field/proxies.test.ts']
+const BROWSER_SUITES = ['tabs', 'examples', 'other-clients'].map((name) => `test/browser/${name}.test.ts`)
 const NODE_SUITES = ['test/contract', 'test/bus', 'test/hub', 'test/postgres']
 
 function postgresOf(major: number, suites: readonly string[]): Thing {
@@ -94,9 +98,9 @@ function pgBouncer(mode: PoolMode, suites: readonly string[]): Thing {
 /** A program of the machine that the tests themselves start. */
 function program(
   name: string,
-  version: () => string | undefined,
+  version: () => string | undefined | Promise<string | undefined>,
   suites: readonly string[],
-  pattern?: string,
+  { pattern, environment = {} }: { pattern?: string; environment?: Prepared['environment'] } = {},
 ): Thing {
   return {
     name,
@@ -104,11 +108,31 @@ function program(
     suites,
     allSuites: suites,
     async prepare() {
-      const found = version()
+      const found = await version()
       if (found === undefined) throw new Missing('it is not installed')
-      return { version: found }
+      return { version: found, environment }
     },
   }
+}
+
+function proxy(kind: ProxyKind, name: string): Thing {
+  const version = () =>
+    isInstalled(kind) ? versionOf(kind, [kind === 'caddy' ? 'version' : '-v']) : undefined
+  return program(name, version, PROXY_SUITES, { pattern: `through ${kind}` })
+}
+
+/** The client in an engine that does not come with npm. */
+function browser(name: string, version: () => string | undefined | Promise<string | undefined>): Thing {
+  return program(name, version, BROWSER_SUITES, { environment: { GLIMPSE_FIELD_ENGINE: name } })
+}
+
+async function firefoxVersion(): Promise<string | undefined> {
+  const path = await findFirefox()
+  return path === undefined ? undefined : versionOf(path, ['--version'])
+}
+
+function webKitVersion(): string | undefined {
+  return hasWebKit() ? (versionOf(WEBKIT_DRIVER, ['--version']) ?? 'installed') : undefined
 }
 
 // Distributions put them into sbin, which is not in everybody's path.
@@ -136,12 +160,9 @@ function nodeOf(major: number, suites: readonly string[] = NODE_SUITES): Thing {
   }
 }
 
-/** The packed client with what people bundle, test and run it with, as npm has it today. */
-const clientPackage: Thing = {
-  name: 'client package',
-  suites: ['test/field/client-package.test.ts'],
-  allSuites: ['test/field/client-package.test.ts'],
-  prepare: async () => ({ version: 'npm' }),
+/** What npm or the machine has today of what people build and follow streams with. */
+function ofNpm(name: string, suite: string): Thing {
+  return { name, suites: [suite], allSuites: [suite], prepare: async () => ({ version: 'npm' }) }
 }
 
 /** What npm can't give is skipped; a server that does not start is a failure. */
@@ -156,23 +177,29 @@ async function missing<Result>(work: () => Promise<Result>): Promise<Result> {
 
 /**
  * In the order of the table. Without `--all` the oldest Postgres takes all suites that speak to one, since it lacks the
- * most; versions between the oldest and the newest take fewer, because .ci/run has half an hour for everything.
+ * most, and the newest Node those that depend on it; what lies between takes the core, because .ci/run has a quarter of an
+ * hour for everything.
  */
 export const THINGS: readonly Thing[] = [
   postgresOf(14, DATABASE_SUITES),
   postgresOf(15, CORE_SUITES),
   postgresOf(16, CORE_SUITES),
-  postgresOf(17, ['test/contract', 'test/store', 'test/bus']),
+  postgresOf(17, [...CORE_SUITES, 'test/store']),
   postgresOf(CURRENT, []),
   pgBouncer('transaction', ['test/contract']),
-  pgBouncer('session', ['test/contract']),
+  pgBouncer('session', CORE_SUITES),
   program('PgBouncer, under load', pgBouncerVersion, ['test/field/pooler.test.ts']),
   program('private CA', () => versionOf('openssl', ['version']), ['test/field/private-ca.test.ts']),
-  program('HAProxy', () => versionOf('haproxy', ['-v']), PROXY_SUITES, 'through haproxy'),
-  program('nginx', () => versionOf('nginx', ['-v']), PROXY_SUITES, 'through nginx'),
+  proxy('haproxy', 'HAProxy'),
+  proxy('nginx', 'nginx'),
+  proxy('caddy', 'Caddy'),
   nodeOf(20),
   nodeOf(22, CORE_SUITES),
   nodeOf(24, CORE_SUITES),
   nodeOf(26),
-  clientPackage,
+  browser('Firefox', firefoxVersion),
+  browser('WebKit', webKitVersion),
+  program('other languages', () => versionOf('curl', ['--version']), ['test/field/other-languages.test.ts']),
+  ofNpm('client package', 'test/field/client-package.test.ts'),
+  ofNpm('image', 'test/field/image.test.ts'),
 ]

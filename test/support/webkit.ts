@@ -11,17 +11,24 @@ const BROWSERS = ['6.0', '4.1', '4.0'].flatMap((version) =>
     (platform) => `/usr/lib/${platform}/webkit2gtk-${version}/MiniBrowser`,
   ),
 )
-const DRIVER = '/usr/bin/WebKitWebDriver'
+export const DRIVER = '/usr/bin/WebKitWebDriver'
 const DISPLAY_SERVER = '/usr/bin/Xvfb'
 
 interface Reply {
   readonly value: unknown
 }
 
+export const hasWebKit = (): boolean => findBinary() !== undefined
+
+function findBinary(): string | undefined {
+  if (!existsSync(DRIVER) || !existsSync(DISPLAY_SERVER)) return undefined
+  return BROWSERS.find((path) => existsSync(path))
+}
+
 /** WebKit as Debian has it, without a screen; undefined where webkit2gtk-driver or xvfb is not installed. */
 export async function launchWebKit(): Promise<Engine | undefined> {
-  const binary = BROWSERS.find((path) => existsSync(path))
-  if (binary === undefined || !existsSync(DRIVER) || !existsSync(DISPLAY_SERVER)) return undefined
+  const binary = findBinary()
+  if (binary === undefined) return undefined
   const screen = spawn(
     DISPLAY_SERVER,
     ['-displayfd', '1', '-screen', '0', '1024x768x24', '-nolisten', 'tcp'],

@@ -2,6 +2,8 @@ import { spawnSync } from 'node:child_process'
 import { type ClientHttp2Stream, connect } from 'node:http2'
 import postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { Follower } from '../deployment/follower.ts'
+import { isInstalled, type ProxyKind, type RunningProxy, startProxy } from '../deployment/proxy.ts'
 import { stablePort } from '../faults/prover/ports.ts'
 import { type Caller, newCallers } from '../support/api.ts'
 import { openEventSource } from '../support/clients/event-source.ts'
@@ -11,8 +13,6 @@ import { openWebSocket } from '../support/clients/websocket.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { type Instance, spawnInstance, startInstance } from '../support/instance.ts'
 import { insertStory, insertViews, upTo } from '../support/sql-writer.ts'
-import { Follower } from './follower.ts'
-import { isInstalled, type ProxyKind, type RunningProxy, startProxy } from './proxy.ts'
 
 const HEARTBEAT_MS = 250
 

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import postgres from 'postgres'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { createDatabase, type TestDatabase } from './support/database.ts'
-import { spawnInstance } from './support/instance.ts'
-import { insertReaction, insertStory, upTo } from './support/sql-writer.ts'
-import { signToken } from './support/token.ts'
+import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { spawnInstance } from '../support/instance.ts'
+import { insertReaction, insertStory, upTo } from '../support/sql-writer.ts'
+import { signToken } from '../support/token.ts'
 
 /** The programs of docs/other-languages.md, run as they stand with what this machine has. */
 interface Program {
@@ -61,9 +61,9 @@ const isInstalled = (program: Program) =>
   )
 
 /** The program in a folder of its own, built. */
-async function prepare({ language, file, build }: Program): Promise<string> {
+async function prepare({ language, file, build }: Program, context: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'glimpse-language-'))
-  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  context.onTestFinished(() => rm(folder, { recursive: true, force: true }))
   const page = await readFile('docs/other-languages.md', 'utf8')
   const [, code] = new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(page) ?? []
   if (code === undefined) throw new Error(`docs/other-languages.md has no ${language} program`)
@@ -72,10 +72,11 @@ async function prepare({ language, file, build }: Program): Promise<string> {
   return folder
 }
 
-describe.each(PROGRAMS)('the $language program', (program) => {
+// They mostly wait: for the ends of their tokens, and before they connect again.
+describe.concurrent.each(PROGRAMS)('the $language program', (program) => {
   it('survives the end of its token and a lost service, and misses and repeats nothing', async (context) => {
     context.skip(!(await isInstalled(program)), `${program.probe[0]} is not installed`)
-    const folder = await prepare(program)
+    const folder = await prepare(program, context)
     const environment = {
       DATABASE_URL: database.url,
       MIGRATE: 'off',
@@ -83,7 +84,7 @@ describe.each(PROGRAMS)('the $language program', (program) => {
       JWT_CLOCK_TOLERANCE_S: '0',
     }
     let main = await spawnInstance(environment)
-    onTestFinished(() => void main.child.kill('SIGKILL'))
+    context.onTestFinished(() => void main.child.kill('SIGKILL'))
     const user = `alice-${program.language}`
     const story = await insertStory(sql, user)
     let made = 0
@@ -97,7 +98,7 @@ describe.each(PROGRAMS)('the $language program', (program) => {
       env: { PATH: process.env.PATH, HOME: process.env.HOME, API: main.url },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
-    onTestFinished(() => void process.kill(-(child.pid ?? Number.NaN), 'SIGKILL'))
+    context.onTestFinished(() => void process.kill(-(child.pid ?? Number.NaN), 'SIGKILL'))
     let output = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       output += text
@@ -126,7 +127,7 @@ describe.each(PROGRAMS)('the $language program', (program) => {
   }, 300_000)
 })
 
-const PATIENCE = { timeout: 20_000, interval: 50 }
+const PATIENCE = { timeout: 60_000, interval: 50 }
 
 async function connectionsOf(user: string): Promise<number> {
   const rows = await sql`select from glimpse.connections where user_id = ${user}`

@@ -6,11 +6,11 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { buildImage, type Image, parseDockerfile } from '../deployment/dockerfile.ts'
+import { ignoredBy } from '../deployment/dockerignore.ts'
 import { call } from '../support/api.ts'
 import { createEmptyDatabase } from '../support/database.ts'
 import { TEST_SECRET } from '../support/token.ts'
-import { buildImage, type Image, parseDockerfile } from './dockerfile.ts'
-import { ignoredBy } from './dockerignore.ts'
 
 const context = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
 
