@@ -229,17 +229,16 @@ begin
   perform pg_notify(secret, payload || trailer);
 end $$;
 
--- As before (0002); an event has at most 64 KiB, so that a page of them can be bounded.
-create or replace function glimpse.append(variadic new_events glimpse.new_event[]) returns void
-  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+-- Checks the events of a call and gives each as log_events() takes it, in the order of users and, of one user, of the call.
+-- named: the function that is blamed.
+create function glimpse.checked_events(named text, new_events glimpse.new_event[], out users text[], out tails text[])
+  language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   max_bytes constant integer := 65536;
-  fault  text;
-  users  text[];
-  tails  text[];
+  fault text;
 begin
-  select format('glimpse.append: type %L for user %L: the type must be lower-case words joined by dots and not '
-                'begin with stream., data and at must not be null', e.type, e.user_id)
+  select format('%s: type %L for user %L: the type must be lower-case words joined by dots and not '
+                'begin with stream., data and at must not be null', named, e.type, e.user_id)
     into fault
     from unnest(new_events) as e
    where e.type ~ '^(?!stream\.)[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$' is not true
@@ -256,12 +255,23 @@ begin
             from unnest(new_events) with ordinality as e (user_id, type, data, at, nth) order by user_id, nth) as sorted;
 
   -- The number in front of a tail takes at most 26 bytes.
-  select format('glimpse.append: an event for user %L has %s bytes; it may have at most %s', user_id, octet_length(tail) + 26, max_bytes)
+  select format('%s: an event for user %L has %s bytes; it may have at most %s', named, user_id, octet_length(tail) + 26, max_bytes)
     into fault
     from unnest(users, tails) as e (user_id, tail) where octet_length(tail) + 26 > max_bytes limit 1;
   if fault is not null then
     raise exception using errcode = 'invalid_parameter_value', message = fault;
   end if;
+end $$;
+revoke execute on function glimpse.checked_events from public;
+
+-- As before (0002); an event has at most 64 KiB, so that a page of them can be bounded.
+create or replace function glimpse.append(variadic new_events glimpse.new_event[]) returns void
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  users text[];
+  tails text[];
+begin
+  select c.users, c.tails into users, tails from glimpse.checked_events('glimpse.append', new_events) c;
   perform glimpse.log_events(users, tails);
 end $$;
 

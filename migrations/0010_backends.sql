@@ -225,6 +225,17 @@ begin
   when 'begin' then
     perform glimpse.disconnect("user");
     delete from glimpse.tickets where user_id = "user";
+    -- Nobody moves queued events meanwhile. A tail becomes a body by the number in front of it.
+    perform from glimpse.queue_state for update;
+    delete from glimpse.queue where user_id = "user";
+    get diagnostics found_rows = row_count;
+    erased := erased + found_rows;
+    update glimpse.queue q set tail = changed.tail
+      from (select id, substr(glimpse.without_user('{"seq":1' || tail, 1, "user", fields), 9) as tail from glimpse.queue
+             where strpos(tail, to_json("user")::text) > 0 or strpos(tail, '\') > 0) changed
+     where q.id = changed.id and q.tail <> changed.tail;
+    get diagnostics found_rows = row_count;
+    erased := erased + found_rows;
     step := 'views';
     place := null;
     return;
@@ -318,3 +329,129 @@ end $$;
 
 revoke execute on routine glimpse.page, glimpse.disconnect, glimpse.online, glimpse.live_instances, glimpse.without_user,
   glimpse.forget_portion, glimpse.forget from public;
+
+-- Events that are committed and not yet in the log. A writer only adds rows, so it waits for nobody and nobody for it; the
+-- service moves them into the log within milliseconds (glimpse.move_queue).
+create table glimpse.queue (
+  id      bigint generated always as identity primary key,
+  user_id glimpse.user_id not null,
+  tail    text not null
+);
+-- One row. Who moves events holds it. idle: nothing was moved for a second, so whoever enqueues wakes the service. Nobody
+-- does so otherwise: a transaction that notifies holds a lock of the whole cluster while it commits, so that all of them
+-- would commit one after the other.
+create table glimpse.queue_state (
+  singleton boolean     primary key default true check (singleton),
+  idle      boolean     not null default true,
+  moved_at  timestamptz not null default '-infinity'
+);
+revoke all on glimpse.queue, glimpse.queue_state from public;
+insert into glimpse.queue_state default values;
+
+-- As glimpse.append(), but the events get their numbers shortly after the commit, by the service. The transaction locks
+-- nobody's stream: it waits for no other, can't deadlock with one here, and fails by no 40001 under a strict isolation.
+create function glimpse.enqueue(variadic new_events glimpse.new_event[]) returns void
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  users text[];
+  tails text[];
+begin
+  select c.users, c.tails into users, tails from glimpse.checked_events('glimpse.enqueue', new_events) c;
+  insert into glimpse.queue (user_id, tail) select e.* from unnest(users, tails) as e;
+  -- Only a hint: with the queue of notifications half full nothing is sent, as for events, and each instance looks by itself.
+  if found and (select idle from glimpse.queue_state) and pg_notification_queue_usage() < 0.5 then
+    perform pg_notify(channel, E'\tqueue') from glimpse.history where singleton;
+  end if;
+end $$;
+
+-- Moves up to so many events from the queue into the log, the oldest first, but those of the users in passed. One session
+-- at a time works at it, so that a user's events keep their order. A stream that somebody holds is not waited for: its user
+-- is in held, with those whose events can't be logged; fault has the SQLSTATE of such a failure that isn't a lock. moved is
+-- null where another session is at it; nothing is left where it is 0 and held is empty. idle: whoever enqueues next wakes
+-- the service; until then it has to look by itself.
+create function glimpse.move_queue(
+  passed text[], portion integer, out moved integer, out held text[], out fault text, out idle boolean
+) language plpgsql security definer set search_path = pg_catalog, pg_temp
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+declare
+  patience constant text := current_setting('lock_timeout');
+  state    glimpse.queue_state;
+  ids      bigint[];
+  named    text[];
+  one      text;
+  failures integer := 0;
+begin
+  held := '{}';
+  select * into state from glimpse.queue_state;
+  idle := state.idle;
+  -- Locking a row is a write, and this is asked many times a second.
+  if not exists (select from glimpse.queue where user_id <> all (passed))
+     and (idle or state.moved_at > clock_timestamp() - interval '1 second') then
+    moved := 0;
+    return;
+  end if;
+  select * into state from glimpse.queue_state for update skip locked;
+  if not found then
+    return;
+  end if;
+  moved := 0;
+  select array_agg(id), array_agg(distinct user_id) into ids, named
+    from (select id, user_id from glimpse.queue where user_id <> all (passed) order by id limit portion) oldest;
+  if ids is null then
+    idle := state.moved_at < clock_timestamp() - interval '1 second';
+    if idle and not state.idle then
+      update glimpse.queue_state q set idle = true;
+    end if;
+    return;
+  end if;
+  idle := false;
+  if state.idle or state.moved_at < clock_timestamp() - interval '0.2 seconds' then
+    update glimpse.queue_state q set idle = false, moved_at = clock_timestamp();
+  end if;
+  held := array(
+    select user_id from glimpse.streams where user_id = any (named)
+    except
+    select user_id from (
+      select user_id from glimpse.streams where user_id = any (named) order by user_id for no key update skip locked
+    ) free
+  );
+  -- Somebody may be making a stream that is not there yet.
+  perform set_config('lock_timeout', '50ms', true);
+  begin
+    moved := glimpse.log_queued(ids, held);
+  exception when others then
+    -- One user's trouble is nobody else's. The rest is for another call, because each may have waited for its lock.
+    foreach one in array named loop
+      continue when one = any (held);
+      begin
+        moved := moved + glimpse.log_queued(ids, array_remove(named, one));
+      exception when others then
+        held := held || one;
+        failures := failures + 1;
+        if sqlstate <> '55P03' then
+          fault := sqlstate;
+        end if;
+      end;
+      exit when failures = 5;
+    end loop;
+  end;
+  perform set_config('lock_timeout', patience, true);
+end $$;
+
+-- Logs those of these queued events that belong to none of the users in but.
+create function glimpse.log_queued(ids bigint[], but text[]) returns integer language plpgsql
+  set search_path = pg_catalog, pg_temp as $$
+declare
+  users text[];
+  tails text[];
+begin
+  with taken as (
+    delete from glimpse.queue where id = any (ids) and user_id <> all (but) returning id, user_id, tail
+  )
+  select array_agg(user_id), array_agg(tail) into users, tails
+    from (select user_id, tail from taken order by user_id, id) sorted;
+  perform glimpse.log_events(users, tails);
+  return coalesce(cardinality(users), 0);
+end $$;
+
+revoke execute on function glimpse.enqueue, glimpse.move_queue, glimpse.log_queued from public;

@@ -26,6 +26,7 @@ import { CONNECTIONS, Database, DEADLINES } from './postgres/database.ts'
 import { createBatchers, WritePools } from './store/batchers.ts'
 import { Canary } from './store/canary.ts'
 import { EventLog } from './store/event-log.ts'
+import { EventQueue } from './store/event-queue.ts'
 import { migrate } from './store/migrate.ts'
 import { Presence } from './store/presence.ts'
 import { checkDatabase, checkPoolers } from './store/requirements.ts'
@@ -130,6 +131,9 @@ async function start(
   })
   undo.push('streams', () => hub.close())
 
+  const queue = new EventQueue({ sql: pool('queue'), log, metrics })
+  undo.push('queue', () => queue.stop())
+
   const bus = new PostgresBus({
     connection: listenConnection,
     log,
@@ -154,11 +158,13 @@ async function start(
       },
       onGap: (epoch) => hub.gap(epoch),
       onCall: () => presence.called(),
+      onQueued: () => queue.called(),
     },
   })
   undo.push('bus', () => bus.close())
   await unlessAborted(signal, bus.start())
   presence.start()
+  queue.start()
   const sweeper = setInterval(() => void hub.sweep(), SWEEP_INTERVAL_MS).unref()
   undo.push('sweep', () => clearInterval(sweeper))
 

@@ -27,6 +27,8 @@ export interface BusListener {
   readonly onHandedOn: (sentAt: number, traced: readonly Trailer[]) => void
   /** Somebody calls this instance to look at what it is to do. */
   readonly onCall: () => void
+  /** Somebody has queued events that are to be moved into the log. */
+  readonly onQueued: () => void
   /** The bus is in force from now on, in this history; what came before may be lost, so the heads are to be read. */
   readonly onGap: (epoch: string) => void
 }

@@ -245,6 +245,7 @@ export class PostgresBus implements Bus {
     if (payload.charCodeAt(0) === 9) {
       if (payload === this.#canary.payload) this.#canary.returned()
       else if (payload === `\tclose\t${this.#options.instance}`) this.#options.listener.onCall()
+      else if (payload === '\tqueue') this.#options.listener.onQueued()
       return
     }
     if (this.#payloads.push(payload) === 1) void SOON.then(this.#read)

@@ -26,6 +26,7 @@ const ABOUT: Readonly<Record<string, string>> = {
   story_reactions: 'user_id = $1',
   streams: 'user_id = $1',
   events: 'user_id = $1 or strpos(body, $2) > 0 or strpos(lower(body), $3) > 0',
+  queue: 'user_id = $1 or strpos(tail, $2) > 0 or strpos(lower(tail), $3) > 0',
   tickets: 'user_id = $1',
   connections: 'user_id = $1',
 }
@@ -47,7 +48,7 @@ export const exportUser: Command = {
       for (const [table, about] of Object.entries(ABOUT)) {
         await session.query(
           `declare about cursor for select json_build_object('table', '${table}', 'row', t)::text as line from glimpse.${table} t where ${about}`,
-          table === 'events' ? [user, JSON.stringify(user), escaped(user)] : [user],
+          about.includes('$2') ? [user, JSON.stringify(user), escaped(user)] : [user],
         )
         for (;;) {
           const rows = await session.query<{ line: string }>(`fetch ${PORTION} from about`)

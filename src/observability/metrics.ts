@@ -77,6 +77,11 @@ function declareMetrics() {
       help: 'Events removed from the log because they were older than EVENT_RETENTION_HOURS.',
       registers,
     }),
+    queueMoved: new Counter({
+      name: 'glimpse_queue_moved_total',
+      help: 'Events moved into the log from the queue of glimpse.enqueue.',
+      registers,
+    }),
     rowsRemoved: new Counter({
       name: 'glimpse_expired_rows_removed_total',
       help: 'Expired stories removed, with their views and reactions.',

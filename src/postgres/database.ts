@@ -16,6 +16,7 @@ export const CONNECTIONS = {
   isolated: 6,
   edit: 3,
   presence: 1,
+  queue: 1,
   listen: 1,
 } as const
 
@@ -30,6 +31,7 @@ export const DEADLINES = {
   write: 10_000,
   edit: 5000,
   presence: 4000,
+  queue: 10_000,
 } as const
 
 /** Statements of these purposes serve everybody: where they fail for good, the instance is of no use. */

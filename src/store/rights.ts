@@ -15,10 +15,10 @@ export const TASKS = {
     ],
   },
   trigger: {
-    about: 'owns trigger functions that call glimpse.append',
+    about: 'owns trigger functions that call glimpse.enqueue or glimpse.append',
     grants: [
       'select on table glimpse.stories',
-      'execute on function glimpse.append(variadic glimpse.new_event[])',
+      'execute on function glimpse.enqueue(variadic glimpse.new_event[]), glimpse.append(variadic glimpse.new_event[])',
     ],
   },
   mirror: {
@@ -39,7 +39,10 @@ export const TASKS = {
   },
   service: {
     about: 'is DATABASE_URL of instances with MIGRATE=off',
-    grants: ['select, insert, update, delete on all tables in schema glimpse'],
+    grants: [
+      'select, insert, update, delete on all tables in schema glimpse',
+      'execute on function glimpse.move_queue(text[], integer)',
+    ],
   },
 } as const
 

@@ -22,6 +22,7 @@ it('a call reaches the instance that it names, and no other', async () => {
     listener: {
       recipient: () => undefined,
       onHandedOn: () => {},
+      onQueued: () => {},
       onCall: () => {
         calls += 1
         called()

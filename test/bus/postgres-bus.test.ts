@@ -53,6 +53,7 @@ function world() {
     gaps: [] as string[],
     alive: [] as boolean[],
     calls: 0,
+    queued: 0,
     replaced: 0,
     said: [] as string[],
   }
@@ -72,6 +73,7 @@ function world() {
       recipient: () => undefined,
       onHandedOn: () => {},
       onCall: () => state.calls++,
+      onQueued: () => state.queued++,
       onGap: (epoch) => state.gaps.push(epoch),
     },
     openSession: async (options) => {

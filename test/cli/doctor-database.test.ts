@@ -137,7 +137,7 @@ describe('of the database, glimpse doctor', () => {
       'no room for the connections of an instance',
       world.planted(() => `alter database "${world.name}" connection limit 12`),
       'connections',
-      /\d+ connections are left of the limit of test_.* opens up to 25/,
+      /\d+ connections are left of the limit of test_.* opens up to 26/,
       /raise max_connections/,
     ],
     [
@@ -184,6 +184,13 @@ describe('of the database, glimpse doctor', () => {
       'rights',
       /lacks insert on glimpse\.story_views, update on glimpse\.story_views/,
       /grant select, insert, update, delete/,
+    ],
+    [
+      'a queue that may not be moved',
+      world.planted(() => 'revoke execute on function glimpse.move_queue from current_user'),
+      'rights',
+      /lacks execute on function glimpse\.move_queue/,
+      /grant execute on function glimpse\.move_queue/,
     ],
     [
       'a schema that may not be used',

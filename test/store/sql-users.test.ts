@@ -1,6 +1,7 @@
 import postgres from 'postgres'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { open } from '../support/clients/index.ts'
+import { createDatabase } from '../support/database.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 import { insertStory, insertViews, readLog, upTo } from '../support/sql-writer.ts'
 
@@ -178,10 +179,34 @@ describe('glimpse.forget', () => {
   })
 })
 
+it('forgets what is still in the queue', async () => {
+  const database = await createDatabase()
+  onTestFinished(() => database.drop())
+  const alone = postgres(database.url, { max: 1, onnotice: () => {} })
+  onTestFinished(() => alone.end())
+  for (const [user, data] of [
+    [BOB, '{"n":1}'],
+    ['alice', `{"user_id":"${ESCAPED}","n":1.50}`],
+    ['alice', '{"user_id":"carol","n":1.50}'],
+  ] as const)
+    await alone`select glimpse.enqueue((${user}, 'a.b', ${data}::text::json, now())::glimpse.new_event)`
+  const before = await alone`select tail from glimpse.queue order by id`
+  expect(await alone`call glimpse.forget(${BOB})`).toEqual([{ erased: '2' }])
+  expect(await alone`select tail from glimpse.queue order by id`).toEqual([
+    { tail: before[1]?.tail.replace(`"${ESCAPED}"`, 'null') },
+    before[2],
+  ])
+  await alone`select glimpse.move_queue('{}', 10)`
+  expect((await readLog(alone, 'alice')).map(({ body }) => JSON.parse(body).data)).toEqual([
+    { user_id: null, n: 1.5 },
+    { user_id: 'carol', n: 1.5 },
+  ])
+})
+
 it('may be called by the owner alone', async () => {
   const rows = await sql<{ name: string }[]>`
     select proname as name from pg_proc
      where pronamespace = 'glimpse'::regnamespace and has_function_privilege('public', oid, 'execute')
-       and proname in ('page', 'disconnect', 'online', 'forget', 'forget_portion', 'without_user', 'live_instances', 'append', 'new_history')`
+       and proname in ('page', 'disconnect', 'online', 'forget', 'forget_portion', 'without_user', 'live_instances', 'append', 'enqueue', 'move_queue', 'new_history')`
   expect(rows).toEqual([])
 })

@@ -38,7 +38,7 @@ export async function checkSchema(sql: postgres.Sql, survey: Survey, config: Con
   return findings
 }
 
-/** What the service does with its tables: all four, with DELETE for the retention and UPDATE for row locks too. */
+/** What the service does with its tables: all four, with DELETE for the retention and UPDATE for row locks too; and the queue. */
 async function readRights(sql: postgres.Sql): Promise<string[]> {
   const rows = await sql<{ missing: string }[]>`
     select lower(right_name) || ' on glimpse.' || tablename as missing
@@ -46,7 +46,11 @@ async function readRights(sql: postgres.Sql): Promise<string[]> {
      where schemaname = 'glimpse'
        and not has_table_privilege(format('glimpse.%I', tablename), right_name)
        and (tablename <> 'migrations' or right_name = 'SELECT')
-     order by tablename, right_name`
+    union all
+    select 'execute on function ' || oid::regprocedure from pg_proc
+     where oid = to_regprocedure('glimpse.move_queue(text[], integer)')
+       and not has_function_privilege(oid, 'execute')
+     order by missing`
   return rows.map(({ missing }) => missing)
 }
 
