@@ -48,7 +48,7 @@ export function loggedError(error: unknown, depth = 0): LoggedError | unknown {
       ['string', 'number'].includes(typeof known[name]) ? [[name, known[name]]] : [],
     ),
   )
-  const message = messageOf(known)
+  const message = loggedMessage(known)
   const cause =
     depth < MOST_CAUSES && error.cause instanceof Error ? loggedError(error.cause, depth + 1) : undefined
   return {
@@ -60,8 +60,9 @@ export function loggedError(error: unknown, depth = 0): LoggedError | unknown {
   }
 }
 
-function messageOf(error: Error & Record<string, unknown>): string {
-  const { code, errors } = error
+/** The error's message without the values that it quotes. */
+export function loggedMessage(error: Error): string {
+  const { code, errors } = error as Error & Record<string, unknown>
   // Node's own, where none of a name's addresses answers: it has no message, and an error for each of them.
   const message =
     error.message === '' && Array.isArray(errors)

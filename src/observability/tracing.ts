@@ -13,6 +13,7 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api'
+import { loggedMessage } from './logged-error.ts'
 
 /** A sampled span that asked for something. */
 export type Origin = SpanContext
@@ -109,7 +110,7 @@ function tracingWith(tracer: Tracer): Tracing {
       try {
         return await write(formatTraceparent(span.spanContext()))
       } catch (error) {
-        span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).message })
+        span.setStatus({ code: SpanStatusCode.ERROR, message: loggedMessage(error as Error) })
         throw error
       } finally {
         span.end()

@@ -155,6 +155,23 @@ describe('with an SDK registered', () => {
     ])
   })
 
+  it('no span says of whom it is, an error that names somebody included', async () => {
+    register()
+    const { viewers, story } = await world()
+    const [viewer] = viewers as [Caller]
+    await sql.unsafe(`
+      create function refuse_viewers() returns trigger language plpgsql as $$
+        begin raise exception 'no viewer "%"', new.viewer_id; end $$;
+      create trigger refuse before insert on glimpse.story_views for each row execute function refuse_viewers()`)
+    onTestFinished(async () => void (await sql`drop function refuse_viewers cascade`))
+    expect((await viewAs(viewer, story)).status).toBe(500)
+    expect(spans('write view')[0]?.status).toEqual({ code: 2, message: 'no viewer …' })
+    const told = exporter
+      .getFinishedSpans()
+      .map(({ name, attributes, status, events }) => ({ name, attributes, status, events }))
+    expect(JSON.stringify(told)).not.toContain(viewer.user)
+  })
+
   it('whoever writes with SQL can name a trace, and nothing else', async () => {
     register()
     const { author, story } = await world()
