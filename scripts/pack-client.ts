@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
-import { CLIENT_BUILD, siblings } from './build-client.ts'
+import { CLIENT_BUILD, clientPlugins } from './build-client.ts'
 
 const run = promisify(execFile)
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -53,7 +53,7 @@ async function bundle(stage: string, format: 'esm' | 'cjs', extension: string): 
     outExtension: { '.js': extension },
     format,
     external: ['react'],
-    plugins: [siblings(MODULES, extension)],
+    plugins: clientPlugins(MODULES, extension),
   })
 }
 

@@ -1,13 +1,20 @@
 import type { Message } from './types.ts'
 
-/** One try at a connection, shared by the stream that wants it and the transport that makes it. */
-export interface Attempt {
+/** Who asks the service, and how. */
+export interface Caller {
   /** Of the service, with a slash at its end. */
   readonly base: URL
+  readonly fetch: typeof fetch
+  /** undefined: the cookie says who calls. */
+  readonly token: string | undefined
+  readonly signal: AbortSignal
+}
+
+/** One try at a connection, shared by the stream that wants it and the transport that makes it. */
+export interface Attempt extends Caller {
   token: string | undefined
   /** A cursor, `0` for all that is kept, or undefined for what comes from now on. */
   readonly after: string | undefined
-  readonly signal: AbortSignal
   /** The transport says: bytes have arrived. */
   readonly alive: () => void
   /** Set by a transport whose own heartbeats are hidden from it: asks the service for a sign of life. */
@@ -18,6 +25,10 @@ export interface Attempt {
 
 /** Makes a connection and yields what it brings. Returns where it ended without a word, throws why where that is known. */
 export type Open = (attempt: Attempt) => AsyncGenerator<Message, void, void>
+
+type Parameters = Readonly<Record<string, string | undefined>>
+
+export const JSON_TYPE = 'application/json'
 
 /** The service, or something before it, answered with something other than what was asked for. */
 export class Refused extends Error {
@@ -34,26 +45,53 @@ export class Refused extends Error {
   }
 }
 
+/** An address of the service. A parameter that is undefined is left out. */
+export function urlOf(base: URL, path: string, parameters: Parameters): URL {
+  const url = new URL(path, base)
+  for (const [name, value] of Object.entries(parameters))
+    if (value !== undefined) url.searchParams.set(name, value)
+  return url
+}
+
+/**
+ * Asks the service.
+ *
+ * @param type of the answer, and of the body
+ * @throws Refused where the answer is anything else; what `fetch` throws where there is none
+ */
+export async function ask(
+  { base, fetch, token, signal }: Caller,
+  path: string,
+  type: string,
+  parameters: Parameters = {},
+  init: RequestInit = {},
+): Promise<Response> {
+  const headers: Record<string, string> = { accept: type }
+  if (token !== undefined) headers.authorization = `Bearer ${token}`
+  if (init.body !== undefined) headers['content-type'] = type
+  const response = await fetch(urlOf(base, path, parameters), {
+    ...init,
+    headers,
+    credentials: token === undefined ? 'include' : 'omit',
+    cache: 'no-store',
+    signal,
+  })
+  const answered = typeOf(response)
+  if (!response.ok || !answered.startsWith(type)) throw await refusalOf(response)
+  return response
+}
+
+function typeOf({ headers }: Response): string {
+  return headers.get('content-type') ?? ''
+}
+
 /** Reads a refusal (RFC 9457) and how long it asks to wait (RFC 9110 §10.2.3: seconds or a date). */
-export async function refusalOf(response: Response): Promise<Refused> {
-  const isProblem = response.headers.get('content-type')?.includes('problem+json') === true
+async function refusalOf(response: Response): Promise<Refused> {
+  const isProblem = typeOf(response).includes('problem+json')
   const problem = isProblem ? await response.json().catch(() => undefined) : undefined
   if (!isProblem) void response.body?.cancel().catch(() => {})
   const asked = response.headers.get('retry-after') ?? ''
   const retryAfterMs = /^\d+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - Date.now()
   const message = problem?.detail ?? problem?.title ?? `status ${response.status}`
   return new Refused(response.status, message, Math.max(retryAfterMs || 0, 0), isProblem)
-}
-
-/** What a request with this attempt's token looks like; without one the cookie is to speak. */
-export function requestInit(
-  { token, signal }: Pick<Attempt, 'token' | 'signal'>,
-  accept: string,
-): RequestInit {
-  return {
-    headers: token === undefined ? { accept } : { accept, authorization: `Bearer ${token}` },
-    credentials: token === undefined ? 'include' : 'omit',
-    cache: 'no-store',
-    signal,
-  }
 }

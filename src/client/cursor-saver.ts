@@ -1,3 +1,4 @@
+import type { Context } from './context.ts'
 import { within } from './deadline.ts'
 import { type CursorStore, wordsOf } from './types.ts'
 
@@ -8,24 +9,25 @@ import { type CursorStore, wordsOf } from './types.ts'
  */
 export class CursorSaver {
   readonly #store: CursorStore | undefined
-  readonly #debug: (what: string) => void
+  readonly #context: Context
   #newest: [cursor: string, reset: boolean] | undefined
   #busy = false
   #saving: Promise<void> | undefined
 
-  constructor(store: CursorStore | undefined, debug: (what: string) => void) {
+  constructor(store: CursorStore | undefined, context: Context) {
     this.#store = store
-    this.#debug = debug
+    this.#context = context
   }
 
-  /** The kept cursor, undefined where there is none, null where it can't be read within `ms`. */
-  async load(signal: AbortSignal, ms: number): Promise<string | null | undefined> {
+  /** The kept cursor, undefined where there is none, null where it can't be read in time. */
+  async load(): Promise<string | null | undefined> {
+    const { signal, timing, debug } = this.#context
     try {
       const work = (async () => this.#store?.load())()
-      const kept = await within(work, { signal, ms, what: 'store.load' })
+      const kept = await within(work, signal, timing.answerTimeoutMs, 'store.load')
       return typeof kept === 'string' && kept !== '' ? kept : undefined
     } catch (error) {
-      this.#debug(`store.load: ${wordsOf(error)}`)
+      debug(`store.load: ${wordsOf(error)}`)
       return null
     }
   }
@@ -49,7 +51,7 @@ export class CursorSaver {
         // A store that has saved at once is not waited for: the page may be gone after this turn.
         if (work !== undefined) await work
       } catch (error) {
-        this.#debug(`store.save: ${wordsOf(error)}`)
+        this.#context.debug(`store.save: ${wordsOf(error)}`)
       }
     }
     this.#busy = false

@@ -1,12 +1,14 @@
 /**
- * Waits for somebody else's work, but no longer than `ms` and not past the abort of `signal`. The work itself can't be
+ * Waits for somebody else's work, but not past the abort of `signal`, and no longer than `ms`. The work itself can't be
  * stopped: what becomes of it later is ignored.
  *
  * @throws what the work throws; the signal's reason; an Error that names `what` where the time is over
  */
 export function within<Result>(
   work: Result | PromiseLike<Result>,
-  { signal, ms, what }: { signal?: AbortSignal; ms?: number | undefined; what?: string },
+  signal: AbortSignal | undefined,
+  ms?: number,
+  what?: string,
 ): Promise<Result> {
   return new Promise((resolve, reject) => {
     const aborted = () => settle(() => reject(signal?.reason))
@@ -19,7 +21,7 @@ export function within<Result>(
       signal?.removeEventListener('abort', aborted)
       how()
     }
-    if (signal?.aborted === true) aborted()
+    if (signal?.aborted) aborted()
     signal?.addEventListener('abort', aborted)
     Promise.resolve(work).then(
       (result) => settle(() => resolve(result)),

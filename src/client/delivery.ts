@@ -1,37 +1,32 @@
 import type { ControlMessage, GlimpseEvent } from '../event.ts'
-import type { CursorSaver } from './cursor-saver.ts'
+import type { Context } from './context.ts'
+import { CursorSaver } from './cursor-saver.ts'
 import { within } from './deadline.ts'
 import { ABANDONED, Handoff } from './handoff.ts'
 import { Listeners } from './listeners.ts'
 import { Position } from './position.ts'
 import type { Session } from './session.ts'
-import { type ConnectOptions, handlerFailed, type Message, type StreamError } from './types.ts'
+import { type ConnectOptions, handlerFailed, type Message } from './types.ts'
 import { Unread } from './unread.ts'
 
 type Opened = Extract<ControlMessage, { type: 'stream.open' }>['data']
 
-export interface DeliveryOptions {
-  /** Only the caller's handler knows what an event may hold. */
-  readonly options: Omit<ConnectOptions, 'onEvent'> & {
-    readonly onEvent?: ((event: never) => unknown) | undefined
-  }
-  readonly saver: CursorSaver
-  readonly handlerTimeoutMs: number
-  /** Aborted when the stream ends: no handler is waited for any longer than `finish` says. */
-  readonly signal: AbortSignal
-  readonly fail: (error: StreamError) => void
-  readonly opened: (session: Session) => void
+/** What the stream wants to know of its messages. */
+export interface Observer {
+  opened(session: Session): void
   /** Hears the service's control messages before they are taken. */
-  readonly onControl: (message: ControlMessage) => void
+  onControl(message: ControlMessage): void
   /** A handler takes so long that its connection was closed. */
-  readonly busy: () => void
+  busy(): void
 }
 
 /** What becomes of a message: numbers are checked, handlers called one at a time, then the cursor moves and is kept. */
 export class Delivery {
   readonly listeners = new Listeners()
   readonly handoff = new Handoff()
-  readonly #options: DeliveryOptions
+  readonly #context: Context
+  readonly #observer: Observer
+  readonly #saver: CursorSaver
   readonly #unread = new Unread()
   readonly #position: Position
   #work: Promise<void> = Promise.resolve()
@@ -39,9 +34,11 @@ export class Delivery {
   #finished = false
   #toldUnread = -1
 
-  constructor(options: DeliveryOptions) {
-    this.#options = options
-    const { after = 'now', onEvent, onReset, onGap, onState, onUnread } = options.options
+  constructor(context: Context, options: ConnectOptions, observer: Observer) {
+    this.#context = context
+    this.#observer = observer
+    this.#saver = new CursorSaver(options.store, context)
+    const { after = 'now', onEvent, onReset, onGap, onState, onUnread } = options
     this.#position = new Position(after === 'now' ? undefined : after === 'oldest' ? '0' : after)
     this.on('*', onEvent)
     this.on('stream.reset', onReset)
@@ -68,15 +65,15 @@ export class Delivery {
     return this.listeners.add(type, handler)
   }
 
-  /** Begins after the kept cursor, if there is one; null: it could not be read, so all may come again. */
-  restore(kept: string | null | undefined): void {
-    const cursor = kept === null ? (this.cursor ?? '0') : kept
-    if (cursor !== undefined) this.#position.cursor = cursor
+  /** Begins after the kept cursor, if there is one. Where it could not be read, all may come again. */
+  async restore(): Promise<void> {
+    const kept = await this.#saver.load()
+    this.#position.cursor = kept === null ? (this.cursor ?? '0') : (kept ?? this.cursor)
   }
 
   /** Resolves when the message is done with, handlers included, or the stream ends. */
   async take(message: Message, session: Session): Promise<void> {
-    if (!('seq' in message)) this.#options.onControl(message)
+    if (!('seq' in message)) this.#observer.onControl(message)
     switch (message.type) {
       case 'stream.open':
         return this.#opened(message.data, session)
@@ -103,14 +100,13 @@ export class Delivery {
   }
 
   tell(type: string, value: unknown): void {
-    this.listeners.tell(type, value, (error) => this.#options.fail(handlerFailed(error)))
+    this.listeners.tell(type, value, (error) => this.#context.fail(handlerFailed(error)))
   }
 
   /** Waits for the handler that is at work, but no longer than `ms`; from then on nothing moves any more. */
   async finish(ms: number): Promise<void> {
-    const { saver } = this.#options
-    const all = this.#work.catch(() => {}).then(() => saver.saved())
-    await within(all, { ms }).catch(() => {})
+    const all = this.#work.catch(() => {}).then(() => this.#saver.saved())
+    await within(all, undefined, ms).catch(() => {})
     this.#finished = true
   }
 
@@ -121,7 +117,7 @@ export class Delivery {
     if (this.cursor === undefined) this.#moveTo(data.cursor, false)
     this.#unread.opened(data.read, data.unread, data.oldest)
     this.#tellUnread()
-    this.#options.opened(session)
+    this.#observer.opened(session)
   }
 
   async #event(event: GlimpseEvent, session: Session): Promise<void> {
@@ -146,16 +142,16 @@ export class Delivery {
    * waited for until the stream ends, because the next event must not overtake it.
    */
   async #do(session: Session, call: () => Promise<void>): Promise<void> {
-    const { signal, handlerTimeoutMs, busy } = this.#options
+    const { signal, timing } = this.#context
     this.#work = call().catch((error) => {
       throw handlerFailed(error)
     })
     const timer = setTimeout(() => {
       session.interrupt('busy')
-      busy()
-    }, handlerTimeoutMs)
+      this.#observer.busy()
+    }, timing.handlerTimeoutMs)
     try {
-      await within(this.#work, { signal })
+      await within(this.#work, signal)
     } finally {
       clearTimeout(timer)
     }
@@ -165,7 +161,7 @@ export class Delivery {
     // A handler that outlived the stream: its event comes again in the next one.
     if (this.#finished) return
     this.#position.cursor = cursor
-    this.#options.saver.save(cursor, reset)
+    this.#saver.save(cursor, reset)
   }
 
   #tellUnread(): void {

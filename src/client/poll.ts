@@ -1,54 +1,43 @@
-import { type Attempt, type Open, refusalOf, requestInit } from './attempt.ts'
+import { type Attempt, ask, type Caller, JSON_TYPE, type Open } from './attempt.ts'
 import { type Page, placeBefore } from './page.ts'
 
 /** One page of the stream after a cursor. */
-export async function readPage(
-  fetch: typeof globalThis.fetch,
-  attempt: Pick<Attempt, 'base' | 'token' | 'signal'>,
-  after: string | undefined,
-  limit: number,
-): Promise<Page> {
-  const url = new URL('events', attempt.base)
-  url.searchParams.set('limit', String(limit))
-  if (after !== undefined) url.searchParams.set('after', after)
-  const response = await fetch(url, requestInit(attempt, 'application/json'))
-  if (!response.ok || !response.headers.get('content-type')?.includes('json')) throw await refusalOf(response)
-  return response.json()
+export async function readPage(caller: Caller, after: string | undefined, limit = 200): Promise<Page> {
+  return (await ask(caller, 'events', JSON_TYPE, { limit: String(limit), after })).json()
 }
 
-/** The stream by asking again and again: for ways on which nothing that stays open gets through. */
-export function openPoll(
-  fetch: typeof globalThis.fetch,
-  pause: (signal: AbortSignal) => Promise<void>,
-): Open {
-  return async function* (attempt) {
+/**
+ * The stream by asking again and again: for ways on which nothing that stays open gets through.
+ *
+ * @param heartbeatMs what the service would say of a stream: how often something is to be heard
+ */
+export function openPoll(heartbeatMs: number, pause: (signal: AbortSignal) => Promise<void>): Open {
+  return async function* (attempt: Attempt) {
     attempt.renew = (token) => {
       attempt.token = token
     }
     let after = attempt.after
     let known = ''
     for (;;) {
-      const page = await readPage(fetch, attempt, after, 200)
+      const page = await readPage(attempt, after)
       attempt.alive()
-      const { events, unread, read, reset } = page
+      const { unread, read, reset } = page
       const cursor = placeBefore(page)
-      if (known === '') {
-        const oldest = reset?.oldest ?? 1
+      const told = `${read} ${unread}`
+      if (known === '')
         yield {
           type: 'stream.open',
           data: {
             cursor,
-            oldest,
+            oldest: reset?.oldest ?? 1,
             resumed: after !== undefined && reset === null,
-            heartbeat_ms: 0,
+            heartbeat_ms: heartbeatMs,
             unread,
             read,
           },
         }
-      }
       if (reset !== null) yield { type: 'stream.reset', data: { ...reset, cursor } }
-      yield* events
-      const told = `${read} ${unread}`
+      yield* page.events
       if (known !== '' && told !== known) yield { type: 'stream.read', data: { cursor: read, unread } }
       known = told
       after = page.cursor

@@ -1,13 +1,13 @@
 import { Refused } from './attempt.ts'
+import type { Context } from './context.ts'
 import { within } from './deadline.ts'
 import { hasPage } from './page-lifecycle.ts'
 import { NEVER, type Wakeable } from './pauses.ts'
 import { readPage } from './poll.ts'
 import type { Session } from './session.ts'
 import { allTaken } from './six.ts'
-import type { Tokens } from './tokens.ts'
 import type { TransportFallback } from './transport-fallback.ts'
-import { StreamError, type Timing, type Transport } from './types.ts'
+import { StreamError, type Transport } from './types.ts'
 import { FinalClose } from './websocket.ts'
 
 /** A connection that lived so long was a good one: the next failure counts as the first. */
@@ -25,24 +25,17 @@ export interface Pause {
 
 export const AT_ONCE: Pause = { ms: 0, reason: '' }
 
-export interface RecoveryOptions {
-  readonly base: URL
-  readonly fetch: typeof fetch
-  readonly tokens: Tokens
-  readonly fallback: TransportFallback
-  readonly timing: Timing
-  readonly signal: AbortSignal
-}
-
 /** What follows the end of a connection: another one, when, over what and with which token; or nothing. */
 export class Recovery {
-  readonly #options: RecoveryOptions
+  readonly #context: Context
+  readonly #fallback: TransportFallback
   #failures = 0
   #refusals = 0
   #refusedAt = 0
 
-  constructor(options: RecoveryOptions) {
-    this.#options = options
+  constructor(context: Context, fallback: TransportFallback) {
+    this.#context = context
+    this.#fallback = fallback
   }
 
   /** The service has taken the token. */
@@ -75,8 +68,9 @@ export class Recovery {
   #dismissed({ closeMessage, livedMs, isOpen }: Session): Pause {
     const { reason = '', reconnect = true, retry_ms = 0 } = closeMessage ?? {}
     if (reason === 'token_expired') {
-      if (!this.#options.tokens.renewable) throw new StreamError('token_expired', 'the token has expired')
-      this.#options.tokens.refuse()
+      const { tokens } = this.#context
+      if (!tokens.renewable) throw new StreamError('token_expired', 'the token has expired')
+      tokens.refuse()
       // Tokens that expire as soon as they are taken must not be asked for in a circle.
       return livedMs > STABLE_MS ? AT_ONCE : this.backoff('the token has expired')
     }
@@ -102,7 +96,7 @@ export class Recovery {
   #refused(refusal: Refused): Pause {
     const { status, message } = refusal
     if (status === 401) {
-      const { tokens, timing } = this.#options
+      const { tokens, timing } = this.#context
       const now = Date.now()
       if (this.#refusals === 0) this.#refusedAt = now
       this.#refusals += 1
@@ -124,11 +118,11 @@ export class Recovery {
    * checks: where it answers, the transport is blocked here; where not, it says what is wrong.
    */
   async #diagnose(transport: Transport, cursor: string | undefined): Promise<Pause> {
-    const { base, fetch, tokens, timing, fallback, signal } = this.#options
+    const { base, tokens, timing, signal } = this.#context
     const ms = timing.openTimeoutMs
     try {
-      const attempt = { base, token: await tokens.current(), signal: AbortSignal.timeout(ms) }
-      await within(readPage(fetch, attempt, cursor, 1), { signal, ms })
+      const caller = { ...this.#context, token: await tokens.current(), signal: AbortSignal.timeout(ms) }
+      await within(readPage(caller, cursor, 1), signal, ms)
     } catch (error) {
       if (error instanceof StreamError) throw error
       if (error instanceof Refused) return this.#refused(error)
@@ -138,14 +132,14 @@ export class Recovery {
           : 'the service cannot be reached',
       )
     }
-    fallback.failed(transport)
+    this.#fallback.failed(transport)
     const backoff = this.backoff(`${transport} does not get through`)
-    return fallback.current === transport ? backoff : AT_ONCE
+    return this.#fallback.current === transport ? backoff : AT_ONCE
   }
 
   /** Full jitter: a crowd that lost the same instance comes back spread over the whole time. */
   backoff(reason: string): Pause {
-    const { backoffMs, backoffMaxMs } = this.#options.timing
+    const { backoffMs, backoffMaxMs } = this.#context.timing
     const ceiling = Math.min(backoffMs * 2 ** this.#failures, backoffMaxMs)
     this.#failures += 1
     return { ms: Math.max(1, Math.random() * ceiling), reason }

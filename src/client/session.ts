@@ -1,6 +1,6 @@
 import type { ControlMessage } from '../event.ts'
 import type { Attempt } from './attempt.ts'
-import type { Tokens } from './tokens.ts'
+import type { Context } from './context.ts'
 import { StreamError, type Transport } from './types.ts'
 
 /** Why the client itself ends a connection. */
@@ -22,7 +22,7 @@ type Interruption =
 const AT_ONCE: readonly unknown[] = ['renewed', 'online', 'upgrade', 'busy', 'away']
 
 /** Of the heartbeat's interval: one may be late, two in a row are not. */
-const HEARTBEATS_ALLOWED = 2.5
+export const HEARTBEATS_ALLOWED = 2.5
 
 /** How soon a probe is answered where a connection lives, asked for when the network or the page comes back. */
 const PROBE_MS = 5000
@@ -30,29 +30,13 @@ const PROBE_MS = 5000
 /** Tokens are not asked for more often than this, whatever they say of themselves. */
 const MIN_RENEWAL_MS = 1000
 
-export interface SessionOptions {
-  readonly transport: Transport
-  readonly base: URL
-  readonly token: string | undefined
-  readonly after: string | undefined
-  readonly tokens: Tokens
-  readonly openTimeoutMs: number
-  /** It only listens to the tab that has the connection. */
-  readonly isShared: boolean
-  /** Silence that is no sign of death, where the transport knows better than the heartbeat. */
-  readonly quietMs: number | undefined
-  /** The stream has to end, because of the token. */
-  readonly fail: (error: StreamError) => void
-}
-
 /** One connection as the stream sees it: whether it lives, and until when its token does. */
 export class Session {
   readonly transport: Transport
   readonly attempt: Attempt
-  readonly isShared: boolean
   interruption: Interruption | undefined
   closeMessage: Extract<ControlMessage, { type: 'stream.close' }>['data'] | undefined
-  readonly #options: SessionOptions
+  readonly #context: Context
   readonly #controller = new AbortController()
   readonly #timers = new Set<ReturnType<typeof setTimeout>>()
   #openedAt: number | undefined
@@ -62,13 +46,12 @@ export class Session {
   #quietMs: number
   #busy = false
 
-  constructor(options: SessionOptions) {
-    const { transport, base, token, after } = options
-    this.#options = options
+  constructor(context: Context, transport: Transport, token: string | undefined, after: string | undefined) {
+    this.#context = context
     this.transport = transport
-    this.isShared = options.isShared
-    this.#quietMs = options.openTimeoutMs
-    this.attempt = { base, token, after, signal: this.#controller.signal, alive: () => this.#alive() }
+    this.#quietMs = context.timing.openTimeoutMs
+    const { base, fetch } = context
+    this.attempt = { base, fetch, token, after, signal: this.signal, alive: () => this.#alive() }
     this.#watch()
     this.#planRenewal()
   }
@@ -91,7 +74,7 @@ export class Session {
 
   opened(heartbeatMs: number): void {
     this.#openedAt = Date.now()
-    this.#quietMs = this.#options.quietMs ?? heartbeatMs * HEARTBEATS_ALLOWED
+    this.#quietMs = heartbeatMs * HEARTBEATS_ALLOWED
   }
 
   /** While the handler works nothing is read, and silence proves nothing. */
@@ -164,17 +147,17 @@ export class Session {
   }
 
   #planRenewal(): void {
-    const ms = this.#options.tokens.renewInMs(Date.now())
+    const ms = this.#context.tokens.renewInMs(Date.now())
     if (ms !== undefined) this.after(Math.max(ms, MIN_RENEWAL_MS), () => void this.#renew())
   }
 
   async #renew(): Promise<void> {
     try {
-      const token = await this.#options.tokens.fresh()
+      const token = await this.#context.tokens.fresh()
       if (!this.signal.aborted) this.renewed(token)
     } catch (error) {
       // Anything else is asked for again, and at the end the service says that the token has expired.
-      if (error instanceof StreamError) return this.#options.fail(error)
+      if (error instanceof StreamError) return this.#context.fail(error)
     }
     if (!this.signal.aborted) this.#planRenewal()
   }

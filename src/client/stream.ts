@@ -1,16 +1,17 @@
 import type { ControlMessage } from '../event.ts'
-import { type Open, refusalOf, requestInit } from './attempt.ts'
-import { CursorSaver } from './cursor-saver.ts'
+import type { Open } from './attempt.ts'
+import { type Context, contextOf } from './context.ts'
 import { within } from './deadline.ts'
 import { Delivery } from './delivery.ts'
 import { isHidden, type PageChange, watchPage } from './page-lifecycle.ts'
 import { NEVER, Pauses } from './pauses.ts'
-import { openPoll, readPage } from './poll.ts'
+import { openPoll } from './poll.ts'
+import { markRead } from './read-marker.ts'
 import { AT_ONCE, type Pause, Recovery } from './recovery.ts'
-import { Session } from './session.ts'
+import { HEARTBEATS_ALLOWED, Session } from './session.ts'
+import { findTabs } from './sharing.ts'
 import { openSse } from './sse.ts'
 import type { Tabs } from './tabs.ts'
-import { Tokens, takeTicket } from './tokens.ts'
 import { TransportFallback } from './transport-fallback.ts'
 import {
   type ClosedReason,
@@ -20,22 +21,10 @@ import {
   type Notices,
   type State,
   StreamError,
-  type Timing,
   type Transport,
   wordsOf,
 } from './types.ts'
 import { openWebSocket } from './websocket.ts'
-
-const TIMING: Timing = {
-  openTimeoutMs: 8000,
-  backoffMs: 500,
-  backoffMaxMs: 30_000,
-  pollIntervalMs: 3000,
-  upgradeMs: 300_000,
-  answerTimeoutMs: 10_000,
-  handlerTimeoutMs: 30_000,
-  refusedMs: 180_000,
-}
 
 /** A page nobody looks at polls so many times more seldom. */
 const HIDDEN_FACTOR = 10
@@ -45,6 +34,8 @@ const FINISH_MS = 800
 
 /** The service ends a connection so soon after it has said `stream.close`. */
 const GOODBYE_MS = 1000
+
+const PUT_AWAY: Pause = { ms: NEVER, reason: 'the page is put away' }
 
 /**
  * One user's events, kept coming over any number of connections.
@@ -68,17 +59,12 @@ const GOODBYE_MS = 1000
 export class Stream<Own extends object = object> implements AsyncIterable<EventOf<Own>> {
   /** Settles when the stream has ended: rejects with a StreamError unless the caller ended it or signed out. */
   readonly done: Promise<void>
-  readonly #timing: Timing
-  readonly #base: URL
-  readonly #fetch: typeof fetch
-  readonly #debug: (what: string) => void
-  readonly #tokens: Tokens
+  readonly #options: ConnectOptions
+  readonly #context: Context
   readonly #fallback: TransportFallback
   readonly #recovery: Recovery
   readonly #transports: Readonly<Record<Transport, Open>>
-  readonly #saver: CursorSaver
   readonly #delivery: Delivery
-  readonly #options: ConnectOptions
   readonly #pauses = new Pauses()
   readonly #ended = new AbortController()
   #state: State = { name: 'waiting', reason: 'starting', retryInMs: 0 }
@@ -90,53 +76,34 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
 
   /** @param onControl for the tab that leads: hears what the service says of the stream */
   constructor(options: ConnectOptions<Own>, onControl: (message: ControlMessage) => void = () => {}) {
-    this.#options = options as never
-    this.#shares = options.share === 'tabs'
-    const { url, signal, debug } = options
-    const { signal: ended } = this.#ended
-    this.#timing = { ...TIMING, ...options.timing }
-    this.#base = new URL(url)
-    if (!this.#base.pathname.endsWith('/')) this.#base.pathname += '/'
-    // Called as a function of its own: browsers refuse a fetch whose `this` is anything but the window.
-    const send = options.fetch ?? globalThis.fetch
-    this.#fetch = (input, init) => send(input, init)
-    this.#debug =
-      typeof debug === 'function' ? debug : debug ? (what) => console.debug(`glimpse: ${what}`) : () => {}
-    this.#tokens = new Tokens(options, { ms: this.#timing.answerTimeoutMs, signal: ended })
+    // Only the caller's handlers know what their own events hold.
+    const untyped = options as never as ConnectOptions
+    const { transport, signal } = options
     const WebSocket = options.WebSocket ?? (globalThis.WebSocket as ConnectOptions['WebSocket'])
-    if (options.transport === 'websocket' && WebSocket === undefined)
+    if (transport === 'websocket' && WebSocket === undefined)
       throw new TypeError('connect: no WebSocket here; pass the option WebSocket')
-    this.#fallback = new TransportFallback(
-      transportsOf(options.transport, WebSocket !== undefined),
-      this.#base,
-    )
-    this.#recovery = new Recovery({
-      base: this.#base,
-      fetch: this.#fetch,
-      tokens: this.#tokens,
-      fallback: this.#fallback,
-      timing: this.#timing,
-      signal: ended,
-    })
+    const ended = this.#ended.signal
+    const context = contextOf(untyped, ended, (error) => this.#fail(error))
+    const { pollIntervalMs, openTimeoutMs } = context.timing
+    const quietMs = pollIntervalMs * HIDDEN_FACTOR + openTimeoutMs
+    this.#options = untyped
+    this.#context = context
+    this.#shares = options.share === 'tabs'
+    this.#fallback = new TransportFallback(transport, WebSocket !== undefined, context.base)
+    this.#recovery = new Recovery(context, this.#fallback)
     this.#transports = {
-      sse: openSse(this.#fetch),
-      poll: openPoll(this.#fetch, (signal) => this.#pollPause(signal)),
-      websocket: openWebSocket(WebSocket, (attempt) => takeTicket(this.#fetch, attempt)),
+      sse: openSse,
+      poll: openPoll(quietMs / HEARTBEATS_ALLOWED, (until) => this.#pollPause(until)),
+      websocket: openWebSocket(WebSocket),
     }
-    this.#saver = new CursorSaver(options.store, this.#debug)
-    this.#delivery = new Delivery({
-      options,
-      saver: this.#saver,
-      handlerTimeoutMs: this.#timing.handlerTimeoutMs,
-      signal: ended,
-      fail: (error) => this.#fail(error),
+    this.#delivery = new Delivery(context, untyped, {
       opened: (session) => this.#opened(session),
       onControl,
       busy: () => this.#wait('a handler is busy', NEVER),
     })
     watchPage((change) => this.#pageChanged(change), ended)
     signal?.addEventListener('abort', () => this.close(), { signal: ended })
-    if (signal?.aborted === true) this.close()
+    if (signal?.aborted) this.close()
     this.done = this.#run()
     // A caller that is told of the end by a callback need not listen to the promise as well.
     if (options.onState !== undefined) this.done.catch(() => {})
@@ -187,7 +154,7 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
    */
   setToken(token: string | null): void {
     try {
-      this.#tokens.set(token)
+      this.#context.tokens.set(token)
     } catch (error) {
       if (!(error instanceof StreamError)) throw error
       this.#fail(error)
@@ -206,37 +173,8 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
    */
   async markRead(cursor = this.cursor): Promise<void> {
     if (cursor === undefined || cursor === '0') return
-    let response = await this.#putRead(cursor)
-    if (response.status === 401 && this.#tokens.renewable) {
-      this.#tokens.refuse()
-      response = await this.#putRead(cursor)
-    }
-    if (!response.ok) {
-      const { message, status } = await this.#inTime(refusalOf(response))
-      throw new StreamError('refused', message, { status })
-    }
-    const { cursor: read, unread } = await this.#inTime(response.json())
-    this.#delivery.marked(read, unread)
-  }
-
-  async #putRead(cursor: string): Promise<Response> {
-    const { signal } = this.#ended
-    const init = requestInit({ token: await this.#tokens.current(), signal }, 'application/json')
-    const answer = this.#fetch(new URL('me/read', this.#base), {
-      ...init,
-      method: 'PUT',
-      headers: { ...init.headers, 'content-type': 'application/json' },
-      body: JSON.stringify({ cursor }),
-    })
-    return this.#inTime(answer)
-  }
-
-  #inTime<Result>(work: Promise<Result>): Promise<Result> {
-    return within(work, {
-      signal: this.#ended.signal,
-      ms: this.#timing.answerTimeoutMs,
-      what: 'markRead',
-    })
+    const mark = await markRead(this.#context, cursor)
+    this.#delivery.marked(mark.cursor, mark.unread)
   }
 
   /**
@@ -254,15 +192,11 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
 
   async #run(): Promise<void> {
     try {
-      const { signal } = this.#ended
-      const kept = await this.#saver.load(signal, this.#timing.answerTimeoutMs)
-      if (this.#ending === undefined) this.#delivery.restore(kept)
+      await this.#delivery.restore()
       while (this.#ending === undefined) {
-        const { ms, reason, wakeable = 'any' } = await this.#connect()
-        if (this.#away) {
-          this.#wait('the page is put away', NEVER)
-          await this.#pauses.pause(NEVER, 'any')
-        } else if (ms > 0 && this.#ending === undefined) {
+        const pause = await this.#connect()
+        const { ms, reason, wakeable = 'any' } = this.#away ? PUT_AWAY : pause
+        if (ms > 0 && this.#ending === undefined) {
           this.#wait(reason, ms)
           await this.#pauses.pause(ms, wakeable)
         }
@@ -278,76 +212,74 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
 
   /** One connection from its beginning to its end; says how long to wait before the next. */
   async #connect(): Promise<Pause> {
+    // Something else than the page's return has ended the pause.
+    if (this.#away) return PUT_AWAY
     const transport = this.#fallback.current
-    if (this.#away) return AT_ONCE
     this.#setState({ name: 'connecting', transport })
     let token: string | undefined
     try {
-      token = await this.#tokens.current()
+      token = await this.#context.tokens.current()
     } catch (error) {
       if (error instanceof StreamError) throw error
       return this.#recovery.backoff(`no token: ${wordsOf(error)}`)
     }
-    if (this.#shares) await this.#findTabs()
+    if (this.#shares) {
+      this.#shares = false
+      this.#tabs = await findTabs(this.#context, this.#options, Stream)
+    }
     if (this.#ending !== undefined) return AT_ONCE
-    const { openTimeoutMs, pollIntervalMs } = this.#timing
-    const tabs = this.#tabs
-    const session = new Session({
-      isShared: tabs !== undefined,
-      transport,
-      base: this.#base,
-      token,
-      after: this.cursor,
-      tokens: this.#tokens,
-      openTimeoutMs,
-      quietMs:
-        transport === 'poll' && tabs === undefined
-          ? pollIntervalMs * HIDDEN_FACTOR + openTimeoutMs
-          : undefined,
-      fail: (error) => this.#fail(error),
-    })
+    const session = new Session(this.#context, transport, token, this.cursor)
     this.#session = session
-    const messages = tabs?.open(session.attempt) ?? this.#transports[transport](session.attempt)
     let cause: unknown
     try {
-      for (;;) {
-        // A transport can hang in a fetch that heeds no signal: it is left behind. After its last message the service
-        // ends the connection, or we do.
-        const ms = session.closeMessage && GOODBYE_MS
-        const { done, value } = await within(messages.next(), { signal: session.signal, ms })
-        if (done) break
-        if (value.type === 'tabs.state') this.#setState(value.state)
-        else await session.whileBusy(() => this.#delivery.take(value, session))
-        session.signal.throwIfAborted()
-      }
+      await this.#follow(session)
     } catch (error) {
       if (error instanceof StreamError) throw error
       cause = session.signal.aborted ? session.signal.reason : error
     } finally {
       this.#session = undefined
       session.end()
-      void messages.return().catch(() => {})
     }
     if (this.#ending !== undefined) return AT_ONCE
-    this.#debug(`the connection has ended: ${session.closeMessage?.reason ?? wordsOf(cause)}`)
+    this.#context.debug(`the connection has ended: ${session.closeMessage?.reason ?? wordsOf(cause)}`)
     return this.#recovery.after(session, cause, this.cursor)
+  }
+
+  /** Takes what a connection brings, until it ends. */
+  async #follow(session: Session): Promise<void> {
+    const { attempt, signal, transport } = session
+    const messages = this.#tabs?.open(attempt) ?? this.#transports[transport](attempt)
+    try {
+      for (;;) {
+        // A transport can hang in a fetch that heeds no signal: it is left behind. After its last message the service
+        // ends the connection, or we do.
+        const { done, value } = await within(messages.next(), signal, session.closeMessage && GOODBYE_MS)
+        if (done) return
+        if (value.type === 'tabs.state') this.#setState(value.state)
+        else await session.whileBusy(() => this.#delivery.take(value, session))
+        signal.throwIfAborted()
+      }
+    } finally {
+      void messages.return().catch(() => {})
+    }
   }
 
   #opened(session: Session): void {
     const { transport } = session
     this.#recovery.opened()
-    if (session.isShared) return
+    // The tab that leads says which transport works.
+    if (this.#tabs !== undefined) return
     this.#fallback.worked(transport)
     this.#setState({ name: 'live', transport })
     if (transport === 'poll' && this.#fallback.hasOthers)
-      session.after(this.#timing.upgradeMs, () => {
+      session.after(this.#context.timing.upgradeMs, () => {
         this.#fallback.forgive()
         session.interrupt('upgrade')
       })
   }
 
   async #pollPause(signal: AbortSignal): Promise<void> {
-    const interval = this.#timing.pollIntervalMs * (isHidden() ? HIDDEN_FACTOR : 1)
+    const interval = this.#context.timing.pollIntervalMs * (isHidden() ? HIDDEN_FACTOR : 1)
     // A crowd that came together must not ask together.
     await this.#pauses.pauseUnless(signal, interval * (0.75 + Math.random() / 2))
   }
@@ -386,44 +318,13 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
     this.#tabs?.leave()
   }
 
-  /** Joins the other tabs of this user, where that can be done; else this one has its own connection. */
-  async #findTabs(): Promise<void> {
-    const { user } = this.#tokens
-    this.#shares = false
-    try {
-      const { canShareTabs, Tabs } = await import('./tabs.ts')
-      if (user === undefined || !canShareTabs()) return this.#debug('tabs: not shared here')
-      this.#tabs = new Tabs({
-        name: `glimpse ${this.#base} ${user}`,
-        connect: this.#options,
-        token: () => this.#tokens.token,
-        stream: Stream,
-        readPage: (attempt, after) => readPage(this.#fetch, attempt, after, 200),
-        error: StreamError,
-        fail: (error) => this.#fail(error),
-        debug: this.#debug,
-      })
-    } catch (error) {
-      this.#debug(`tabs: ${wordsOf(error)}`)
-    }
-  }
-
   #wait(reason: string, retryInMs: number): void {
     this.#setState({ name: 'waiting', reason, retryInMs })
   }
 
   #setState(state: State): void {
     this.#state = state
-    this.#debug(JSON.stringify(state))
+    this.#context.debug(JSON.stringify(state))
     this.#delivery.tell('stream.state', state)
   }
-}
-
-function transportsOf(
-  wanted: ConnectOptions['transport'] = 'auto',
-  hasWebSocket: boolean,
-): readonly Transport[] {
-  if (wanted !== 'auto') return [wanted]
-  // WebSocket first: over HTTP/1.1 a browser opens six connections to a host, and six tabs with SSE would take them all.
-  return hasWebSocket ? ['websocket', 'sse', 'poll'] : ['sse', 'poll']
 }

@@ -1,5 +1,6 @@
 import type { ControlMessage, GlimpseEvent } from '../event.ts'
-import type { Attempt } from './attempt.ts'
+import type { Attempt, Caller } from './attempt.ts'
+import type { Context } from './context.ts'
 import { type Page, placeBefore } from './page.ts'
 import { split } from './position.ts'
 import type { ConnectOptions, Message, State, StreamError } from './types.ts'
@@ -46,18 +47,15 @@ type Ended = Pick<StreamError, 'reason' | 'message' | 'status'>
 export interface TabsOptions {
   /** The same for all tabs of one service and user. */
   readonly name: string
+  readonly context: Context
   readonly connect: ConnectOptions
-  /** The token at this moment. */
-  readonly token: () => string | undefined
   readonly stream: new (options: ConnectOptions, onControl: (message: ControlMessage) => void) => LeaderStream
-  readonly readPage: (attempt: Attempt, after: string | undefined) => Promise<Page>
+  readonly readPage: (caller: Caller, after: string | undefined) => Promise<Page>
   readonly error: new (
     reason: Ended['reason'],
     message: string,
     details: Pick<Ended, 'status'>,
   ) => StreamError
-  readonly fail: (error: StreamError) => void
-  readonly debug: (what: string) => void
 }
 
 /** Whether tabs can find each other here. */
@@ -217,7 +215,7 @@ export class Tabs {
   /** The leader is not heard any more. */
   #steal(): void {
     if (this.#leader !== undefined || this.#channel === undefined) return
-    this.#options.debug('tabs: the leader is silent; taking over')
+    this.#options.context.debug('tabs: the leader is silent; taking over')
     this.#waiting?.abort()
     this.#contend({ steal: true })
   }
@@ -232,7 +230,7 @@ export class Tabs {
       .catch(() => {
         // Aborted by us, or stolen.
         if (this.#waiting !== waiting) return
-        this.#options.debug('tabs: another tab took over')
+        this.#options.context.debug('tabs: another tab took over')
         this.#resign()
         this.#contend({})
       })
@@ -240,7 +238,7 @@ export class Tabs {
 
   /** Leads until it steps down; the lock is held as long. */
   async #lead(): Promise<void> {
-    this.#options.debug('tabs: leading')
+    this.#options.context.debug('tabs: leading')
     // The stream that has the connection handles nothing itself.
     const options: ConnectOptions = {
       ...this.#options.connect,
@@ -249,9 +247,9 @@ export class Tabs {
       signal: undefined,
       onUnread: undefined,
       onGap: undefined,
-      token: this.#options.token(),
+      token: this.#options.context.tokens.token,
       after: this.#last === '0' ? undefined : this.#last,
-      debug: this.#options.debug,
+      debug: this.#options.context.debug,
       onState: (state) => {
         if (state.name === 'closed') return
         this.#state = state
@@ -281,7 +279,7 @@ export class Tabs {
       this.#resign()
       if (error === undefined) return
       // The connection's end is everybody's; a token's is this tab's own, and the next one leads with its own token.
-      if (error.reason !== 'ended' && error.reason !== 'refused') return this.#options.fail(error)
+      if (error.reason !== 'ended' && error.reason !== 'refused') return this.#options.context.fail(error)
       const { reason, message, status } = error
       this.#tell({ kind: 'ended', error: { reason, message, status } })
     }

@@ -1,4 +1,3 @@
-import { type Attempt, refusalOf, requestInit } from './attempt.ts'
 import { within } from './deadline.ts'
 import { type ConnectOptions, StreamError } from './types.ts'
 
@@ -18,7 +17,8 @@ const CLOCK_SKEW_MS = 30_000
 export class Tokens {
   readonly #getToken: ConnectOptions['getToken']
   readonly #claim: string
-  readonly #limits: { readonly ms: number; readonly signal: AbortSignal }
+  readonly #signal: AbortSignal
+  readonly #answerTimeoutMs: number
   /** The token as it is known, without asking for one. */
   token: string | undefined
   /** The user that the first token named; undefined before it, with a cookie, and where the claim can't be read. */
@@ -26,14 +26,16 @@ export class Tokens {
   #refused = false
   #asking: Promise<string> | undefined
 
-  /** @param limits how long `getToken` may take, and what ends it earlier */
+  /** @param signal nobody waits for `getToken` once it is aborted, nor longer than `answerTimeoutMs` */
   constructor(
     { token, getToken, userClaim = 'sub' }: Pick<ConnectOptions, 'token' | 'getToken' | 'userClaim'>,
-    limits: { readonly ms: number; readonly signal: AbortSignal },
+    signal: AbortSignal,
+    answerTimeoutMs: number,
   ) {
     this.#getToken = getToken
     this.#claim = userClaim
-    this.#limits = limits
+    this.#signal = signal
+    this.#answerTimeoutMs = answerTimeoutMs
     if (token !== undefined) this.token = this.#accept(token)
   }
 
@@ -95,7 +97,7 @@ export class Tokens {
       const before = this.token
       try {
         const work = (async () => getToken({ refused: this.#refused }))()
-        const given = this.#accept(await within(work, { ...this.#limits, what: 'getToken' }))
+        const given = this.#accept(await within(work, this.#signal, this.#answerTimeoutMs, 'getToken'))
         // One that the caller has set meanwhile is newer.
         if (this.token === before) this.set(given)
         return this.token ?? given
@@ -134,21 +136,4 @@ function claimsOf(token = ''): Readonly<Record<string, unknown>> {
   } catch {
     return {}
   }
-}
-
-/**
- * What goes into a WebSocket's URL for the token: a ticket, which is good for one connection within seconds, so that
- * the token stays out of the logs of proxies. Nothing where the cookie says who calls.
- *
- * @throws Refused where the service gives none
- */
-export async function takeTicket(
-  fetch: typeof globalThis.fetch,
-  attempt: Pick<Attempt, 'base' | 'token' | 'signal'>,
-): Promise<string | undefined> {
-  if (attempt.token === undefined) return undefined
-  const init = { ...requestInit(attempt, 'application/json'), method: 'POST' }
-  const response = await fetch(new URL('tickets', attempt.base), init)
-  if (!response.ok) throw await refusalOf(response)
-  return (await response.json()).ticket
 }

@@ -1,5 +1,5 @@
 import { hasPage } from './page-lifecycle.ts'
-import type { Transport } from './types.ts'
+import type { ConnectOptions, Transport } from './types.ts'
 
 /** A transport that has worked before is given up only after this many failures in a row. */
 const PATIENCE = 2
@@ -14,11 +14,11 @@ export class TransportFallback {
   readonly #failures = new Map<Transport, number>()
   readonly #worked = new Set<Transport>()
 
-  /**
-   * @param transports the best first
-   * @param base of the service
-   */
-  constructor(transports: readonly Transport[], base: URL) {
+  /** @param base of the service */
+  constructor(wanted: ConnectOptions['transport'], hasWebSocket: boolean, base: URL) {
+    // WebSocket first: over HTTP/1.1 a browser opens six connections to a host, and six tabs with SSE would take them all.
+    const all: readonly Transport[] = hasWebSocket ? ['websocket', 'sse', 'poll'] : ['sse', 'poll']
+    const transports = wanted === undefined || wanted === 'auto' ? all : [wanted]
     this.#transports = transports
     this.#key = `glimpse ${base}`
     const remembered = transports.indexOf(this.#memory((storage) => storage.getItem(this.#key)) as Transport)

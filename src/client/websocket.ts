@@ -1,4 +1,4 @@
-import type { Attempt, Open } from './attempt.ts'
+import { ask, JSON_TYPE, type Open, urlOf } from './attempt.ts'
 import type { Message, WebSocketConstructor, WebSocketLike } from './types.ts'
 
 /**
@@ -25,24 +25,18 @@ export class FinalClose extends Error {
 }
 
 /**
- * The stream over WebSocket.
- *
- * @param ticketOf gives what stands in the query for the token, which a browser's WebSocket can't send in a header
+ * The stream over WebSocket. A browser's can't send a token in a header. A ticket stands for it in the URL, which is good
+ * for one connection within seconds, so that the token stays out of the logs of proxies.
  */
-export function openWebSocket(
-  WebSocket: WebSocketConstructor | undefined,
-  ticketOf: (attempt: Attempt) => Promise<string | undefined>,
-): Open {
+export function openWebSocket(WebSocket: WebSocketConstructor | undefined): Open {
   return async function* (attempt) {
     if (WebSocket === undefined) return
-    const { after, signal } = attempt
-    const url = new URL('ws', attempt.base)
-    url.protocol = url.protocol.replace('http', 'ws')
-    url.searchParams.set('pings', 'on')
-    if (after !== undefined) url.searchParams.set('last_event_id', after)
-    const ticket = await ticketOf(attempt)
-    if (ticket !== undefined) url.searchParams.set('ticket', ticket)
+    const { base, token, after, signal } = attempt
+    const answer = token && (await ask(attempt, 'tickets', JSON_TYPE, {}, { method: 'POST' }))
+    const ticket: string | undefined = answer ? (await answer.json()).ticket : undefined
     signal.throwIfAborted()
+    const url = urlOf(base, 'ws', { pings: 'on', last_event_id: after, ticket })
+    url.protocol = url.protocol.replace('http', 'ws')
 
     const unread: string[] = []
     let characters = 0
