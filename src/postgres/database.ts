@@ -1,6 +1,7 @@
 import type { ConnectionOptions } from './connection-url.ts'
 import { type FailureKind, failureKind } from './failure.ts'
-import { openPool, type PoolOptions, type PoolUsage, type TimedPool } from './pool.ts'
+import { openPool, type TimedPool } from './pool.ts'
+import type { PoolOptions, PoolUsage } from './statement-queue.ts'
 
 /**
  * The most connections that an instance opens, for each of its purposes. What keeps the promise has its own: the canary,
