@@ -91,6 +91,12 @@ describe('every query of the dashboard and the alerts', () => {
   })
 })
 
+it('each of our metrics is on the dashboard', () => {
+  const shown = JSON.stringify(panels)
+  const missing = [...metrics.keys()].filter((name) => name.startsWith('glimpse_') && !shown.includes(name))
+  expect(missing).toEqual([])
+})
+
 it('the panels of the dashboard have numbers of their own, and none lies on another', () => {
   const places = panels.map(({ id, gridPos: { x, y, w, h } }) => ({
     id,
@@ -117,13 +123,26 @@ describe('the alerts', () => {
     const ran = spawnSync('promtool', ['test', 'rules', file], { cwd: root, encoding: 'utf8' })
     expect(ran.status, `${ran.stdout}${ran.stderr}`).toBe(0)
     const tests = await read(file)
-    const tested = parse(tests).tests.flatMap(
-      ({ alert_rule_test }: { alert_rule_test: { alertname: string; exp_alerts?: unknown }[] }) =>
-        alert_rule_test
-          .filter(({ exp_alerts }) => exp_alerts !== undefined)
-          .map(({ alertname }) => alertname),
+    const checks: { alertname: string; exp_alerts?: unknown }[] = parse(tests).tests.flatMap(
+      ({ alert_rule_test }: { alert_rule_test: unknown[] }) => alert_rule_test,
     )
-    expect(new Set(tested)).toEqual(new Set(alerts.map(({ alert }) => alert)))
+    const names = (fires: boolean) =>
+      checks
+        .filter(({ exp_alerts }) => (exp_alerts !== undefined) === fires)
+        .map(({ alertname }) => alertname)
+    for (const fires of [true, false])
+      expect(new Set(names(fires)), `seen ${fires ? 'to fire' : 'silent'}`).toEqual(
+        new Set(alerts.map(({ alert }) => alert)),
+      )
+  })
+
+  it('count from 0: a series that begins with its first fault shows no increase', async () => {
+    const text = await createMetrics().registry.metrics()
+    const counted = alerts.flatMap(({ expr }) => [...expr.matchAll(/increase\((\w+)\{(\w+)=~?"([\w|]+)"\}/g)])
+    expect(counted.length).toBeGreaterThan(3)
+    for (const [, name, label, values = ''] of counted)
+      for (const value of values.split('|'))
+        expect(text).toMatch(new RegExp(`^${name}\\{${label}="${value}"\\} 0$`, 'm'))
   })
 
   it('are each explained, with what to do', () => {
