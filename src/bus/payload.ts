@@ -18,11 +18,14 @@ const READ_MARK = 114
  *
  * A line is believed only if it has this form and its body is that of its number; an event whose line is not believed is
  * read from the log.
+ *
+ * @returns how many of the payloads brought no event to anybody here
  */
-export function readPayloads(epoch: string, payloads: readonly string[], listener: PayloadListener): void {
+export function readPayloads(epoch: string, payloads: readonly string[], listener: PayloadListener): number {
   const runs: Runs = new Map()
   let sentAt = Number.NaN
   let traced: Trailer[] | undefined
+  let unwanted = 0
   for (const payload of payloads) {
     const trailer = payload.lastIndexOf('\n\t')
     const linesEnd = trailer === -1 ? payload.length : trailer
@@ -36,7 +39,10 @@ export function readPayloads(epoch: string, payloads: readonly string[], listene
       if (readLine(epoch, payload, start, end, time, listener, runs)) wanted = true
       start = end + 1
     }
-    if (!wanted) continue
+    if (!wanted) {
+      unwanted++
+      continue
+    }
     // The oldest alone is measured: it came first, and a number for each payload would cost what it is to show.
     if (Number.isNaN(sentAt)) sentAt = time
     if (traceAt === -1) continue
@@ -45,6 +51,7 @@ export function readPayloads(epoch: string, payloads: readonly string[], listene
   }
   for (const [recipient, run] of runs) recipient.push(epoch, run)
   if (!Number.isNaN(sentAt)) listener.onHandedOn(sentAt, traced ?? [])
+  return unwanted
 }
 
 /**

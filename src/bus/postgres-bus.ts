@@ -6,6 +6,7 @@ import { type ListenOptions, ListenSession } from '../postgres/listen-session.ts
 import type { Bus, BusListener } from './bus.ts'
 import { DatabaseClock } from './database-clock.ts'
 import { readPayloads } from './payload.ts'
+import { REST_MS, ReadingPace } from './reading-pace.ts'
 
 export interface PostgresBusOptions {
   /** A direct connection; through a transaction pooler LISTEN succeeds and nothing ever arrives. */
@@ -33,7 +34,7 @@ export interface PostgresBusOptions {
 }
 
 /** What the bus needs of a LISTEN session. */
-type BusSession = Pick<ListenSession, 'heard' | 'answers' | 'end'>
+type BusSession = Pick<ListenSession, 'heard' | 'answers' | 'rest' | 'end'>
 
 const CANARY_INTERVAL_MS = 1500
 const CANARY_TIMEOUT_MS = 2500
@@ -57,6 +58,7 @@ export class PostgresBus implements Bus {
   > &
     PostgresBusOptions
   readonly #closing = new AbortController()
+  readonly #pace: ReadingPace
   #session: BusSession | undefined
   #supervisor: Promise<void> | undefined
   #payloads: string[] = []
@@ -79,6 +81,7 @@ export class PostgresBus implements Bus {
       ...options,
     }
     this.clock = new DatabaseClock(this.#options.now)
+    this.#pace = new ReadingPace(this.#options.now)
   }
 
   get alive(): boolean {
@@ -255,9 +258,11 @@ export class PostgresBus implements Bus {
     const payloads = this.#payloads
     this.#payloads = []
     // What comes while a session opens is before its gap, and so in the heads that are read because of it.
-    if (this.#session === undefined) return
+    const session = this.#session
+    if (session === undefined) return
     try {
-      readPayloads(this.#session.heard.epoch, payloads, this.#options.listener)
+      const unwanted = readPayloads(session.heard.epoch, payloads, this.#options.listener)
+      if (this.#pace.read(unwanted)) session.rest(REST_MS)
     } catch (error) {
       // The driver would swallow it; the log still has the events, and the sweep delivers them.
       this.#options.log.error({ err: error }, 'a bus message could not be read')

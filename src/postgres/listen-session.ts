@@ -26,6 +26,7 @@ export class ListenSession {
   readonly heard: Heard
   readonly #session: Session
   readonly #end: () => void
+  #resting = false
 
   private constructor(heard: Heard, session: Session, end: () => void) {
     this.heard = heard
@@ -83,6 +84,23 @@ export class ListenSession {
       () => false,
     )
     return withTimeout(milliseconds, asked, () => new Error('no answer in time')).catch(() => false)
+  }
+
+  /**
+   * Reads what has arrived, then nothing for so long: what comes meanwhile waits in the kernel, and at last in Postgres'
+   * queue, and is then read together. Replies on this session wait too.
+   */
+  rest(milliseconds: number): void {
+    if (this.#resting) return
+    this.#resting = true
+    // The loop's next phase: after everything that the kernel holds by now has been read, however many chunks that is.
+    setImmediate(() => {
+      this.#session.pause()
+      setTimeout(() => {
+        this.#resting = false
+        this.#session.resume()
+      }, milliseconds)
+    })
   }
 
   /** Ends the session at once, whether or not its peer still answers; `onClosed` is not called. */

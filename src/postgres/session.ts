@@ -127,6 +127,15 @@ export class Session {
     return this.#opened.socket.bytesRead
   }
 
+  /** Reads nothing more until resume(). What the server sends waits in the kernel. */
+  pause(): void {
+    this.#opened.socket.pause()
+  }
+
+  resume(): void {
+    this.#opened.socket.resume()
+  }
+
   /** Asks the server, over a connection of its own, to end the statement that it carries out here. Never rejects. */
   cancel(): void {
     void sendCancel(this.#options.connection, this.#endpoint, this.#backend, this.#opened.encrypted).catch(

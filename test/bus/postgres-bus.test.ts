@@ -1,8 +1,9 @@
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { PostgresBus, type PostgresBusOptions } from '../../src/bus/postgres-bus.ts'
 import { createLogger } from '../../src/observability/log.ts'
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import type { ListenOptions } from '../../src/postgres/listen-session.ts'
+import { bodyOf } from '../support/stream-state.ts'
 
 // Fake timers leave those that are promises alone.
 vi.mock('node:timers/promises', () => ({
@@ -39,7 +40,13 @@ let bus: PostgresBus | undefined
 
 /** A database of which tests say what it does, with the sessions that were opened to it. */
 function world() {
-  const sessions: { options: ListenOptions; ended: number; answers: boolean; endedAt: number }[] = []
+  const sessions: {
+    options: ListenOptions
+    ended: number
+    answers: boolean
+    endedAt: number
+    rests: number[]
+  }[] = []
   const state = {
     epoch: 'e1',
     channel: 'secret',
@@ -54,6 +61,7 @@ function world() {
     alive: [] as boolean[],
     calls: 0,
     queued: 0,
+    pushed: 0,
     replaced: 0,
     said: [] as string[],
   }
@@ -70,7 +78,16 @@ function world() {
     onAlive: (alive) => state.alive.push(alive),
     onReplaced: () => state.replaced++,
     listener: {
-      recipient: () => undefined,
+      recipient: (user) =>
+        user === 'here'
+          ? {
+              push: (_, { bodies }) => {
+                state.pushed += bodies.length
+              },
+              announce: () => {},
+              markRead: () => {},
+            }
+          : undefined,
       onHandedOn: () => {},
       onCall: () => state.calls++,
       onQueued: () => state.queued++,
@@ -79,11 +96,12 @@ function world() {
     openSession: async (options) => {
       state.attempts.push(Date.now())
       if (!state.opens) throw new Error('connection refused')
-      const session = { options, ended: 0, answers: true, endedAt: 0 }
+      const session = { options, ended: 0, answers: true, endedAt: 0, rests: [] as number[] }
       sessions.push(session)
       return {
         heard: { epoch: state.epoch, channel: state.channel },
         answers: async () => session.answers,
+        rest: (milliseconds) => session.rests.push(milliseconds),
         end: () => {
           session.ended++
           session.endedAt = Date.now()
@@ -230,6 +248,30 @@ it('hands a call on that names this instance alone', async () => {
   for (const payload of ['\tclose\there', '\tclose\tthere', '\tclose\t*', '\tclose\t', 'close\there'])
     session(0).options.onPayload(payload)
   expect(state.calls).toBe(1)
+})
+
+describe('where notifications come thick', () => {
+  const at = 1763906000123456
+  const events = (user: string, from: number) =>
+    Array.from(
+      { length: 20 },
+      (_, n) => `${user}\t${from + n}\t${n === 0 ? '0' : ''}\t${bodyOf(from + n)}\n\t${at}`,
+    )
+
+  it('reading rests if they are for users of other instances', async () => {
+    const { session } = await started()
+    for (const payload of events('elsewhere', 1)) session(0).options.onPayload(payload)
+    await pass(0)
+    expect(session(0).rests).toEqual([10])
+  })
+
+  it('reading goes on if they are for users who are here', async () => {
+    const { session, state } = await started()
+    for (const payload of events('here', 1)) session(0).options.onPayload(payload)
+    await pass(0)
+    expect(state.pushed).toBe(20)
+    expect(session(0).rests).toEqual([])
+  })
 })
 
 it('closes: ends its session, and sends and opens nothing any more', async () => {

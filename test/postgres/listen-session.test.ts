@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import postgres from 'postgres'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { ListenSession } from '../../src/postgres/listen-session.ts'
 import { channelOf } from '../support/channel.ts'
@@ -54,6 +54,50 @@ describe('a LISTEN session hears each payload, whole and in order', () => {
     const front = await TlsFront.start({ host: hostname, port: Number(port) })
     onTestFinished(() => front.close())
     expect(await heard(front.urlFor(database.url), PAYLOADS)).toEqual(PAYLOADS)
+  })
+})
+
+describe('a LISTEN session that rests', () => {
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  it.for([
+    ['without TLS', false],
+    ['with TLS', true],
+  ] as const)('reads nothing until its time is over, and then all, in order: %s', async ([, encrypted], {
+    skip,
+  }) => {
+    skip(encrypted && !hasOpenssl, 'openssl is not installed')
+    let { url } = database
+    if (encrypted) {
+      const { hostname, port } = new URL(url)
+      const front = await TlsFront.start({ host: hostname, port: Number(port) })
+      onTestFinished(() => front.close())
+      url = front.urlFor(url)
+    }
+    const received: string[] = []
+    const session = await ListenSession.open({
+      connection: parseConnectionUrl(url),
+      connectTimeoutMs: 5000,
+      onPayload: (payload) => received.push(payload),
+      onClosed: () => {},
+    })
+    onTestFinished(() => session.end())
+    const channel = await channelOf(sql)
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    session.rest(10)
+    // Asked for again, as a busy bus does before the first rest has begun, it is no longer.
+    session.rest(10)
+    await new Promise((resolve) => setImmediate(resolve))
+    for (const payload of ['1', '2', '3']) await sql`select pg_notify(${channel}, ${payload})`
+    // Each round trip is time for the notifications to be read, if they were.
+    for (let n = 0; n < 20; n++) await sql`select ${n}::int`
+    expect(received).toEqual([])
+    vi.advanceTimersByTime(10)
+    await expect.poll(() => received, { timeout: 20_000 }).toEqual(['1', '2', '3'])
+    await sql`select pg_notify(${channel}, '4')`
+    await expect.poll(() => received, { timeout: 20_000 }).toEqual(['1', '2', '3', '4'])
   })
 })
 
