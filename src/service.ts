@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { developmentSecret } from './auth/development-secret.ts'
 import { issueToken } from './auth/issue-token.ts'
 import { createTokenVerifier } from './auth/verifier.ts'
+import type { Bus } from './bus/bus.ts'
 import { PostgresBus } from './bus/postgres-bus.ts'
 import type { Config } from './config.ts'
 import { startEmbeddedPostgres } from './embedded/index.ts'
@@ -126,6 +127,7 @@ async function start(
     limits: config,
     clock: { wall: Date.now, monotonic: () => performance.now() },
     presence,
+    interest: { follow: (user) => bus.follow(user), unfollow: (user) => bus.unfollow(user) },
     log,
     metrics,
   })
@@ -134,7 +136,7 @@ async function start(
   const queue = new EventQueue({ sql: pool('queue'), log, metrics })
   undo.push('queue', () => queue.stop())
 
-  const bus = new PostgresBus({
+  const bus: Bus = new PostgresBus({
     connection: listenConnection,
     log,
     instance: instanceOf(log),
@@ -157,6 +159,7 @@ async function start(
         for (const part of traced) tracing?.delivered(part.traceparent, Date.now() - ageMs(part.sentAt))
       },
       onGap: (epoch) => hub.gap(epoch),
+      onDoubt: (users) => void hub.recheck(users),
       onCall: () => presence.called(),
       onQueued: () => queue.called(),
     },

@@ -51,7 +51,6 @@ const SESSION_ENDED = 'the LISTEN session ended'
  * ends, a new session takes over, and the listener is told of the gap once LISTEN is in force again.
  */
 export class PostgresBus implements Bus {
-  /** The database's clock, which trailers are read against. */
   readonly clock: DatabaseClock
   readonly #options: Required<
     Pick<PostgresBusOptions, 'now' | 'canaryIntervalMs' | 'canaryTimeoutMs' | 'openSession'>
@@ -103,6 +102,11 @@ export class PostgresBus implements Bus {
     }
     this.#supervisor = this.#supervise()
   }
+
+  /** LISTEN hears of everybody. */
+  follow(): undefined {}
+
+  unfollow(): void {}
 
   async close(): Promise<void> {
     this.#closing.abort()

@@ -24,6 +24,12 @@ export interface HubOptions {
     opened(connection: Connection): void
     closed(id: string): void
   }
+  /** What events are heard by: it is told which users are here. */
+  readonly interest?: {
+    /** @returns what resolves, before long, once the user's events are heard; undefined where they are already. Never rejects. */
+    follow(user: string): Promise<void> | undefined
+    unfollow(user: string): void
+  }
   readonly log: Logger
   readonly metrics: Metrics
 }
@@ -107,8 +113,8 @@ export class Hub {
   }
 
   /**
-   * Takes a place for a connection: first it is registered, then the head is read, so that an event can neither slip
-   * between the two nor come twice.
+   * Takes a place for a connection: first it is registered and its user followed, then the head is read, so that an event
+   * can neither slip between the two nor come twice.
    *
    * @param expiresAt wall time in ms at which the connection ends, unless it is extended
    * @param network where it comes from, as limits count
@@ -153,6 +159,8 @@ export class Hub {
     this.#setAlarm(connection)
     onPlace?.(() => connection.gone())
     try {
+      const followed = this.#options.interest?.follow(user)
+      if (followed !== undefined) await followed
       const stream = await this.#options.eventLog.head(user, numberToProve(resume))
       return {
         ...this.#handles(subscriber, connection),
@@ -180,6 +188,13 @@ export class Hub {
   /** Finds, in the log, what no NOTIFY brought. Never rejects. */
   sweep(): Promise<void> {
     return this.#sweep.run()
+  }
+
+  /** The same for a few users, of whom something may have been missed. Never rejects. */
+  recheck(users: readonly string[]): Promise<void> {
+    return this.#sweep.only(
+      users.map((user) => this.#users.get(user)).filter((subscriber) => subscriber !== undefined),
+    )
   }
 
   /** Stops taking connections and ends the open ones, spread over `spreadMs`, so that they don't all return at once. */
@@ -282,7 +297,10 @@ export class Hub {
     this.#networks.release(connection.network)
     const subscriber = this.#users.get(connection.user)
     subscriber?.connections.delete(connection)
-    if (subscriber?.connections.size === 0) this.#users.delete(connection.user)
+    if (subscriber?.connections.size === 0) {
+      this.#users.delete(connection.user)
+      this.#options.interest?.unfollow(connection.user)
+    }
     if (connection.transport === undefined) return
     this.#options.presence?.closed(connection.id)
     this.#options.metrics.connections.dec({ transport: connection.transport })

@@ -27,17 +27,23 @@ export class Sweep {
     try {
       while (this.#wanted) {
         this.#wanted = false
-        await this.#compareAll()
+        await this.only([...this.#subscribers()])
       }
-    } catch (error) {
-      this.#log.debug({ err: error }, 'the sweep failed; the next one makes up for it')
     } finally {
       this.#running = false
     }
   }
 
-  async #compareAll(): Promise<void> {
-    const subscribers = [...this.#subscribers()]
+  /** Compares the heads of a few. Never rejects. */
+  async only(subscribers: readonly Subscriber[]): Promise<void> {
+    try {
+      await this.#compare(subscribers)
+    } catch (error) {
+      this.#log.debug({ err: error }, 'the sweep failed; the next one makes up for it')
+    }
+  }
+
+  async #compare(subscribers: readonly Subscriber[]): Promise<void> {
     for (let i = 0; i < subscribers.length; i += CHUNK) {
       const chunk = subscribers.slice(i, i + CHUNK)
       const before = chunk.map((subscriber) => subscriber.standings())

@@ -28,6 +28,7 @@ it('a call reaches the instance that it names, and no other', async () => {
         called()
       },
       onGap: () => {},
+      onDoubt: () => {},
     },
   })
   onTestFinished(async () => {

@@ -92,6 +92,7 @@ function world() {
       onCall: () => state.calls++,
       onQueued: () => state.queued++,
       onGap: (epoch) => state.gaps.push(epoch),
+      onDoubt: () => {},
     },
     openSession: async (options) => {
       state.attempts.push(Date.now())

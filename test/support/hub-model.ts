@@ -6,7 +6,7 @@ import {
   type StreamHead,
   type StreamPage,
 } from '../../src/event.ts'
-import { Hub } from '../../src/hub/hub.ts'
+import { Hub, type HubOptions } from '../../src/hub/hub.ts'
 import type { ResumeHead } from '../../src/hub/resume.ts'
 import type { Codec, Sink } from '../../src/hub/sink.ts'
 import type { Log } from '../../src/hub/subscriber.ts'
@@ -155,7 +155,11 @@ export class HubModel {
   readonly warnings: string[] = []
   readonly #check: ConstructorParameters<typeof Witness>[1]
 
-  constructor(log: FakeLog, check: ConstructorParameters<typeof Witness>[1] = () => {}) {
+  constructor(
+    log: FakeLog,
+    check: ConstructorParameters<typeof Witness>[1] = () => {},
+    interest?: HubOptions['interest'],
+  ) {
     this.log = log
     this.reads = new HeldLog(log)
     this.#check = check
@@ -172,6 +176,7 @@ export class HubModel {
         maxConnectionsPerAddress: 1000,
       },
       clock: { wall: () => this.now, monotonic: () => this.now },
+      ...(interest === undefined ? {} : { interest }),
       log: logger,
       metrics: createMetrics(),
     })
