@@ -1,6 +1,8 @@
 import { z } from 'zod'
+import type { NatsServers } from './bus/nats-link.ts'
+import { NatsUrlError, parseNatsUrls } from './bus/nats-url.ts'
 import { type ConnectionOptions, ConnectionUrlError, parseConnectionUrl } from './postgres/connection-url.ts'
-import { readSecretFiles, SAMPLE_PASSWORDS, SAMPLE_SECRETS, SECRETS } from './secrets.ts'
+import { readSecret, readSecretFiles, SAMPLE_PASSWORDS, SAMPLE_SECRETS, SECRETS } from './secrets.ts'
 
 /** The whole configuration, parsed once from the environment. Times are milliseconds where the name says Ms. */
 export interface Config {
@@ -18,6 +20,17 @@ export interface Config {
   readonly listenDatabase: ConnectionOptions | undefined
   /** What stands between here and Postgres on the way of `database`; that of `listenDatabase` is always direct. */
   readonly databasePooler: 'none' | 'transaction'
+  /** NATS, by which an instance hears of its own users alone. Absent: Postgres' LISTEN. */
+  readonly bus:
+    | {
+        readonly servers: NatsServers
+        /** One for each database that shares the servers. */
+        readonly namespace: string
+        /** Whether this instance may be the one that relays from Postgres to NATS. */
+        readonly relay: boolean
+        readonly lingerMs: number
+      }
+    | undefined
   readonly migrate: boolean
   readonly dataDir: string
   readonly auth: {
@@ -177,6 +190,16 @@ const Environment = z.object({
   DATABASE_URL: z.string().optional(),
   LISTEN_DATABASE_URL: z.string().optional(),
   DATABASE_POOLER: z.enum(['none', 'transaction'], 'must be none or transaction').default('none'),
+  BUS_URL: z.string().optional(),
+  BUS_CREDENTIALS: z.string().optional(),
+  BUS_CA: z.string().optional(),
+  BUS_NAMESPACE: z
+    .string()
+    // It begins every subject, whose parts dots divide.
+    .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be 1 to 64 letters, digits, _ and -')
+    .default('glimpse'),
+  BUS_RELAY: z.enum(['on', 'off'], 'must be on or off').default('on'),
+  BUS_LINGER_MS: whole(0, 1000, 10),
   MIGRATE: z.enum(['on', 'off'], 'must be on or off').default('on'),
   DATA_DIR: z.string().default('.glimpse'),
   JWT_SECRET: secret.optional(),
@@ -271,6 +294,36 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
   }
   const database = connection('DATABASE_URL')
   const listenDatabase = connection('LISTEN_DATABASE_URL')
+  const natsServers = () => {
+    const file = (name: 'BUS_CREDENTIALS' | 'BUS_CA') => {
+      try {
+        return given[name] === undefined ? undefined : readSecret(given[name])
+      } catch (error) {
+        const { code, message } = error as NodeJS.ErrnoException
+        faults.push(`${name}: ${code === undefined ? message : `the file cannot be read (${code})`}`)
+        return undefined
+      }
+    }
+    if (given.BUS_URL === undefined) {
+      for (const name of ['BUS_CREDENTIALS', 'BUS_CA'])
+        if (isGiven(name)) faults.push(`${name}: set without BUS_URL`)
+      return undefined
+    }
+    try {
+      const { loopback, ...servers } = parseNatsUrls(given.BUS_URL)
+      if (given.NODE_ENV === 'production' && !servers.tls && !loopback)
+        faults.push(
+          `${named('BUS_URL')}: with NODE_ENV=production it must be tls://, or on this machine; who can read or forge ` +
+            'messages on the way could read or forge events',
+        )
+      return { ...servers, ca: file('BUS_CA'), credentials: file('BUS_CREDENTIALS') }
+    } catch (error) {
+      if (!(error instanceof NatsUrlError)) throw error
+      faults.push(`${named('BUS_URL')}: ${error.message}`)
+      return undefined
+    }
+  }
+  const bus = natsServers()
   if (given.DATABASE_POOLER === 'transaction' && !isGiven('LISTEN_DATABASE_URL'))
     faults.push(
       'DATABASE_POOLER, LISTEN_DATABASE_URL: behind a transaction pooler LISTEN needs a direct way to Postgres; ' +
@@ -315,6 +368,12 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       database,
       listenDatabase,
       databasePooler: env.DATABASE_POOLER,
+      bus: bus && {
+        servers: bus,
+        namespace: env.BUS_NAMESPACE,
+        relay: env.BUS_RELAY === 'on',
+        lingerMs: env.BUS_LINGER_MS,
+      },
       migrate: env.MIGRATE === 'on',
       dataDir: env.DATA_DIR,
       auth: {

@@ -1,7 +1,13 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 
 /** The variables that hold secrets. Each may also be given as NAME_FILE: a file that holds the value. */
-export const SECRETS = ['DATABASE_URL', 'LISTEN_DATABASE_URL', 'JWT_SECRET', 'JWT_SECRET_PREVIOUS'] as const
+export const SECRETS = [
+  'DATABASE_URL',
+  'LISTEN_DATABASE_URL',
+  'JWT_SECRET',
+  'JWT_SECRET_PREVIOUS',
+  'BUS_URL',
+] as const
 
 /** The secrets of .env.example and the docs: whoever reads the repository knows them. */
 export const SAMPLE_SECRETS: ReadonlySet<string> = new Set([
@@ -50,7 +56,7 @@ export function readSecretFiles(variables: Variables): WithSecrets {
   return { environment, fromFile, faults }
 }
 
-function readSecret(path: string): string {
+export function readSecret(path: string): string {
   const bytes = Buffer.alloc(MAX_BYTES + 1)
   const file = openSync(path, 'r')
   let length = 0

@@ -5,7 +5,7 @@ import { developmentSecret } from './auth/development-secret.ts'
 import { issueToken } from './auth/issue-token.ts'
 import { createTokenVerifier } from './auth/verifier.ts'
 import type { Bus } from './bus/bus.ts'
-import { PostgresBus } from './bus/postgres-bus.ts'
+import { createBus } from './bus/create-bus.ts'
 import type { Config } from './config.ts'
 import { startEmbeddedPostgres } from './embedded/index.ts'
 import { StartError } from './errors.ts'
@@ -136,7 +136,8 @@ async function start(
   const queue = new EventQueue({ sql: pool('queue'), log, metrics })
   undo.push('queue', () => queue.stop())
 
-  const bus: Bus = new PostgresBus({
+  const bus: Bus = createBus({
+    nats: config.bus,
     connection: listenConnection,
     log,
     instance: instanceOf(log),
@@ -148,6 +149,10 @@ async function start(
     onRoundTrip: (milliseconds) => metrics.busRoundTrip.observe(milliseconds / 1000),
     onReplaced: () => metrics.busReplaced.inc(),
     onAlive: (alive) => metrics.busAlive.set(alive ? 1 : 0),
+    onFallback: (active) => metrics.busFallback.set(active ? 1 : 0),
+    onFollowed: (milliseconds) => metrics.busFollow.observe(milliseconds / 1000),
+    onRelaying: (relaying) => metrics.busRelaying.set(relaying ? 1 : 0),
+    onPublished: (messages) => metrics.busPublished.inc(messages),
     listener: {
       recipient: (user) => hub.subscriber(user),
       onHandedOn: (sentAt, traced) => {

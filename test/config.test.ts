@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type Config, parseConfig } from '../src/config.ts'
 
@@ -47,6 +49,111 @@ describe.each(NUMBERS)('%s', (name, read, least, greatest) => {
     expect(read(config({ [name]: String(greatest) }))).toBe(greatest)
     for (const wrong of [String(greatest + 1), String(least - 1), '1.5', '1e3', 'many'])
       expect(faults({ [name]: wrong })).toEqual([expect.stringMatching(new RegExp(`^${name}: must be `))])
+  })
+})
+
+describe('NATS', () => {
+  const url = 'nats://127.0.0.1'
+
+  it('is not used unless BUS_URL names it', () => {
+    expect(config({ BUS_RELAY: 'on', BUS_NAMESPACE: 'x' }).bus).toBeUndefined()
+  })
+
+  it('is found by one URL, or one for each server, with user and password decoded', () => {
+    expect(config({ BUS_URL: url }).bus).toEqual({
+      servers: {
+        servers: ['127.0.0.1:4222'],
+        tls: false,
+        user: undefined,
+        password: undefined,
+        ca: undefined,
+        credentials: undefined,
+      },
+      namespace: 'glimpse',
+      relay: true,
+      lingerMs: 10,
+    })
+    const bus = config({
+      BUS_URL: 'tls://ann:p%40ss@a.example, tls://ann:p%40ss@[2001:db8::1]:4333',
+      BUS_NAMESPACE: 'shop_1',
+      BUS_RELAY: 'off',
+      BUS_LINGER_MS: '0',
+      NODE_ENV: 'test',
+    }).bus
+    expect(bus?.servers).toMatchObject({
+      servers: ['a.example:4222', '[2001:db8::1]:4333'],
+      tls: true,
+      user: 'ann',
+      password: 'p@ss',
+    })
+    expect(bus).toMatchObject({ namespace: 'shop_1', relay: false, lingerMs: 0 })
+  })
+
+  it.each([
+    ['http://127.0.0.1', /must be a nats:\/\/ or tls:\/\/ URL/],
+    ['nats://', /must be a nats|must name a host/],
+    ['127.0.0.1:4222', /must be a nats/],
+    ['nats://a.example,tls://b.example', /must be nats:\/\/ or all tls:\/\//],
+    ['nats://ann:x@a.example,nats://bob:x@b.example', /the same user and password/],
+    ['nats://a.example/path', /must end after host and port/],
+    ['nats://a.example?tls=1', /must end after host and port/],
+    ['nats://an%n:secret-of-ann@a.example', /must be percent-encoded/],
+    ['nats://a.example,', /must be a nats/],
+  ])('refuses %s, by name and without repeating it', (BUS_URL, problem) => {
+    const [fault, ...more] = faults({ BUS_URL })
+    expect(more).toEqual([])
+    expect(fault).toMatch(/^BUS_URL: /)
+    expect(fault).toMatch(problem)
+    expect(fault).not.toContain('secret-of-ann')
+  })
+
+  it.each([
+    [{ BUS_NAMESPACE: 'a.b' }, /^BUS_NAMESPACE: must be 1 to 64 letters/],
+    [{ BUS_NAMESPACE: 'a>' }, /^BUS_NAMESPACE: must be 1 to 64 letters/],
+    [{ BUS_RELAY: 'yes' }, /^BUS_RELAY: must be on or off/],
+    [{ BUS_LINGER_MS: '1001' }, /^BUS_LINGER_MS: must be a whole number from 0 to 1000/],
+    [{ BUS_CA: '/nowhere/ca.pem' }, /^BUS_CA: the file cannot be read \(ENOENT\)/],
+    [{ BUS_CREDENTIALS: '/nowhere/x.creds' }, /^BUS_CREDENTIALS: the file cannot be read \(ENOENT\)/],
+  ])('refuses %j', (environment: Record<string, string>, problem) => {
+    expect(faults({ BUS_URL: url, ...environment })).toEqual([expect.stringMatching(problem)])
+  })
+
+  it('reads the certificate authority and the credentials from files', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'glimpse-config-'))
+    try {
+      const [BUS_CA, BUS_CREDENTIALS] = [join(folder, 'ca.pem'), join(folder, 'creds')]
+      writeFileSync(BUS_CA, 'the authority\n')
+      writeFileSync(BUS_CREDENTIALS, 'the seed\n')
+      expect(config({ BUS_URL: url, BUS_CA, BUS_CREDENTIALS }).bus?.servers).toMatchObject({
+        ca: 'the authority',
+        credentials: 'the seed',
+      })
+      expect(faults({ BUS_CA, BUS_CREDENTIALS })).toEqual([
+        'BUS_CREDENTIALS: set without BUS_URL',
+        'BUS_CA: set without BUS_URL',
+      ])
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  it('is encrypted in production, unless it is on this machine', () => {
+    const production = {
+      NODE_ENV: 'production',
+      JWT_SECRET: 'a-secret-of-thirty-two-bytes-or-so',
+      DATABASE_URL: 'postgres://u:p-w@db.example/x',
+    }
+    for (const BUS_URL of [
+      'tls://nats.example',
+      url,
+      'nats://[::1]:4222',
+      'nats://localhost,nats://127.0.0.2',
+    ])
+      expect(faults({ ...production, BUS_URL })).toEqual([])
+    for (const BUS_URL of ['nats://nats.example', 'nats://127.0.0.1,nats://nats.example'])
+      expect(faults({ ...production, BUS_URL })).toEqual([
+        expect.stringMatching(/^BUS_URL: with NODE_ENV=production it must be tls:\/\//),
+      ])
   })
 })
 

@@ -28,6 +28,7 @@ const VALUES: Record<(typeof SECRETS)[number], string> = {
   LISTEN_DATABASE_URL: 'postgres://ann:pass@direct.example/glimpse',
   JWT_SECRET: SECRET,
   JWT_SECRET_PREVIOUS: SECRET.toUpperCase(),
+  BUS_URL: 'nats://ann:pass@127.0.0.1',
 }
 
 describe('secrets from files', () => {

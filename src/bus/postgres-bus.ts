@@ -4,6 +4,7 @@ import type { Logger } from '../observability/log.ts'
 import type { ConnectionOptions } from '../postgres/connection-url.ts'
 import { type ListenOptions, ListenSession } from '../postgres/listen-session.ts'
 import type { Bus, BusListener } from './bus.ts'
+import { CALL_PREFIX, QUEUED } from './control.ts'
 import { DatabaseClock } from './database-clock.ts'
 import { readPayloads } from './payload.ts'
 import { REST_MS, ReadingPace } from './reading-pace.ts'
@@ -26,6 +27,8 @@ export interface PostgresBusOptions {
   readonly onReplaced?: () => void
   readonly onAlive?: (alive: boolean) => void
   readonly now?: () => number
+  /** Where another reads the database's clock too. */
+  readonly clock?: DatabaseClock
   readonly canaryIntervalMs?: number
   /** A canary later than this proves the way broken. */
   readonly canaryTimeoutMs?: number
@@ -79,7 +82,7 @@ export class PostgresBus implements Bus {
       openSession: (session) => ListenSession.open(session),
       ...options,
     }
-    this.clock = new DatabaseClock(this.#options.now)
+    this.clock = options.clock ?? new DatabaseClock(this.#options.now)
     this.#pace = new ReadingPace(this.#options.now)
   }
 
@@ -251,8 +254,8 @@ export class PostgresBus implements Bus {
   #take(payload: string): void {
     if (payload.charCodeAt(0) === 9) {
       if (payload === this.#canary.payload) this.#canary.returned()
-      else if (payload === `\tclose\t${this.#options.instance}`) this.#options.listener.onCall()
-      else if (payload === '\tqueue') this.#options.listener.onQueued()
+      else if (payload === CALL_PREFIX + this.#options.instance) this.#options.listener.onCall()
+      else if (payload === QUEUED) this.#options.listener.onQueued()
       return
     }
     if (this.#payloads.push(payload) === 1) void SOON.then(this.#read)

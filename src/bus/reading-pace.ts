@@ -1,7 +1,7 @@
 /** How long reading rests where notifications come thick. */
 export const REST_MS = 10
 /** Notifications within that time that no user here waited for, from which on reading rests. */
-const THICK = 10
+const THICK = 5
 
 /**
  * Decides when an instance stops reading notifications for a moment, so that it reads many at a time: being woken costs more

@@ -12,6 +12,13 @@ import { nearest } from './nearest.ts'
 const COMMANDS = new Map<string, { readonly summary: string; readonly load: () => Promise<Command> }>([
   ['serve', { summary: 'run the service', load: async () => (await import('./serve.ts')).serve }],
   [
+    'relay',
+    {
+      summary: 'publish to NATS what Postgres notifies',
+      load: async () => (await import('./relay.ts')).relay,
+    },
+  ],
+  [
     'migrate',
     {
       summary: 'bring the database schema up to date',

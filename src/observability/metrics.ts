@@ -129,18 +129,39 @@ function declareMetrics() {
     }),
     busAlive: new Gauge({
       name: 'glimpse_bus_alive',
-      help: '1 while the last canary came back over LISTEN in time.',
+      help: '1 while canaries come back over the bus in time.',
       registers,
     }),
     busRoundTrip: new Histogram({
       name: 'glimpse_bus_round_trip_seconds',
-      help: 'From sending a canary through the pool to hearing it over LISTEN.',
+      help: 'From sending a canary through the pool to hearing it over the bus.',
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
       registers,
     }),
     busReplaced: new Counter({
       name: 'glimpse_bus_replaced_total',
       help: 'LISTEN sessions that were given up and replaced.',
+      registers,
+    }),
+    busFallback: new Gauge({
+      name: 'glimpse_bus_fallback',
+      help: '1 while this instance listens to Postgres because NATS brings no messages; always 0 without BUS_URL.',
+      registers,
+    }),
+    busFollow: new BatchedHistogram({
+      name: 'glimpse_bus_follow_seconds',
+      help: "Until NATS had confirmed that it sends a newcomer's events; nothing without BUS_URL.",
+      buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1],
+      registers,
+    }),
+    busRelaying: new Gauge({
+      name: 'glimpse_bus_relaying',
+      help: '1 while this instance is the one that publishes to NATS what Postgres notifies.',
+      registers,
+    }),
+    busPublished: new Counter({
+      name: 'glimpse_bus_published_total',
+      help: 'Messages that this instance published to NATS as the relay.',
       registers,
     }),
     notifyQueueUsage: new Gauge({

@@ -7,6 +7,10 @@ import { SESSION_SETTINGS, Session } from './session.ts'
 export interface ListenOptions {
   readonly connection: ConnectionOptions
   readonly connectTimeoutMs: number
+  /** Server settings that hold for the session besides SESSION_SETTINGS, by name. */
+  readonly settings?: Readonly<Record<string, string>>
+  /** Awaited before LISTEN, for however long: the session listens only where it resolves. */
+  readonly admit?: (sql: Session['sql']) => Promise<void>
   readonly onPayload: (payload: string) => void
   readonly onClosed: () => void
 }
@@ -50,6 +54,7 @@ export class ListenSession {
         ...SESSION_SETTINGS,
         // A LISTEN session that idles inside a transaction would pin the cluster's NOTIFY queue.
         idle_in_transaction_session_timeout: '10000',
+        ...options.settings,
       },
       onNotify: onPayload,
       read: notificationsOut(onPayload),
@@ -65,6 +70,7 @@ export class ListenSession {
     }
     // Reading a reply has no time limit of its own in the driver; a server that accepts and is silent must not hold us.
     try {
+      await options.admit?.(session.sql)
       const heard = await withTimeout(
         connectTimeoutMs,
         listen(session.sql),
@@ -84,6 +90,19 @@ export class ListenSession {
       () => false,
     )
     return withTimeout(milliseconds, asked, () => new Error('no answer in time')).catch(() => false)
+  }
+
+  /**
+   * Notifies itself, and reads the history that is written by now. Never rejects; undefined where the server has not
+   * answered in time.
+   */
+  async notify(payload: string, milliseconds: number): Promise<Heard | undefined> {
+    const answered = this.#session.sql<
+      [Heard?]
+    >`select glimpse.epoch() as epoch, channel, pg_notify(channel, ${payload}) from glimpse.history`.then(
+      ([row]) => row && { epoch: row.epoch, channel: row.channel },
+    )
+    return withTimeout(milliseconds, answered, () => new Error('no answer in time')).catch(() => undefined)
   }
 
   /**

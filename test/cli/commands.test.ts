@@ -18,7 +18,7 @@ import { type Instance, startInstance } from '../support/instance.ts'
 import { TEST_SECRET } from '../support/token.ts'
 
 const COMMANDS = [
-  ...['serve', 'migrate', 'token', 'tail', 'send'],
+  ...['serve', 'relay', 'migrate', 'token', 'tail', 'send'],
   ...['new-history', 'online', 'disconnect', 'export', 'forget', 'grants'],
   ...['doctor', 'status', 'size', 'version', 'completion'],
 ]
@@ -59,6 +59,7 @@ describe('glimpse', () => {
     [['frobnicate'], /there is no command frobnicate; glimpse --help/],
     [['doctor', '--jsno'], /'--jsno'; did you mean --json\?/],
     [['serve', 'now'], /serve takes no arguments/],
+    [['relay', 'now'], /relay takes no arguments/],
     [['migrate', 'now'], /migrate takes no arguments/],
     [['doctor', 'now'], /doctor takes no arguments/],
     [['token'], /name one user/],

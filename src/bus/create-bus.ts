@@ -1,0 +1,94 @@
+import { StartError } from '../errors.ts'
+import type { Bus } from './bus.ts'
+import { NatsBus, type NatsBusOptions } from './nats-bus.ts'
+import { CredentialsRefused, NatsLink, type NatsServers } from './nats-link.ts'
+import { PostgresBus, type PostgresBusOptions } from './postgres-bus.ts'
+import { Relay, type RelayOptions } from './relay.ts'
+import { Subjects } from './subjects.ts'
+
+/** How a deployment uses NATS. */
+export interface NatsSettings {
+  readonly servers: NatsServers
+  readonly namespace: string
+  /** Whether this process may be the one that relays. */
+  readonly relay: boolean
+  readonly lingerMs: number
+}
+
+export interface CreateBusOptions
+  extends PostgresBusOptions,
+    Pick<NatsBusOptions, 'onFallback' | 'onFollowed'>,
+    Pick<RelayOptions, 'onRelaying' | 'onPublished'> {
+  /** Absent: LISTEN. */
+  readonly nats: NatsSettings | undefined
+}
+
+/** The bus that a deployment is configured for; whoever holds it need not know which it is. */
+export function createBus({ nats, ...options }: CreateBusOptions): Bus {
+  if (nats === undefined) return new PostgresBus(options)
+  const { log, connection, instance } = options
+  const link = openLink(nats, log, instance)
+  const subjects = new Subjects(nats.namespace)
+  const relay = nats.relay
+    ? createRelay(nats, link, { connection, log, name: instance, ...relayHooks(options) })
+    : undefined
+  const { onRoundTrip: _, onAlive: __, ...listening } = options
+  const bus = new NatsBus({
+    ...options,
+    link,
+    subjects,
+    openFallback: (clock) => new PostgresBus({ ...listening, clock }),
+  })
+  return {
+    get alive() {
+      return bus.alive
+    },
+    clock: bus.clock,
+    follow: (user) => bus.follow(user),
+    unfollow: (user) => bus.unfollow(user),
+    start: async () => {
+      await startLink(link)
+      relay?.start()
+      await bus.start()
+    },
+    close: async () => {
+      // The relay first, so that its lock is another's before anything else here takes its time.
+      await relay?.close()
+      await bus.close()
+      await link.close()
+    },
+  }
+}
+
+function relayHooks({ onRelaying, onPublished }: Pick<CreateBusOptions, 'onRelaying' | 'onPublished'>) {
+  return {
+    ...(onRelaying === undefined ? {} : { onRelaying }),
+    ...(onPublished === undefined ? {} : { onPublished }),
+  }
+}
+
+export function openLink({ servers }: NatsSettings, log: NatsBusOptions['log'], name: string): NatsLink {
+  return new NatsLink({ servers, name: `glimpse ${name}`, log })
+}
+
+/** @throws StartError where NATS refuses the credentials; one that is only away is waited for in the background */
+export async function startLink(link: NatsLink): Promise<void> {
+  try {
+    await link.start()
+  } catch (error) {
+    if (!(error instanceof CredentialsRefused)) throw error
+    throw new StartError(
+      'BUS_URL, BUS_CREDENTIALS: NATS refuses the credentials; give the user and password of its configuration, or a ' +
+        'credentials file',
+      { cause: error },
+    )
+  }
+}
+
+export function createRelay(
+  { namespace, lingerMs }: NatsSettings,
+  link: NatsLink,
+  options: Pick<RelayOptions, 'connection' | 'log' | 'name' | 'onRelaying' | 'onPublished'>,
+): Relay {
+  return new Relay({ ...options, link, subjects: new Subjects(namespace), namespace, lingerMs })
+}

@@ -1,0 +1,280 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Authenticator, ConnectionOptions, NatsConnection, Subscription } from '@nats-io/transport-node'
+import { withTimeout } from '../limits/with-timeout.ts'
+import type { Logger } from '../observability/log.ts'
+
+/** Where the NATS servers are, and what one shows them. */
+export interface NatsServers {
+  /** `host:port`, one for each server of the cluster. */
+  readonly servers: readonly string[]
+  /** Whether an unencrypted connection is refused. Where it is false, a server that offers TLS is still met with it. */
+  readonly tls: boolean
+  /** PEM; absent: the authorities that Node knows. */
+  readonly ca: string | undefined
+  readonly user: string | undefined
+  readonly password: string | undefined
+  /** The text of a credentials file, or of an nkey's seed. */
+  readonly credentials: string | undefined
+}
+
+export interface NatsLinkOptions {
+  readonly servers: NatsServers
+  /** As NATS' own monitoring shows it. */
+  readonly name: string
+  readonly log: Logger
+  readonly proofIntervalMs?: number
+  /** A connection that has not opened, or a round trip that has not ended, after this long is given up. */
+  readonly timeoutMs?: number
+}
+
+/** What a link tells whoever uses it. */
+export interface LinkListener {
+  /** Connected, and all subscriptions are in force there; what was sent before may be lost. */
+  readonly onUp: () => void
+  readonly onDown?: () => void
+}
+
+/** What the bus and the relay need of NATS. */
+export interface Link {
+  /** Whether messages go and come, as of the last proof. */
+  readonly up: boolean
+  /** Hears of this subject from now on, over every connection that is to come. @returns what ends that */
+  subscribe(subject: string, onMessage: (text: string) => void): () => void
+  /** Sends a message where the link is up, and drops it where it is not: it would wait without bound. */
+  publish(subject: string, text: string): void
+  /** Whether the server has carried out everything that was asked of it before. Never rejects. */
+  roundTrip(milliseconds: number): Promise<boolean>
+  listen(listener: LinkListener): () => void
+}
+
+/** NATS refuses who we say we are, which waiting does not mend. */
+export class CredentialsRefused extends Error {}
+
+/** Loaded when it is needed: without BUS_URL nobody pays for it. */
+const library = () => import('@nats-io/transport-node')
+type Library = Awaited<ReturnType<typeof library>>
+
+const PROOF_INTERVAL_MS = 1000
+const TIMEOUT_MS = 2000
+const FIRST_BACKOFF_MS = 50
+const MAX_BACKOFF_MS = 1000
+
+interface Interest {
+  readonly subject: string
+  readonly onMessage: (text: string) => void
+  subscription: Subscription | undefined
+}
+
+/**
+ * One connection to NATS, supervised. A round trip every second proves it: a server that is stopped, or whose host is gone,
+ * gives no sign. A connection is never mended, only replaced: the library's own repair waits for a write that a stopped
+ * server never takes.
+ *
+ * connecting → up → (closed, or a proof is late) → connecting …
+ */
+export class NatsLink implements Link {
+  readonly #options: Required<Pick<NatsLinkOptions, 'proofIntervalMs' | 'timeoutMs'>> & NatsLinkOptions
+  readonly #closing = new AbortController()
+  readonly #interests = new Set<Interest>()
+  readonly #listeners = new Set<LinkListener>()
+  #connection: NatsConnection | undefined
+  #up = false
+  #interrupt = (_reason: string) => {}
+  #downSince: number | undefined
+
+  constructor(options: NatsLinkOptions) {
+    this.#options = { proofIntervalMs: PROOF_INTERVAL_MS, timeoutMs: TIMEOUT_MS, ...options }
+  }
+
+  get up(): boolean {
+    return this.#up
+  }
+
+  /**
+   * Tries to connect once, and then for ever in the background.
+   *
+   * @returns whether that first attempt succeeded
+   * @throws CredentialsRefused
+   */
+  async start(): Promise<boolean> {
+    const refused = await this.#connect().then(
+      () => undefined,
+      (error: Error) => error,
+    )
+    if (refused instanceof CredentialsRefused) throw refused
+    if (refused !== undefined) {
+      this.#downSince = performance.now()
+      this.#options.log.warn({ reason: refused.message }, 'no connection to NATS; trying again')
+    }
+    void this.#supervise()
+    return refused === undefined
+  }
+
+  subscribe(subject: string, onMessage: (text: string) => void): () => void {
+    const interest: Interest = { subject, onMessage, subscription: undefined }
+    this.#interests.add(interest)
+    if (this.#connection !== undefined) this.#subscribe(this.#connection, interest)
+    return () => {
+      this.#interests.delete(interest)
+      interest.subscription?.unsubscribe()
+    }
+  }
+
+  publish(subject: string, text: string): void {
+    // One that has just closed is not replaced yet, and would throw.
+    if (this.#up && this.#connection?.isClosed() === false) this.#connection.publish(subject, text)
+  }
+
+  async roundTrip(milliseconds: number): Promise<boolean> {
+    const connection = this.#connection
+    if (connection === undefined || connection.isClosed()) return false
+    return answers(connection, milliseconds)
+  }
+
+  listen(listener: LinkListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** An attempt to connect that is under way cannot be stopped; it ends by itself, and its connection with it. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await this.#drop()
+  }
+
+  async #supervise(): Promise<void> {
+    const { signal } = this.#closing
+    let backoffMs = FIRST_BACKOFF_MS
+    while (!signal.aborted) {
+      if (this.#connection === undefined) {
+        try {
+          await this.#connect()
+          backoffMs = FIRST_BACKOFF_MS
+        } catch (error) {
+          this.#options.log.debug({ err: error }, 'no connection to NATS')
+          await pause(backoffMs * (0.5 + Math.random() / 2), signal)
+          backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS)
+        }
+        continue
+      }
+      const { proofIntervalMs, timeoutMs } = this.#options
+      const connection = this.#connection
+      const reason = await Promise.race([
+        connection
+          .closed()
+          .then((error) => (error instanceof Error ? error.message : 'the connection ended')),
+        pause(proofIntervalMs, signal),
+      ])
+      if (signal.aborted) return
+      if (reason !== undefined) await this.#replace(reason)
+      else if (!(await answers(connection, timeoutMs)) && !signal.aborted)
+        await this.#replace('the server does not answer')
+    }
+  }
+
+  async #replace(reason: string): Promise<void> {
+    if (this.#downSince === undefined) {
+      this.#downSince = performance.now()
+      this.#options.log.warn({ reason }, 'the connection to NATS is lost; connecting again')
+    }
+    await this.#drop()
+  }
+
+  /** Leaves the connection as it is, whether or not its peer still answers. */
+  async #drop(): Promise<void> {
+    const connection = this.#connection
+    this.#connection = undefined
+    const wasUp = this.#up
+    this.#up = false
+    for (const interest of this.#interests) interest.subscription = undefined
+    if (wasUp) for (const { onDown } of this.#listeners) onDown?.()
+    await connection?.close().catch(() => {})
+  }
+
+  async #connect(): Promise<void> {
+    const { timeoutMs, log } = this.#options
+    const nats = await library()
+    const connection = await nats.connect(this.#connectionOptions(nats)).catch((error: Error) => {
+      if (error instanceof nats.AuthorizationError || error instanceof nats.UserAuthenticationExpiredError)
+        throw new CredentialsRefused(error.message, { cause: error })
+      throw error
+    })
+    if (this.#closing.signal.aborted) return connection.close()
+    void this.#tellErrors(connection)
+    void connection.closed().then((error) => this.#interrupt(error?.message ?? 'the connection ended'))
+    this.#connection = connection
+    for (const interest of this.#interests) this.#subscribe(connection, interest)
+    if (!(await answers(connection, timeoutMs))) {
+      await this.#drop()
+      throw new Error('the server does not answer')
+    }
+    if (this.#closing.signal.aborted) return
+    this.#up = true
+    const outageMs = this.#downSince && Math.round(performance.now() - this.#downSince)
+    this.#downSince = undefined
+    log.info({ server: connection.getServer(), outageMs }, 'connected to NATS')
+    for (const { onUp } of this.#listeners) onUp()
+  }
+
+  #connectionOptions(nats: Library): ConnectionOptions {
+    const { servers, name, timeoutMs } = this.#options
+    const authenticator = authenticatorOf(nats, servers)
+    const encrypted = servers.tls || servers.ca !== undefined
+    return {
+      servers: [...servers.servers],
+      name,
+      timeout: timeoutMs,
+      reconnect: false,
+      noAsyncTraces: true,
+      ...(authenticator === undefined ? {} : { authenticator }),
+      ...(servers.user === undefined ? {} : { user: servers.user, pass: servers.password ?? '' }),
+      // As text: the library reads a file between TCP and TLS, when nobody listens for an error of the socket.
+      ...(encrypted ? { tls: servers.ca === undefined ? {} : { ca: servers.ca } } : {}),
+    }
+  }
+
+  #subscribe(connection: NatsConnection, interest: Interest): void {
+    interest.subscription = connection.subscribe(interest.subject, {
+      callback: (error, message) => {
+        if (error !== null) return
+        try {
+          interest.onMessage(textOf(message.data))
+        } catch (err) {
+          // The library would end the connection; the log still has the events, and the sweep delivers them.
+          this.#options.log.error({ err }, 'a NATS message could not be read')
+        }
+      },
+    })
+  }
+
+  /** Such as a subject that we may not subscribe to, or being cut off as a slow consumer. */
+  async #tellErrors(connection: NatsConnection): Promise<void> {
+    for await (const status of connection.status())
+      if (status.type === 'error') this.#options.log.error({ err: status.error }, 'NATS refuses something')
+  }
+}
+
+function authenticatorOf(nats: Library, { credentials }: NatsServers): Authenticator | undefined {
+  if (credentials === undefined) return undefined
+  const bytes = new TextEncoder().encode(credentials.trim())
+  return credentials.includes('BEGIN NATS USER JWT')
+    ? nats.credsAuthenticator(bytes)
+    : nats.nkeyAuthenticator(bytes)
+}
+
+/** Whether a PING that goes after everything else is answered. */
+function answers(connection: NatsConnection, milliseconds: number): Promise<boolean> {
+  const answered = connection.flush().then(
+    () => true,
+    () => false,
+  )
+  return withTimeout(milliseconds, answered, () => new Error('no answer in time')).catch(() => false)
+}
+
+function textOf(data: Uint8Array): string {
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8')
+}
+
+async function pause(milliseconds: number, signal: AbortSignal): Promise<undefined> {
+  await sleep(milliseconds, undefined, { signal, ref: false }).catch(() => {})
+}

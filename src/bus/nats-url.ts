@@ -1,0 +1,56 @@
+import type { NatsServers } from './nats-link.ts'
+
+/** Where NATS listens unless a URL says otherwise. */
+const DEFAULT_PORT = 4222
+
+/** What is wrong with a URL of NATS, said without repeating it: it may hold a password. */
+export class NatsUrlError extends Error {}
+
+type Parsed = Pick<NatsServers, 'servers' | 'tls' | 'user' | 'password'> & {
+  /** Whether all of them are on this machine. */
+  readonly loopback: boolean
+}
+
+/**
+ * Reads BUS_URL: one URL, or one for each server of a cluster with commas between, as NATS' own tools write them.
+ *
+ * @throws NatsUrlError
+ */
+export function parseNatsUrls(text: string): Parsed {
+  const urls = text.split(',').map((part) => parse(part.trim()))
+  const [first] = urls as [URL, ...URL[]]
+  if (urls.some(({ protocol }) => protocol !== first.protocol))
+    throw new NatsUrlError('all servers must be nats:// or all tls://')
+  if (urls.some(({ username, password }) => username !== first.username || password !== first.password))
+    throw new NatsUrlError('all servers must be given the same user and password')
+  return {
+    servers: urls.map(({ hostname, port }) => `${hostname}:${port || DEFAULT_PORT}`),
+    tls: first.protocol === 'tls:',
+    user: first.username === '' ? undefined : decode(first.username),
+    password: first.password === '' ? undefined : decode(first.password),
+    loopback: urls.every(({ hostname }) => isLoopback(hostname)),
+  }
+}
+
+function parse(text: string): URL {
+  if (!/^(?:nats|tls):\/\//i.test(text) || !URL.canParse(text))
+    throw new NatsUrlError('must be a nats:// or tls:// URL, or several with commas between')
+  const url = new URL(text)
+  if (url.hostname === '') throw new NatsUrlError('must name a host')
+  if (!['', '/'].includes(url.pathname) || url.search !== '' || url.hash !== '')
+    throw new NatsUrlError('must end after host and port')
+  return url
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw new NatsUrlError('its user and password must be percent-encoded')
+  }
+}
+
+/** IPv6 addresses stand in brackets there. */
+function isLoopback(hostname: string): boolean {
+  return /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/i.test(hostname)
+}

@@ -1,0 +1,316 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { withTimeout } from '../limits/with-timeout.ts'
+import type { Logger } from '../observability/log.ts'
+import type { ConnectionOptions } from '../postgres/connection-url.ts'
+import { type ListenOptions, ListenSession } from '../postgres/listen-session.ts'
+import { QUEUED } from './control.ts'
+import { seal } from './envelope.ts'
+import type { Link } from './nats-link.ts'
+import { Routing } from './routing.ts'
+import type { Subjects } from './subjects.ts'
+
+export interface RelayOptions {
+  /** A direct connection, as for LISTEN. */
+  readonly connection: ConnectionOptions
+  readonly link: Link
+  readonly subjects: Subjects
+  /** Relays of one database and one namespace exclude each other. */
+  readonly namespace: string
+  /** Names this relay in its own proofs. */
+  readonly name: string
+  readonly log: Logger
+  /** A relay that has just published waits so long before it reads on, so that what comes thick goes together. */
+  readonly lingerMs: number
+  /** It relays from now on, or no longer. */
+  readonly onRelaying?: (relaying: boolean) => void
+  /** Messages that were handed to NATS. */
+  readonly onPublished?: (messages: number) => void
+  readonly now?: () => number
+  readonly openSession?: (options: ListenOptions) => Promise<RelaySession>
+}
+
+type RelaySession = Pick<ListenSession, 'heard' | 'notify' | 'rest' | 'end'>
+
+/** The session that asks for the lock, as the driver gives it. */
+type Ask = Parameters<NonNullable<ListenOptions['admit']>>[0]
+
+/** The first of the two keys of the advisory lock; the second is of the namespace. "glim" */
+const LOCK_CLASS = 0x676c_696d
+const POLL_MS = 250
+const BEAT_MS = 500
+/** A standby that has heard no beat for so long, though its own connections work, ends the session of the relay. */
+const SILENCE_MS = 3000
+/** It is looked up after so long who that is. */
+const SUSPICION_MS = 1500
+const PROOF_MS = 1000
+const TIMEOUT_MS = 2500
+const MAX_BACKOFF_MS = 2000
+
+/** A relay whose host is gone must not keep the lock: Postgres finds out within five seconds. */
+const SETTINGS: Readonly<Record<string, string>> = {
+  tcp_user_timeout: '5000',
+  tcp_keepalives_idle: '2',
+  tcp_keepalives_interval: '1',
+  tcp_keepalives_count: '3',
+}
+
+/**
+ * Hears NOTIFY for everybody and publishes to NATS, to each user's subject what is for that user. Of all relays of a database
+ * one works: it holds an advisory lock on the very session that listens, so that losing the one is losing the other.
+ *
+ * waiting for NATS → standby (asks for the lock) → relaying → (session lost, or a proof is late) → waiting for NATS …
+ *
+ * Two proofs are kept apart: a notification on its own session that it must hear, and the link's round trip to NATS. It shows
+ * that both hold by its beat, every half second.
+ */
+export class Relay {
+  readonly #options: Required<Pick<RelayOptions, 'now' | 'openSession'>> & RelayOptions
+  readonly #closing = new AbortController()
+  #session: RelaySession | undefined
+  #running: Promise<void> | undefined
+  #relaying = false
+  #payloads: string[] = []
+  #lastBeat = 0
+  #proof = { payload: '', heard: () => {} }
+  #interrupt = () => {}
+  #unlisten: (() => void)[] = []
+
+  constructor(options: RelayOptions) {
+    this.#options = {
+      now: () => performance.now(),
+      openSession: (session) => ListenSession.open(session),
+      ...options,
+    }
+  }
+
+  /** Whether this relay is the one that works. */
+  get relaying(): boolean {
+    return this.#relaying
+  }
+
+  start(): void {
+    const { link, subjects } = this.#options
+    this.#unlisten = [
+      link.subscribe(subjects.beat, () => {
+        this.#lastBeat = this.#options.now()
+      }),
+      link.listen({
+        onUp: () => {
+          this.#lastBeat = this.#options.now()
+          // Nothing was published while the link was down.
+          if (this.#relaying) this.#publishGap()
+        },
+      }),
+    ]
+    this.#running = this.#run()
+  }
+
+  /** Hands the lock on at once. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    for (const end of this.#unlisten) end()
+    this.#session?.end()
+    this.#interrupt()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { log } = this.#options
+    const { signal } = this.#closing
+    let backoffMs = POLL_MS
+    while (!signal.aborted) {
+      try {
+        await this.#term()
+        backoffMs = POLL_MS
+      } catch (error) {
+        log.debug({ err: error }, 'the relay could not listen')
+        backoffMs = this.#options.link.up ? Math.min(backoffMs * 2, MAX_BACKOFF_MS) : POLL_MS
+      }
+      this.#setRelaying(false)
+      await this.#pause(backoffMs * (0.5 + Math.random() / 2))
+    }
+  }
+
+  /** From asking for the lock to losing it. */
+  async #term(): Promise<void> {
+    if (!this.#options.link.up) return
+    let lost = false
+    const session = await this.#options.openSession({
+      connection: this.#options.connection,
+      connectTimeoutMs: TIMEOUT_MS,
+      settings: SETTINGS,
+      admit: (sql) => this.#waitForLock(sql),
+      onPayload: (payload) => this.#take(payload),
+      onClosed: () => {
+        lost = true
+        this.#interrupt()
+      },
+    })
+    this.#session = session
+    try {
+      if (lost || this.#closing.signal.aborted) return
+      this.#setRelaying(true)
+      this.#publishGap()
+      const problem = await this.#relayUntil(() => lost, session)
+      if (problem !== undefined)
+        this.#options.log.warn({ reason: problem }, 'the relay gives up its LISTEN session')
+    } finally {
+      session.end()
+      this.#session = undefined
+      this.#payloads = []
+    }
+  }
+
+  /** @returns what is wrong with the session; undefined where the relay is to close */
+  async #relayUntil(lost: () => boolean, session: RelaySession): Promise<string | undefined> {
+    const { link, subjects, now } = this.#options
+    const { signal } = this.#closing
+    let provenAt = now()
+    const beating = setInterval(() => {
+      // A relay that does not hear its own session must fall silent, so that another takes over.
+      if (now() - provenAt < TIMEOUT_MS) link.publish(subjects.beat, '')
+    }, BEAT_MS)
+    try {
+      for (;;) {
+        const problem = await Promise.race([this.#interrupted(), this.#prove(session)])
+        if (signal.aborted) return undefined
+        if (lost()) return 'Postgres ended it'
+        if (problem !== undefined) return problem
+        provenAt = now()
+        await Promise.race([this.#interrupted(), this.#pause(PROOF_MS)])
+        if (signal.aborted) return undefined
+        if (lost()) return 'Postgres ended it'
+      }
+    } finally {
+      clearInterval(beating)
+    }
+  }
+
+  /** Anew for each wait: one that lasted as long as the session would keep something of each wait for it. */
+  #interrupted(): Promise<undefined> {
+    return new Promise((resolve) => {
+      this.#interrupt = () => resolve(undefined)
+    })
+  }
+
+  /** @returns what is wrong with the session, if anything */
+  async #prove(session: RelaySession): Promise<string | undefined> {
+    const payload = `\trelay\t${this.#options.name}\t${this.#options.now()}`
+    const heard = new Promise<void>((resolve) => {
+      this.#proof = { payload, heard: resolve }
+    })
+    const written = await session.notify(payload, TIMEOUT_MS)
+    if (written === undefined) return 'Postgres does not answer'
+    if (written.epoch !== session.heard.epoch || written.channel !== session.heard.channel)
+      return 'the database has another history'
+    return withTimeout(TIMEOUT_MS, heard, () => new Error()).then(
+      () => undefined,
+      () => 'its own notification did not come back',
+    )
+  }
+
+  /**
+   * Resolves once this session holds the lock. It asks again and again: one that waited for the lock would hold a snapshot,
+   * and so vacuum, for as long.
+   */
+  async #waitForLock(sql: Ask): Promise<void> {
+    const { link, namespace, now, log } = this.#options
+    const { signal } = this.#closing
+    let silentSince = now()
+    let suspect: number | undefined
+    while (!signal.aborted && link.up) {
+      const asked = sql<[{ locked: boolean }]>`
+        select pg_try_advisory_lock(${LOCK_CLASS}, hashtext(${namespace})) as locked`
+      const [{ locked }] = await inTime(asked)
+      if (locked) return
+      silentSince = Math.max(silentSince, this.#lastBeat)
+      const silentMs = now() - silentSince
+      if (silentMs < SUSPICION_MS) suspect = undefined
+      else suspect ??= await inTime(holderOf(sql, namespace))
+      // Without a round trip of our own, it might be us who hears nothing.
+      if (silentMs > SILENCE_MS && (await link.roundTrip(TIMEOUT_MS))) {
+        silentSince = now()
+        log.warn('the relay is silent; ending its session to take over')
+        // Another standby may have been quicker: whoever holds the lock by now must be the one that was silent.
+        if (suspect !== undefined && suspect === (await inTime(holderOf(sql, namespace))))
+          await inTime(sql`select pg_terminate_backend(${suspect})`)
+      }
+      await this.#pause(POLL_MS * (0.8 + 0.4 * Math.random()))
+    }
+    throw new Error('no longer a standby')
+  }
+
+  #take(payload: string): void {
+    if (payload === this.#proof.payload) {
+      this.#proof.heard()
+      return
+    }
+    if (payload.startsWith('\trelay\t')) return
+    if (this.#payloads.push(payload) > 1) return
+    // In the loop's next phase: what the kernel holds by now is read before it, and goes together.
+    setImmediate(this.#flush)
+  }
+
+  readonly #flush = (): void => {
+    const session = this.#session
+    const payloads = this.#payloads
+    this.#payloads = []
+    // What comes while a session opens is before its gap, and so in the heads that are read because of it.
+    if (session === undefined) return
+    this.#publish(session.heard.epoch, payloads)
+    if (this.#options.lingerMs > 0) session.rest(this.#options.lingerMs)
+  }
+
+  #publish(epoch: string, payloads: readonly string[]): void {
+    const { link, subjects, log, onPublished } = this.#options
+    if (!link.up) return
+    const routing = new Routing()
+    let messages = 0
+    const send = (subject: string, own: readonly string[]) => {
+      for (const text of seal({ epoch, payloads: own })) {
+        link.publish(subject, text)
+        messages++
+      }
+    }
+    try {
+      for (const payload of payloads) routing.add(payload)
+      if (routing.queued) send(subjects.queue, [QUEUED])
+      for (const [user, own] of routing.users) send(subjects.user(user), own)
+      for (const [instance, own] of routing.instances) send(subjects.instance(instance), own)
+    } catch (error) {
+      // Nobody may end the relay by what is notified; the log has the events, and the sweep delivers them.
+      log.error({ err: error }, 'a notification could not be relayed')
+    }
+    onPublished?.(messages)
+  }
+
+  #publishGap(): void {
+    const epoch = this.#session?.heard.epoch
+    if (epoch !== undefined) this.#options.link.publish(this.#options.subjects.gap, epoch)
+  }
+
+  #setRelaying(relaying: boolean): void {
+    if (relaying === this.#relaying) return
+    this.#relaying = relaying
+    this.#options.log.info(relaying ? 'relaying from Postgres to NATS' : 'no longer relaying')
+    this.#options.onRelaying?.(relaying)
+  }
+
+  async #pause(milliseconds: number): Promise<undefined> {
+    await sleep(milliseconds, undefined, { signal: this.#closing.signal }).catch(() => {})
+  }
+}
+
+/** The server process whose session holds the lock. */
+async function holderOf(sql: Ask, namespace: string): Promise<number | undefined> {
+  const [row] = await sql<[{ pid: number }?]>`
+    select pid from pg_locks
+     where locktype = 'advisory' and granted and objsubid = 2
+       and database = (select oid from pg_database where datname = current_database())
+       and classid::bigint = ${LOCK_CLASS}::bigint and objid::bigint = hashtext(${namespace})::bigint & 4294967295`
+  return row?.pid
+}
+
+function inTime<Answer>(answer: PromiseLike<Answer>): Promise<Answer> {
+  return withTimeout(TIMEOUT_MS, Promise.resolve(answer), () => new Error('no answer in time'))
+}
