@@ -14,6 +14,7 @@ export interface Image {
   readonly root: string
   readonly workdir: string
   readonly env: Readonly<Record<string, string>>
+  readonly labels: Readonly<Record<string, string>>
   readonly user: string | undefined
   readonly command: readonly string[]
   readonly healthcheck: readonly string[]
@@ -47,7 +48,7 @@ export async function buildImage(context: string, target: string): Promise<Image
       const root = join(target, stage)
       stages.set(stage, root)
       await mkdir(root, { recursive: true })
-      image = { root, workdir: '/', env: {}, user: undefined, command: [], healthcheck: [] }
+      image = { root, workdir: '/', env: {}, labels: {}, user: undefined, command: [], healthcheck: [] }
       continue
     }
     if (image === undefined) throw new Error(`${name} before FROM`)
@@ -59,6 +60,9 @@ export async function buildImage(context: string, target: string): Promise<Image
         break
       case 'ENV':
         image = { ...image, env: { ...image.env, ...Object.fromEntries(rest.split(' ').map(pair)) } }
+        break
+      case 'LABEL':
+        image = { ...image, labels: Object.fromEntries(rest.split(' ').map(pair)) }
         break
       case 'USER':
         image = { ...image, user: rest }
