@@ -187,7 +187,7 @@ describe('a row whose lock is held elsewhere', () => {
 
   it.each([
     ['the stream', 'select from glimpse.streams where user_id = $1 for update'],
-    ['the story', 'select from glimpse.stories where author_id = $1 for update'],
+    ['a story that is being deleted', 'delete from glimpse.stories where author_id = $1'],
   ])('because %s is held costs the others one lock timeout, once', async (_, hold) => {
     const author = `held ${randomUUID()}`
     const story = await insertStory(sql, author)

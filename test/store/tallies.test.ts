@@ -340,6 +340,86 @@ describe('a deleted story', () => {
   })
 })
 
+describe('a view of a story', () => {
+  const unknown = '00000000-0000-4000-8000-000000000000'
+  const kinds = { 'tallied one': () => {}, 'one that is not tallied': untally, 'an expired one': expire }
+
+  it('that does not exist is refused as by a foreign key, by INSERT and UPDATE', async () => {
+    const story = await insertStory(sql, 'alice')
+    await insertViews(sql, story, ['x'])
+    const refused = { code: '23503', schema_name: 'glimpse', detail: expect.stringContaining(unknown) }
+    await expect(
+      sql`insert into glimpse.story_views (story_id, viewer_id) values (${story}, 'y'), (${unknown}, 'y')`,
+    ).rejects.toMatchObject(refused)
+    await expect(
+      sql`update glimpse.story_views set story_id = ${unknown} where story_id = ${story}`,
+    ).rejects.toMatchObject(refused)
+    expect(await talliesOf(story)).toEqual({ views: 1, reactions: {} })
+  })
+
+  describe.each(Object.entries(kinds))('%s', (_kind, make) => {
+    it('is deleted with it, by a deletion that waits until it is committed', async () => {
+      const story = await insertStory(sql, 'alice')
+      await make(story)
+      const session = await sql.reserve()
+      await session`begin`
+      await session`insert into glimpse.story_views (story_id, viewer_id) values (${story}, 'x')`
+      const deletion = sql`delete from glimpse.stories where id = ${story}`.execute()
+      await waitFor(1)
+      await session`commit`
+      session.release()
+      await deletion
+      expect(await sql`select from glimpse.story_views`).toHaveLength(0)
+      expect(await sql`select from glimpse.stories`).toHaveLength(0)
+    })
+
+    it('is refused after it waited for its deletion', async () => {
+      const story = await insertStory(sql, 'alice')
+      await make(story)
+      const session = await sql.reserve()
+      await session`begin`
+      await session`delete from glimpse.stories where id = ${story}`
+      const view = expect(insertViews(sql, story, ['x'])).rejects.toMatchObject({ code: '23503' })
+      await waitFor(1)
+      await session`commit`
+      session.release()
+      await view
+      expect(await sql`select from glimpse.story_views`).toHaveLength(0)
+    })
+  })
+
+  it('that a stricter transaction did not see fails its deletion of the story', async () => {
+    const story = await insertStory(sql, 'alice')
+    const session = await sql.reserve()
+    await session`begin isolation level repeatable read`
+    await session`select from glimpse.stories`
+    await insertViews(sql, story, ['x'])
+    await expect(session`delete from glimpse.stories where id = ${story}`).rejects.toMatchObject({
+      code: '40001',
+    })
+    await session`rollback`
+    session.release()
+    expect(await talliesOf(story)).toEqual({ views: 1, reactions: {} })
+  })
+
+  it.each([
+    ['cascade', 'truncate glimpse.stories cascade'],
+    [
+      'in one statement',
+      'truncate glimpse.stories, glimpse.story_views, glimpse.story_reactions, glimpse.story_tallies',
+    ],
+  ])('goes when all stories are truncated: %s', async (_how, statement) => {
+    await insertViews(sql, await insertStory(sql, 'alice'), ['x', 'y'])
+    await sql.unsafe(statement)
+    expect(await sql`select from glimpse.story_views`).toHaveLength(0)
+  })
+})
+
+async function expire(story: string): Promise<void> {
+  await sql`update glimpse.stories set expires_at = now() - interval '1 hour' where id = ${story}`
+  await untally(story)
+}
+
 /** Resolves when so many sessions of this database wait for a lock. */
 async function waitFor(sessions: number): Promise<void> {
   for (;;) {
