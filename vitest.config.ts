@@ -25,6 +25,8 @@ export default defineConfig({
     globalSetup: ['test/support/global-setup.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // How long something is waited for that does happen says nothing; a machine that others share is slow now and then.
+    expect: { poll: { timeout: 20_000, interval: 25 } },
     // More than the two cores of a small machine: most tests wait for a clock of the service for a good part of their time.
     maxWorkers: 3,
     sequence: { sequencer: LongestFirst },

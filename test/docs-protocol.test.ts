@@ -150,9 +150,9 @@ describe('docs/protocol.md', () => {
     )
     await expect.poll(() => shown.map(({ type }) => type)).toEqual(['stream.open'])
     await bob.view(story)
-    await expect.poll(() => sources.length, { timeout: 10_000 }).toBe(2)
+    await expect.poll(() => sources.length).toBe(2)
     await bob.react(story, '👏')
-    await expect.poll(() => shown.flatMap(({ seq }) => seq ?? []), { timeout: 10_000 }).toEqual([1, 2])
+    await expect.poll(() => shown.flatMap(({ seq }) => seq ?? [])).toEqual([1, 2])
   })
 
   it('has a WebSocket client that works as it stands', async () => {
@@ -188,7 +188,7 @@ describe('docs/protocol.md', () => {
     await expect.poll(() => heard).toBe(1)
     sockets[0]?.close()
     await bob.view(story)
-    await expect.poll(() => logged, { timeout: 10_000 }).toEqual([`${bob.user} looked`])
+    await expect.poll(() => logged).toEqual([`${bob.user} looked`])
     expect(sockets.length).toBeGreaterThan(1)
   })
 

@@ -84,7 +84,7 @@ describe('while the endpoint is down', () => {
     world.server.answer(() => {})
     world.now += 1 * HOUR
     await world.verifier.verify(await world.tokenOf(world.one, 'bob'))
-    await vi.waitFor(() => expect(world.server.requests).toBe(3))
+    await vi.waitFor(() => expect(world.server.requests).toBe(3), 20_000)
   }, 15_000)
 
   it('it is asked every 30 seconds at most while there are keys, which serve on', async () => {
@@ -171,7 +171,7 @@ describe('the fetch itself', () => {
       pour()
     })
     await world.unavailable(await world.tokenOf(world.one))
-    await vi.waitFor(() => expect(closed).toBe(true))
+    await vi.waitFor(() => expect(closed).toBe(true), 20_000)
     expect(written).toBeLessThan(32 * 1024 * 1024)
   })
 

@@ -183,10 +183,10 @@ describe('fetching', () => {
     world.now += 1
     expect(world.verifier.cached(first)).toBeDefined()
     await world.verifier.verify(second)
-    await vi.waitFor(() => expect(world.server.requests).toBe(2))
+    await vi.waitFor(() => expect(world.server.requests).toBe(2), 20_000)
     world.server.publish(world.two)
     release()
-    await vi.waitFor(() => expect(world.verifier.cached(first)).toBeUndefined())
+    await vi.waitFor(() => expect(world.verifier.cached(first)).toBeUndefined(), 20_000)
     await world.refused(first)
   })
 

@@ -195,9 +195,7 @@ describe('the client in a browser', () => {
     const { page, noted } = await follow(alice.url, { token: alice.token })
     await expect.poll(async () => (await noted()).states, patiently).toContain('live websocket')
     await page.context().setOffline(true)
-    await expect
-      .poll(async () => (await noted()).reasons[0], { timeout: 900, interval: 20 })
-      .toBe('the browser is offline')
+    await expect.poll(async () => (await noted()).reasons[0]).toBe('the browser is offline')
     await make(2)
     await page.context().setOffline(false)
     await expect.poll(async () => (await noted()).seqs, patiently).toEqual([1, 2])

@@ -86,7 +86,7 @@ describe('what is unread', () => {
       visited.press('Open a second tab'),
     ])
     const there = second.locator('#unread')
-    await expect.poll(() => there.textContent(), { timeout: 10_000 }).toBe('2 unread')
+    await expect.poll(() => there.textContent()).toBe('2 unread')
     await second.getByRole('button', { name: 'Mark read' }).click()
     await expect.poll(() => unread.textContent()).toBe('0 unread')
     expect(await visited.page.title()).toBe('Glimpse console')

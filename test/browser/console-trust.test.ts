@@ -98,7 +98,7 @@ describe('tokens on the console', () => {
     // No strangers here: the viewer makes the events of a breakage.
     await visited.press('Cut the connections')
     await expect
-      .poll(() => visited.page.locator('#outcome').textContent(), { timeout: 15_000 })
+      .poll(() => visited.page.locator('#outcome').textContent(), { timeout: 20_000 })
       .toContain('All events 2 to 5 arrived')
   })
 

@@ -68,7 +68,7 @@ describe.each(TRANSPORTS)('over %s, while the instance', (transport) => {
 
 describe('tokens', () => {
   it('are renewed before they end: over WebSocket in band, over SSE by another connection', async () => {
-    for (const transport of STREAMS) {
+    const renews = async (transport: Transport) => {
       const { alice, make } = await scene()
       let given = 0
       const follower = Follower.open({
@@ -87,6 +87,7 @@ describe('tokens', () => {
       expect(follower.transports).toHaveLength(transport === 'sse' ? 2 : 1)
       expect(given).toBe(2)
     }
+    await Promise.all(STREAMS.map(renews))
   })
 
   it.each(TRANSPORTS)('that are refused over %s are exchanged once', async (transport) => {

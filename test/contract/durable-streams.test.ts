@@ -444,8 +444,12 @@ describe('live=sse', () => {
   })
 })
 
-describe.each(['long-poll', 'sse'] as const)('the npm client, live by %s', (live) => {
-  it('resumes over a restart of the service, and over the end of its token', async () => {
+// Both wait for the end of a token.
+describe.concurrent.each(['long-poll', 'sse'] as const)('the npm client, live by %s', (live) => {
+  it('resumes over a restart of the service, and over the end of its token', async ({
+    expect,
+    onTestFinished,
+  }) => {
     const environment: Environment & { DATABASE_URL: string } = {
       DATABASE_URL: instance.database.url,
       MIGRATE: 'off',
@@ -470,17 +474,17 @@ describe.each(['long-poll', 'sse'] as const)('the npm client, live by %s', (live
     session.subscribeJson(({ items }) => {
       for (const { seq } of items) seqs.push(seq)
     })
-    await expect.poll(() => seqs.length, { timeout: 10_000 }).toBe(250)
+    await expect.poll(() => seqs.length).toBe(250)
     await make(2)
-    await expect.poll(() => seqs.length, { timeout: 10_000 }).toBe(252)
+    await expect.poll(() => seqs.length).toBe(252)
     await sleep(Math.max(0, firstEnds + 100 - Date.now()))
     await make(2)
-    await expect.poll(() => seqs.length, { timeout: 10_000 }).toBe(254)
+    await expect.poll(() => seqs.length).toBe(254)
     await main.kill('SIGKILL')
     await make(2)
     main = await spawnInstance({ ...environment, PORT: new URL(main.url).port })
     await make(2)
-    await expect.poll(() => seqs.length, { timeout: 15_000 }).toBe(258)
+    await expect.poll(() => seqs.length).toBe(258)
     expect(seqs).toEqual(upTo(258))
   }, 60_000)
 })
@@ -528,7 +532,7 @@ describe('docs/durable-streams.md', () => {
     )
     onTestFinished(() => session.cancel())
     await make(1)
-    await expect.poll(() => shown.map(({ seq }) => seq), { timeout: 10_000 }).toEqual(upTo(3))
+    await expect.poll(() => shown.map(({ seq }) => seq)).toEqual(upTo(3))
     expect(stored.get('offset')).toBe(await tailOf(alice))
   })
 })

@@ -71,7 +71,7 @@ describe('an SSE response', () => {
     const { alice } = await scene()
     const stream = await closing(openSse(alice))
     const before = stream.messages.length
-    await vi.waitFor(() => expect(stream.comments.length).toBeGreaterThanOrEqual(3), 5_000)
+    await vi.waitFor(() => expect(stream.comments.length).toBeGreaterThanOrEqual(3), 20_000)
     expect(stream.messages).toHaveLength(before)
   })
 })

@@ -20,7 +20,7 @@ describe('a WebSocket', () => {
   it('pings, and keeps a peer that answers', async () => {
     const { alice, bob, story } = await scene()
     const stream = await closing(openWebSocket(alice))
-    await vi.waitFor(() => expect(stream.pings).toBeGreaterThanOrEqual(4), 5_000)
+    await vi.waitFor(() => expect(stream.pings).toBeGreaterThanOrEqual(4), 20_000)
     await bob.view(story)
     await stream.take(1)
   })

@@ -50,7 +50,7 @@ function connected(caller: Caller, count: number): Promise<readonly PresentConne
       const connections = await connectionsOf(caller)
       return connections.length === count && connections
     },
-    { timeout: 10_000 },
+    { timeout: 20_000 },
   )
 }
 
@@ -155,7 +155,7 @@ describe('an instance that is to end a connection', () => {
       (payload) => void (payload.startsWith('\tclose\t') && calls.push(payload)),
     )
     const called = (instance: string | undefined) =>
-      vi.waitFor(() => expect(calls).toContain(`\tclose\t${instance}`))
+      vi.waitFor(() => expect(calls).toContain(`\tclose\t${instance}`), 20_000)
 
     await open('sse', alice)
     const [first] = await connected(aliceThere, 1)
@@ -164,7 +164,7 @@ describe('an instance that is to end a connection', () => {
     const [second] = await vi.waitUntil(async () => {
       const connections = await connected(alice, 1)
       return connections[0]?.instance !== first?.instance && connections
-    })
+    }, 20_000)
     await alice.call('DELETE', `/me/connections/${second?.id}`)
     await called(second?.instance)
   })
@@ -192,7 +192,7 @@ describe('MAX_CONNECTIONS_PER_USER over all instances', () => {
     )
     await connected(alice, 3)
     const ended = () => streams.filter(({ messages }) => messages.at(-1)?.json.type === 'stream.close')
-    await vi.waitFor(() => expect(ended()).toHaveLength(17))
+    await vi.waitFor(() => expect(ended()).toHaveLength(17), 20_000)
   })
 
   it('is kept where the call to the other instance is lost', async () => {
@@ -219,7 +219,7 @@ describe('an instance that dies without a word', () => {
     await vi.waitFor(
       async () =>
         expect(await sql`SELECT FROM glimpse.connections WHERE user_id = ${alice.user}`).toHaveLength(1),
-      10_000,
+      20_000,
     )
   })
 
@@ -281,8 +281,12 @@ describe('a database that cannot write presence down', () => {
     })
     // Once it can be written down the cap holds over all.
     await connected(alice, 2)
-    await vi.waitFor(() =>
-      expect(streams.filter(({ messages }) => messages.at(-1)?.json.type === 'stream.close')).toHaveLength(1),
+    await vi.waitFor(
+      () =>
+        expect(streams.filter(({ messages }) => messages.at(-1)?.json.type === 'stream.close')).toHaveLength(
+          1,
+        ),
+      20_000,
     )
   })
 })

@@ -1,5 +1,5 @@
 import postgres from 'postgres'
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest'
 import { type Database, PostgresServer } from '../faults/prover/postgres-server.ts'
 import { open } from '../support/clients/index.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
@@ -49,16 +49,16 @@ it('keeps its LISTEN where Postgres lets in no more connections', { timeout: 60_
   await admin`select pg_terminate_backend(pid) from pg_stat_activity
                where datname = ${database.name} and application_name like 'glimpse-%' and application_name <> 'glimpse-listen'`
   expect((await bob.call('GET', `/stories/${story}`)).status).toBe(503)
-  await expect.poll(() => readiness(instance), { timeout: 10_000 }).toBe(503)
+  await expect.poll(() => readiness(instance)).toBe(503)
   // Somebody else's write is heard all the same.
   const writer = postgres(database.adminUrl, { max: 1 })
   onTestFinished(() => writer.end())
   await writer`insert into glimpse.story_views (story_id, viewer_id) values (${story}, 'carol')`
-  await expect.poll(() => JSON.stringify(stream.messages), { timeout: 2000 }).toContain('carol')
+  await expect.poll(() => JSON.stringify(stream.messages)).toContain('carol')
   expect(await listener()).toEqual(before)
 
   await admin`alter role glimpse_app connection limit -1`
-  await expect.poll(() => readiness(instance), { timeout: 10_000 }).toBe(200)
+  await expect.poll(() => readiness(instance)).toBe(200)
   expect(await listener()).toEqual(before)
 })
 
@@ -75,16 +75,19 @@ it('says 503 and is not ready while commits wait for a synchronous standby that 
   }
   onTestFinished(restore)
   await admin`select pg_reload_conf()`
-  await expect.poll(() => readiness(instance), { timeout: 15_000 }).toBe(503)
-  const startedAt = performance.now()
-  const answers = await Promise.all([
+  // Of the tests' server alone, once it has read its settings anew.
+  await vi.waitUntil(
+    async () => (await admin`show synchronous_standby_names`)[0]?.synchronous_standby_names === 'gone',
+    20_000,
+  )
+  const answers = Promise.all([
     bob.call('POST', `/stories/${story}/view`),
     bob.call('POST', `/stories/${story}/reactions`, { emoji: '❤️' }),
     bob.call('POST', '/stories', {}),
   ])
-  expect(answers.map(({ status }) => status)).toEqual([503, 503, 503])
-  expect(performance.now() - startedAt).toBeLessThan(12_000)
+  await expect.poll(() => readiness(instance)).toBe(503)
+  expect((await answers).map(({ status }) => status)).toEqual([503, 503, 503])
   await restore()
-  await expect.poll(() => readiness(instance), { timeout: 10_000 }).toBe(200)
+  await expect.poll(() => readiness(instance)).toBe(200)
   expect((await bob.call('POST', `/stories/${story}/view`)).status).toBe(200)
 })

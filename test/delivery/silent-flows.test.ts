@@ -107,5 +107,6 @@ it.each([
   const leftAt = performance.now()
   socket.end()
   await expect.poll(users, { interval: 10 }).toBe(0)
-  expect(performance.now() - leftAt).toBeLessThan(1000)
+  // Long before the statement that it waited for would have ended by itself.
+  expect(performance.now() - leftAt).toBeLessThan(4000)
 })

@@ -81,7 +81,7 @@ describe.each(STREAMING)('a reader that pauses, over %s', (transport) => {
     await flood(author)
     await quick.take(EVENTS)
     // What the service can still be seen holding: its gauge of open connections.
-    await expect.poll(() => openConnections(), { timeout: 10_000 }).toBe(1)
+    await expect.poll(() => openConnections()).toBe(1)
     slow.resume()
     const { code } = await slow.closed
     if (transport === 'ws') expect([4002, 1006]).toContain(code)

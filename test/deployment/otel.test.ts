@@ -70,7 +70,7 @@ it('node --import ./deploy/otel.js: the spans of one write reach a collector, in
       .filter((span) => span.traceId === traceId)
       .map(({ name }) => name)
       .toSorted()
-  await expect.poll(names, { timeout: 15_000 }).toEqual(['POST /stories/:id/view', 'deliver', 'write view'])
+  await expect.poll(names).toEqual(['POST /stories/:id/view', 'deliver', 'write view'])
   expect(exports[0]?.resourceSpans[0]?.resource.attributes).toContainEqual({
     key: 'service.name',
     value: { stringValue: 'glimpse' },

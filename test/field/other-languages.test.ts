@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import postgres from 'postgres'
-import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest'
+import { afterAll, beforeAll, describe, it, type TestContext } from 'vitest'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { spawnInstance } from '../support/instance.ts'
 import { insertReaction, insertStory, upTo } from '../support/sql-writer.ts'
@@ -75,6 +75,7 @@ async function prepare({ language, file, build }: Program, context: TestContext)
 // They mostly wait: for the ends of their tokens, and before they connect again.
 describe.concurrent.each(PROGRAMS)('the $language program', (program) => {
   it('survives the end of its token and a lost service, and misses and repeats nothing', async (context) => {
+    const { expect } = context
     context.skip(!(await isInstalled(program)), `${program.probe[0]} is not installed`)
     const folder = await prepare(program, context)
     const environment = {

@@ -140,7 +140,7 @@ describe.each(['nginx', 'haproxy', 'caddy'] satisfies ProxyKind[])('through %s',
     const ws = await closing(openWebSocket(caller))
     const beats = (2000 * idleSeconds) / HEARTBEAT_MS
     await expect
-      .poll(() => Math.min(sse.comments.length, ws.pings), { interval: 50, timeout: 15_000 })
+      .poll(() => Math.min(sse.comments.length, ws.pings), { interval: 50, timeout: 20_000 })
       .toBeGreaterThan(beats)
     await insertViews(sql, story, ['one'])
     await Promise.all([sse.take(1), ws.take(1)])

@@ -105,14 +105,14 @@ describe('sockets that ask for nothing', () => {
         .on('error', () => {})
         .resume()
     }
-    await vi.waitFor(() => expect(closed).toBe(8), 5000)
+    await vi.waitFor(() => expect(closed).toBe(8), 20_000)
     expect(await metric('glimpse_limited_total{limit="address_sockets"}')).toBe(8)
     for (const socket of sockets) socket.destroy()
     await vi.waitFor(async () => {
       const socket = dial()
       socket.write('GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
       expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 /)
-    }, 5000)
+    }, 20_000)
   })
 })
 
@@ -127,7 +127,7 @@ describe('a stream', () => {
     })
     const sse = await openSse(alice)
     const ws = await openWebSocket(alice)
-    await vi.waitFor(() => expect([sse.comments.length, ws.pings]).toEqual([2, 2]), 5000)
+    await vi.waitFor(() => expect([sse.comments.length, ws.pings]).toEqual([2, 2]), 20_000)
     await bob.view(await alice.post())
     await Promise.all([sse.take(1), ws.take(1)])
   })
@@ -162,7 +162,7 @@ describe('what a WebSocket client sends', () => {
   it('is not limited by the pongs that answer our pings', async () => {
     const { alice } = await scene({ MESSAGES_PER_MINUTE: '6', HEARTBEAT_INTERVAL_MS: '50' })
     const stream = await openWebSocket(alice)
-    await vi.waitFor(() => expect(stream.pings).toBeGreaterThan(20), 10_000)
+    await vi.waitFor(() => expect(stream.pings).toBeGreaterThan(20), 20_000)
     expect(stream.socket.readyState).toBe(stream.socket.OPEN)
   })
 })
@@ -187,7 +187,7 @@ describe('requests that wait for Postgres', () => {
         const reply = await vi.waitUntil(async () => {
           const { status, headers, json } = await refused()
           return status === 503 && { retryAfter: headers.get('retry-after'), type: json.type }
-        })
+        }, 20_000)
         expect(reply).toEqual({ retryAfter: '1', type: 'urn:glimpse:problem:overloaded' })
       }
       waiting = [read, view]

@@ -30,7 +30,7 @@ async function since(name: string): Promise<() => Promise<number>> {
   return async () => (await value()) - before
 }
 
-const poll = (read: () => Promise<number>) => expect.poll(read, { timeout: 10_000 })
+const poll = (read: () => Promise<number>) => expect.poll(read)
 
 describe('/metrics', () => {
   it('is what promtool accepts', async ({ skip }) => {

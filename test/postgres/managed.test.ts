@@ -48,7 +48,7 @@ async function works(instance: Instance): Promise<void> {
   expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
   await bob.react(story, '❤️')
   await bob.unreact(story)
-  await expect.poll(() => stream.seqs.length, { timeout: 10_000 }).toBe(61)
+  await expect.poll(() => stream.seqs.length).toBe(61)
   expect(stream.seqs).toEqual([...upTo(61)])
   const page = await poll({ url: instance.url, token: alice.token, lastEventId: '0' })
   expect(page.json.events).toHaveLength(61)

@@ -112,7 +112,7 @@ it('a log whose reader stops is bounded, says what it lost once it is read, and 
     text += chunk
   })
   await expect
-    .poll(() => text, { timeout: 10_000 })
+    .poll(() => text, { timeout: 20_000 })
     .toMatch(/"lost":\d+,"msg":"the log could not be written for a time"/)
   for (const line of text.trim().split('\n').slice(0, -1)) JSON.parse(line)
   child.stdout?.pause()
@@ -152,7 +152,7 @@ it('descriptors are kept for Postgres and the log: past them new sockets are clo
       ({ status }) => status,
       () => 0,
     )
-  await expect.poll(open, { timeout: 10_000, interval: 50 }).toBe(200)
+  await expect.poll(open, { timeout: 20_000, interval: 50 }).toBe(200)
   expect(main.output).toContain('new sockets are accepted again')
   await Promise.all(viewers.map((viewer) => viewer.view(story)))
   await stream.take(20)
@@ -201,12 +201,12 @@ it('a heap that is nearly full takes no new streams, keeps those it has, and tak
         headers: { accept: '*/*' },
       })
     ).status
-  await expect.poll(() => main.output, { timeout: 10_000 }).toContain('the heap is nearly full')
+  await expect.poll(() => main.output).toContain('the heap is nearly full')
   expect(await opened()).toBe(503)
   await (await caller(main.url, 'viewer')).view(story)
   await stream.take(1)
   main.child.kill('SIGUSR2')
-  await expect.poll(() => main.output, { timeout: 10_000 }).toContain('the heap has room again')
+  await expect.poll(() => main.output).toContain('the heap has room again')
   const again = await openSse(author)
   again.close()
   await main.kill('SIGTERM')
@@ -222,7 +222,7 @@ it('an event loop that is late refuses new work, answers health checks, and take
   const author = await caller(main.url, 'author')
   const story = await author.post()
   main.child.kill('SIGUSR2')
-  await expect.poll(() => main.output, { timeout: 10_000 }).toContain('the event loop is late')
+  await expect.poll(() => main.output).toContain('the event loop is late')
   const refused = await author.call<{ type: string }>('GET', `/stories/${story}`)
   expect(refused.status).toBe(503)
   expect(refused.headers.get('retry-after')).toBe('1')

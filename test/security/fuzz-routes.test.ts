@@ -120,7 +120,7 @@ async function makeWorld(): Promise<World> {
     const { json } = await alice.call<{ connections: { id: string }[] }>('GET', '/me/connections')
     expect(json.connections.length).toBeGreaterThanOrEqual(STREAMING.length)
     return json.connections.map(({ id }) => id)
-  })
+  }, 20_000)
   const { json } = await call<{ cursor: string }>(instance.url, '/events?after=0', {
     token: alice.token,
     headers: { accept: 'application/json' },

@@ -39,7 +39,7 @@ it('a job that fails keeps none of the others from their turn', async () => {
   const { sql, cleaner, metrics, left } = await scene()
   await sql`alter table glimpse.events rename to elsewhere`
   cleaner.start()
-  await expect.poll(left, { timeout: 10_000 }).toBe(0)
+  await expect.poll(left).toBe(0)
   await cleaner.stop()
   expect((await metrics.cleaningFailures.get()).values[0]?.value).toBeGreaterThan(0)
   expect((await metrics.cleaned.get()).values[0]?.value).toBe(0)
@@ -54,7 +54,7 @@ it('a role without rights in the schema cannot stop it, whatever advisory lock i
   const stranger = await sql.reserve()
   await stranger`select pg_advisory_lock(4739210552)`
   cleaner.start()
-  await expect.poll(left, { timeout: 10_000 }).toBe(0)
+  await expect.poll(left).toBe(0)
   await cleaner.stop()
   stranger.release()
 })

@@ -141,7 +141,7 @@ async function migratorWaits(sql: postgres.Sql): Promise<void> {
     select 1 from pg_stat_activity
      where datname = current_database() and application_name = 'glimpse-migrate' and wait_event_type = 'Lock'`
   await expect
-    .poll(async () => (await waiting()).length, { interval: 20, timeout: 10_000 })
+    .poll(async () => (await waiting()).length, { interval: 20, timeout: 20_000 })
     .toBeGreaterThan(0)
 }
 
@@ -218,7 +218,7 @@ describe('migrating', () => {
     await holder`select pg_advisory_lock(${LOCK})`
     const { log, lines } = recordingLog()
     const migrating = migrate(parseConnectionUrl(url), log)
-    await expect.poll(() => lines, { timeout: 10_000 }).toHaveLength(1)
+    await expect.poll(() => lines).toHaveLength(1)
     expect(lines[0]).toMatchObject({
       reason: 'another session is migrating',
       blockers: [{ application_name: 'another release' }],
@@ -240,7 +240,7 @@ describe('migrating', () => {
     const sql = session(url)
     const sleeping = () => sql`
       select 1 from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`
-    await expect.poll(async () => (await sleeping()).length, { timeout: 10_000 }).toBe(1)
+    await expect.poll(async () => (await sleeping()).length).toBe(1)
     proxy.swallow()
     await expect(migrating).rejects.toThrow(/^DATABASE_URL: a migration failed: /)
   })
@@ -348,7 +348,7 @@ describe('glimpse migrate --wait', () => {
     const waiting = untilMigrated(parseConnectionUrl(url), log, {}).then(() => {
       up = true
     })
-    await expect.poll(() => lines, { timeout: 10_000 }).toHaveLength(1)
+    await expect.poll(() => lines).toHaveLength(1)
     expect(lines[0]?.reason).toMatch(/the schema glimpse is missing/)
     expect(await session(url)`select to_regnamespace('glimpse') as schema`).toEqual([{ schema: null }])
     expect(up).toBe(false)

@@ -10,7 +10,7 @@ import {
 } from '../../src/client/index.ts'
 import type { GlimpseEvent } from '../../src/event.ts'
 
-const PATIENCE_MS = 15_000
+const PATIENCE_MS = 25_000
 
 /** Times that fit a test. */
 export const QUICK = {

@@ -22,6 +22,19 @@ export class ServerProcess {
     return count
   }
 
+  /**
+   * Whether it still has its end of the connection that comes from this local port. What it has closed and the kernel
+   * finishes has no inode.
+   */
+  holds(clientPort: number, serverPort: number): boolean {
+    const at = (port: number) => `:${port.toString(16).toUpperCase().padStart(4, '0')}`
+    const lines = readFileSync(`/proc/${this.#pid}/net/tcp`, 'utf8').split('\n')
+    return lines.some((line) => {
+      const [, local = '', remote = '', , , , , , , inode = '0'] = line.trim().split(/\s+/)
+      return local.endsWith(at(serverPort)) && remote.endsWith(at(clientPort)) && inode !== '0'
+    })
+  }
+
   /** Resident memory in MiB. */
   get residentMiB(): number {
     const [, kib] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${this.#pid}/status`, 'utf8')) ?? []

@@ -48,7 +48,7 @@ export class Rejected extends Error {
   }
 }
 
-const PATIENCE_MS = 15_000
+const PATIENCE_MS = 25_000
 
 /** What every transport gives to a test: the messages in order, and ways to wait for them and for the end. */
 export abstract class TestStream {
