@@ -4,6 +4,10 @@ import { type Cursor, formatCursor, type Position, type ResumePoint } from './ev
 /** A Mersenne prime: sums of products with it stay below 2^53, so that JavaScript and SQL compute the same. */
 const MODULUS = 2_147_483_647
 
+// The time's part is the same for every user: events that one statement logged have one time.
+let lastTime = Number.NaN
+let lastPart = Number.NaN
+
 /**
  * Makes and checks the cursors of one user. A cursor's check binds it to the user and to the time at which the event at its
  * number was logged; glimpse.cursor_check() in migrations/0008 computes the same. Made once for each connected user,
@@ -23,8 +27,11 @@ export class Cursors {
 
   /** At most eight hexadecimal digits. */
   check(time: number): string {
-    const number = ((time % MODULUS) * 48_271 + Math.floor(time / MODULUS) * 69_621 + this.#user) % MODULUS
-    return number.toString(16)
+    if (time !== lastTime) {
+      lastTime = time
+      lastPart = ((time % MODULUS) * 48_271 + Math.floor(time / MODULUS) * 69_621) % MODULUS
+    }
+    return ((lastPart + this.#user) % MODULUS).toString(16)
   }
 
   /** Whether a cursor can be this user's at an event logged then; one without a check can be anybody's, at any time. */

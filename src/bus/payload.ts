@@ -8,6 +8,7 @@ type Runs = Map<Recipient, EventRun & { readonly times: number[]; readonly bodie
 
 /** `r`, where an event has its seq. */
 const READ_MARK = 114
+const ZERO = 48
 
 /**
  * Reads NOTIFY payloads that arrived together, as glimpse.log_events() writes them (migrations/0008): lines of
@@ -31,7 +32,7 @@ export function readPayloads(epoch: string, payloads: readonly string[], listene
     const linesEnd = trailer === -1 ? payload.length : trailer
     const traceAt = trailer === -1 ? -1 : payload.indexOf('\t', trailer + 2)
     const timeEnd = traceAt === -1 ? payload.length : traceAt
-    const time = trailer === -1 ? Number.NaN : numberOf(payload.slice(trailer + 2, timeEnd))
+    const time = trailer === -1 ? Number.NaN : numberAt(payload, trailer + 2, timeEnd)
     let wanted = false
     for (let start = 0; start < linesEnd; ) {
       const newline = payload.indexOf('\n', start)
@@ -78,14 +79,13 @@ function readLine(
     const before = runs.get(recipient)
     if (before !== undefined) recipient.push(epoch, before)
     runs.delete(recipient)
-    const seq = numberOf(payload.slice(userEnd + 2, seqEnd))
-    const unread =
-      payload.slice(previousEnd + 1, end) === '0' ? 0 : numberOf(payload.slice(previousEnd + 1, end))
-    const read = { seq, time: knownTimeOf(payload.slice(seqEnd + 1, previousEnd)) }
+    const seq = numberAt(payload, userEnd + 2, seqEnd)
+    const unread = numberAt(payload, previousEnd + 1, end, 0)
+    const read = { seq, time: knownTimeAt(payload, seqEnd + 1, previousEnd) }
     if (!Number.isNaN(seq) && !Number.isNaN(unread)) recipient.markRead(epoch, read, unread)
     return false
   }
-  const seq = numberOf(payload.slice(userEnd + 1, seqEnd))
+  const seq = numberAt(payload, userEnd + 1, seqEnd)
   if (Number.isNaN(seq) || Number.isNaN(time)) return false
   if (previousEnd + 1 === end) {
     recipient.announce(epoch, seq)
@@ -93,7 +93,7 @@ function readLine(
   }
   const body = payload.slice(previousEnd + 1, end)
   if (!isBodyOf(seq, body)) return false
-  const previous = previousEnd === seqEnd + 1 ? time : knownTimeOf(payload.slice(seqEnd + 1, previousEnd))
+  const previous = previousEnd === seqEnd + 1 ? time : knownTimeAt(payload, seqEnd + 1, previousEnd)
   const run = runs.get(recipient)
   if (run !== undefined && seq === run.first + run.bodies.length && previous === run.times.at(-1)) {
     run.times.push(time)
@@ -105,12 +105,20 @@ function readLine(
   return true
 }
 
-/** A whole number from 1 on, NaN where the text is none. */
-function numberOf(digits: string): number {
-  return /^[1-9][0-9]{0,15}$/.test(digits) ? Number(digits) : Number.NaN
+/** The whole number between two places of a text; NaN where none stands there, or one below `least`. */
+function numberAt(text: string, start: number, end: number, least = 1): number {
+  // Digit by digit, where they stand: a slice and a regular expression for each took a fifth of the time of a line.
+  let number = start < end ? 0 : Number.NaN
+  for (let i = start; i < end; i++) {
+    const digit = text.charCodeAt(i) - ZERO
+    if (digit < 0 || digit > 9) return Number.NaN
+    number = number * 10 + digit
+  }
+  const hasZeroBefore = text.charCodeAt(start) === ZERO && end - start > 1
+  return number >= least && number <= Number.MAX_SAFE_INTEGER && !hasZeroBefore ? number : Number.NaN
 }
 
-function knownTimeOf(text: string): number | undefined {
-  const time = text === '0' ? 0 : numberOf(text)
+function knownTimeAt(text: string, start: number, end: number): number | undefined {
+  const time = numberAt(text, start, end, 0)
   return Number.isNaN(time) ? undefined : time
 }
