@@ -161,7 +161,8 @@ export class NatsBus implements Bus {
   async #supervise(): Promise<void> {
     const { canaryIntervalMs, canaryTimeoutMs } = this.#options
     while (!this.#closing.signal.aborted) {
-      await this.#pause(canaryIntervalMs)
+      // After a late one soon: a relay that has just been replaced must not have all instances listen.
+      await this.#pause(this.#late === 1 ? canaryIntervalMs / 3 : canaryIntervalMs)
       if (this.#closing.signal.aborted) return
       await this.#probe(canaryTimeoutMs)
       this.#tellAlive()

@@ -5,22 +5,7 @@ import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import type { ListenOptions } from '../../src/postgres/listen-session.ts'
 import { bodyOf } from '../support/stream-state.ts'
 
-// Fake timers leave those that are promises alone.
-vi.mock('node:timers/promises', () => ({
-  setTimeout: (ms: number, value: unknown, { signal }: { signal?: AbortSignal } = {}) =>
-    new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason)
-      const timer = setTimeout(() => {
-        signal?.removeEventListener('abort', stop)
-        resolve(value)
-      }, ms)
-      const stop = () => {
-        clearTimeout(timer)
-        reject(signal?.reason)
-      }
-      signal?.addEventListener('abort', stop)
-    }),
-}))
+vi.mock('node:timers/promises', async () => (await import('../support/promised-timers.ts')).promisedTimers)
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
