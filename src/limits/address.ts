@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
+import ipaddr from 'ipaddr.js'
 
 /**
  * Whom limits count a request against: the peer's network, or, behind `hops` proxies of ours, the network of whom the
@@ -34,21 +35,15 @@ function forwardedFor(header: string, hops: number): string | undefined {
  */
 export function networkOf(address: string): string {
   if (!address.includes(':')) return address
-  // How a dual-stack socket shows an IPv4 peer (RFC 4291 §2.5.5.2).
+  // How a dual-stack socket shows an IPv4 peer (RFC 4291 §2.5.5.2). It is on the way of each request, and parsing takes
+  // fifty times as long.
   const [, mapped] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? []
   if (mapped !== undefined) return mapped
-  const [before = '', after] = address.split('%', 1)[0]?.split('::') ?? []
-  const front = groups(before)
-  const back = after === undefined ? [] : groups(after)
-  const zeros = after === undefined ? 0 : Math.max(8 - front.length - back.length, 0)
-  const network = [...front, ...Array.from({ length: zeros }, () => 0), ...back].slice(0, 4)
-  return `${network.map((group) => group.toString(16)).join(':')}::/64`
-}
-
-/** A dotted tail stands for two groups; which ones does not matter here, as it is never within the first four. */
-function groups(text: string): number[] {
-  if (text === '') return []
-  return text.split(':').flatMap((group) => (group.includes('.') ? [0, 0] : [Number.parseInt(group, 16)]))
+  const [withoutZone = ''] = address.split('%', 1)
+  const parsed = ipaddr.IPv6.parse(withoutZone)
+  if (parsed.isIPv4MappedAddress()) return parsed.toIPv4Address().toString()
+  const network = parsed.parts.slice(0, 4).map((group) => group.toString(16))
+  return `${network.join(':')}::/64`
 }
 
 /** `203.0.113.7:4711` and `[2001:db8::1]:4711`, as some proxies write, without the port. */

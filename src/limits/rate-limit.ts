@@ -1,3 +1,4 @@
+import QuickLRU from 'quick-lru'
 import { type Bucket, Rate } from './rate.ts'
 
 export interface RateLimitOptions {
@@ -12,28 +13,20 @@ export interface RateLimitOptions {
 const MAX_KEYS = 100_000
 
 /**
- * A rate for each key, such as a user or an address.
- *
- * Two halves instead of a linked list: keys are written to, and when used moved to, the young half; a full young half
- * becomes the old one, and what was old and not used since is forgotten. So a flood from ever new addresses costs bounded
- * memory, and can at worst make the limit forget addresses that did not come back meanwhile.
+ * A rate for each key, such as a user or an address. The keys used least recently are forgotten past the bound. So a flood
+ * from ever new addresses costs bounded memory, and can at worst make the limit forget addresses that did not come back
+ * meanwhile.
  */
 export class RateLimit {
   readonly #rate: Rate
   readonly #now: () => number
-  readonly #half: number
-  #young = new Map<string, Bucket>()
-  #old = new Map<string, Bucket>()
+  readonly #buckets: QuickLRU<string, Bucket>
 
   constructor({ most, per = 'minute', now, maxKeys = MAX_KEYS }: RateLimitOptions) {
     this.#rate = new Rate(most, per)
     this.#now = now
-    this.#half = Math.max(1, Math.floor(maxKeys / 2))
-  }
-
-  /** Keys remembered. */
-  get size(): number {
-    return this.#young.size + this.#old.size
+    // It keeps up to twice its size.
+    this.#buckets = new QuickLRU({ maxSize: Math.max(1, Math.floor(maxKeys / 2)) })
   }
 
   /** Counts one attempt. @returns 0 where it may go on, else the milliseconds until one may; that one is not counted */
@@ -47,15 +40,11 @@ export class RateLimit {
   }
 
   #bucketOf(key: string): Bucket {
-    let bucket = this.#young.get(key)
-    if (bucket !== undefined) return bucket
-    bucket = this.#old.get(key) ?? { emptyAt: 0 }
-    this.#old.delete(key)
-    if (this.#young.size >= this.#half) {
-      this.#old = this.#young
-      this.#young = new Map()
+    let bucket = this.#buckets.get(key)
+    if (bucket === undefined) {
+      bucket = { emptyAt: 0 }
+      this.#buckets.set(key, bucket)
     }
-    this.#young.set(key, bucket)
     return bucket
   }
 }

@@ -1,3 +1,5 @@
+import { isIP } from 'node:net'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { clientNetwork, networkOf } from '../../src/limits/address.ts'
 import { readRequest } from '../support/raw-request.ts'
@@ -7,11 +9,13 @@ describe('the network that limits count', () => {
     ['203.0.113.7', '203.0.113.7'],
     ['::ffff:203.0.113.7', '203.0.113.7'],
     ['::FFFF:203.0.113.7', '203.0.113.7'],
+    ['::ffff:cb00:7107', '203.0.113.7'],
     ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
     ['2001:0DB8:0001:0002::', '2001:db8:1:2::/64'],
     ['2001:db8::1', '2001:db8:0:0::/64'],
     ['2001:db8:1::203.0.113.7', '2001:db8:1:0::/64'],
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['fe80::1%en-0.1', 'fe80:0:0:0::/64'],
     ['::1', '0:0:0:0::/64'],
     ['1:2:3:4:5:6:7::', '1:2:3:4::/64'],
   ])('of %s is %s', (address, network) => {
@@ -24,6 +28,15 @@ describe('the network that limits count', () => {
     )
     expect([...networks]).toEqual(['2001:db8:1:2::/64'])
   })
+})
+
+it('is found for whatever Node takes for an IPv6 address', () => {
+  const address = fc.ipV6().filter((text) => isIP(text) === 6)
+  fc.assert(
+    fc.property(address, (text) => {
+      expect(networkOf(text)).toMatch(/^(?:(?:[0-9a-f]{1,4}:){4}:\/64|\d+\.\d+\.\d+\.\d+)$/)
+    }),
+  )
 })
 
 describe('the client behind TRUST_PROXY proxies', () => {
