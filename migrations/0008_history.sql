@@ -296,15 +296,26 @@ create function glimpse.is_quiet() returns boolean language sql stable parallel 
 -- calling a function that returns at once.
 create or replace function glimpse.story_posted() returns trigger
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  patience constant text := current_setting('lock_timeout');
 begin
   if tg_relid <> 'glimpse.stories'::regclass then
     raise exception using errcode = 'insufficient_privilege', message = 'this function serves glimpse.stories alone';
   end if;
-  -- On a row that is being updated, ON CONFLICT would wait for whoever holds it: posting a story must not.
-  insert into glimpse.streams (user_id)
-  select distinct author_id from inserted
-   where not exists (select from glimpse.streams where user_id = author_id) order by author_id
-  on conflict do nothing;
+  -- On a row that is being updated, ON CONFLICT would wait for whoever holds it: posting a story must not. Nor must it for
+  -- somebody who makes the same stream at this moment, which then is there without us: two transactions with new authors in
+  -- opposite order would deadlock.
+  if exists (select from inserted where not exists (select from glimpse.streams where user_id = author_id)) then
+    begin
+      perform set_config('lock_timeout', '5ms', true);
+      insert into glimpse.streams (user_id)
+      select distinct author_id from inserted
+       where not exists (select from glimpse.streams where user_id = author_id) order by author_id
+      on conflict do nothing;
+      perform set_config('lock_timeout', patience, true);
+    exception when lock_not_available or serialization_failure or deadlock_detected then
+    end;
+  end if;
   return null;
 end $$;
 

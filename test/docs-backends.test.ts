@@ -1,11 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest'
-import { createLogger } from '../src/observability/log.ts'
-import { parseConnectionUrl } from '../src/postgres/connection-url.ts'
-import { migrate } from '../src/store/migrate.ts'
-import { PostgresServer } from './faults/prover/postgres-server.ts'
+import { call } from './support/api.ts'
 import { glimpse } from './support/cli.ts'
+import { type Block, blocksOf, RolesWorld } from './support/docs-blocks.ts'
 import { type Instance, startInstance } from './support/instance.ts'
 import { insertStory, insertViews, upTo } from './support/sql-writer.ts'
 
@@ -13,56 +11,38 @@ import { insertStory, insertViews, upTo } from './support/sql-writer.ts'
 const ROLES = ['app_writer', 'app_reactor', 'app_reports', 'app_backend', 'app_owner', 'glimpse_service']
 
 let text: string
-let blocks: { role: string; sql: string }[]
-let server: PostgresServer
+let blocks: Block[]
+let world: RolesWorld
 let owner: postgres.Sql
-let url: string
 let instance: Instance
 beforeAll(async () => {
   text = await readFile('docs/sql.md', 'utf8')
-  blocks = [...text.matchAll(/^```sql\n(-- run as (\w+)[\s\S]*?)^```$/gm)].map(([, sql = '', role = '']) => ({
-    role,
-    sql,
-  }))
-  server = await PostgresServer.create({ fsync: 'off' })
-  const database = await server.createDatabase()
-  url = database.url
-  await migrate(parseConnectionUrl(url), createLogger('silent'))
-  owner = postgres(url, { max: 2, onnotice: () => {} })
-  const admin = postgres(database.adminUrl, { max: 1 })
-  for (const role of ROLES) await admin.unsafe(`create role ${role} login password 'x'`)
-  await admin`create schema app authorization app_backend`
-  await admin.end()
+  blocks = await blocksOf('sql.md')
+  world = await RolesWorld.create('test', ['glimpse', ...ROLES])
+  await world.as('superuser', async (admin) => {
+    await admin`grant create on database test to glimpse`
+    await admin`create schema app authorization app_backend`
+  })
+  await world.migrate()
+  owner = postgres(world.url('glimpse'), { max: 2, onnotice: () => {} })
 }, 60_000)
 afterAll(async () => {
   await instance?.close()
   await owner?.end()
-  await server?.close()
+  await world?.close()
 })
 
-const urlOf = (username: string) => Object.assign(new URL(url), { username, password: 'x' }).href
+const nameOf = ({ role, sql }: Block) => `${role}: ${sql.split('\n')[1]}`
 
-async function as<Result>(role: string, work: (sql: postgres.Sql) => Promise<Result>): Promise<Result> {
-  const sql = postgres(urlOf(role), { max: 1, onnotice: () => {} })
-  try {
-    return await work(sql)
-  } finally {
-    await sql.end()
-  }
-}
-
-const nameOf = ({ role, sql }: { role: string; sql: string }) => `${role}: ${sql.split('\n')[1]}`
-
-it('has no block without a role', () => {
-  expect(text.match(/^```sql$/gm)).toHaveLength(blocks.length)
-  expect(blocks.map(({ role }) => role).every((role) => ROLES.includes(role))).toBe(true)
+it('has blocks for roles that have no more than a task', () => {
+  expect(blocks.map(({ role }) => role).filter((role) => !ROLES.includes(role))).toEqual([])
 })
 
 it('does nothing for roles without rights, and all of it for roles with those of the table', {
   timeout: 60_000,
 }, async () => {
   for (const { role, sql } of blocks.slice(0, -1))
-    await expect(as(role, (session) => session.unsafe(sql))).rejects.toMatchObject({ code: '42501' })
+    await expect(world.run({ role, sql })).rejects.toMatchObject({ code: '42501' })
 
   const commands = [...text.matchAll(/\| `(\w+)` \|.*\| `glimpse (grants [^`]+)` \|$/gm)]
   expect(commands).toHaveLength(7)
@@ -73,8 +53,7 @@ it('does nothing for roles without rights, and all of it for roles with those of
     await owner.unsafe(stdout)
   }
   const answers = new Map<string, readonly postgres.Row[]>()
-  for (const block of blocks)
-    answers.set(nameOf(block), await as(block.role, (session) => session.unsafe(block.sql)))
+  for (const block of blocks) answers.set(nameOf(block), await world.run(block))
 
   const [page] = answers.get("app_backend: select glimpse.page('alice', '0', 100);") ?? []
   expect(page?.page.events.map(({ type }: { type: string }) => type)).toEqual([
@@ -97,6 +76,9 @@ it('does nothing for roles without rights, and all of it for roles with those of
 it.each([
   ['app_writer', `insert into glimpse.events values ('alice', 9, 'x')`],
   ['app_writer', `select glimpse.append(('alice', 'a.b', '{}', now())::glimpse.new_event)`],
+  ['app_writer', `select glimpse.enqueue(('alice', 'a.b', '{}', now())::glimpse.new_event)`],
+  ['app_owner', `select glimpse.move_queue('{}', 1)`],
+  ['app_owner', `insert into glimpse.queue (user_id, tail) values ('alice', 'x')`],
   ['app_writer', `delete from glimpse.stories`],
   ['app_reactor', `insert into glimpse.story_views select id, 'eve' from glimpse.stories`],
   ['app_reports', `select glimpse.page('alice', '0')`],
@@ -104,7 +86,7 @@ it.each([
   ['app_backend', `select body from glimpse.events`],
   ['app_backend', `select glimpse.new_history()`],
 ])('keeps %s from more: %s', async (role, statement) => {
-  await expect(as(role, (session) => session.unsafe(statement))).rejects.toMatchObject({ code: '42501' })
+  await expect(world.run({ role, sql: statement })).rejects.toMatchObject({ code: '42501' })
 })
 
 it('serves, mirrors and appends under the roles of service, mirror and trigger', {
@@ -112,17 +94,20 @@ it('serves, mirrors and appends under the roles of service, mirror and trigger',
 }, async () => {
   instance = await startInstance(
     { MIGRATE: 'off' },
-    { database: { url: urlOf('glimpse_service'), drop: async () => {} } },
+    { database: { url: world.url('glimpse_service'), drop: async () => {} } },
   )
-  await as('app_owner', async (sql) => {
+  await world.as('app_owner', async (sql) => {
+    await sql`select glimpse.enqueue(('queued', 'a.b', '{}', now())::glimpse.new_event)`
     await sql`select glimpse.append(('mirrored', 'a.b', '{}', now())::glimpse.new_event)`
     await sql`insert into glimpse.stories (author_id) values ('mirrored') on conflict (id) do update set text = excluded.text`
     await sql`delete from glimpse.stories where author_id = 'mirrored'`
   })
-  const response = await fetch(`${instance.url}/events?after=0`, {
-    headers: { accept: 'application/json', authorization: `Bearer ${await instance.token('mirrored')}` },
-  })
-  expect(await response.json()).toMatchObject({ events: [{ type: 'a.b', seq: 1 }], has_more: false })
+  for (const user of ['mirrored', 'queued']) {
+    const asked = { token: await instance.token(user), headers: { accept: 'application/json' } }
+    await expect
+      .poll(() => call(instance.url, '/events?after=0', asked), { timeout: 30_000 })
+      .toMatchObject({ json: { events: [{ type: 'a.b', seq: 1 }], has_more: false } })
+  }
 })
 
 it('consumes a stream exactly once, by two workers that fail half-way, beside writers', {
@@ -130,7 +115,7 @@ it('consumes a stream exactly once, by two workers that fail half-way, beside wr
 }, async () => {
   const [, code = ''] = /^```js\n([\s\S]*?)^```$/m.exec(text) ?? []
   const { consume } = await import(`data:text/javascript,${encodeURIComponent(code)}`)
-  const sql = postgres(urlOf('app_backend'), { max: 2 })
+  const sql = postgres(world.url('app_backend'), { max: 2 })
   onTestFinished(() => sql.end())
   await sql`truncate app.seen`
   const token = await instance.token('alice')

@@ -41,6 +41,8 @@ export interface FieldPostgres {
   /** An ordinary role that may make databases, and that database `postgres`. */
   readonly url: string
   readonly role: { readonly name: string; readonly password: string }
+  /** The superuser, and that database. */
+  readonly adminUrl: string
   stop(): Promise<void>
 }
 
@@ -63,7 +65,8 @@ export async function startPostgres(major: number, tls?: TlsFiles): Promise<Fiel
   const settings = { ...QUICK, ...(tls && (await placeTls(layout, way, tls))) }
   const port = await stablePort()
   const postmaster = await startServer(layout, binaries, way, { port, settings, log: createLogger('silent') })
-  const sql = postgres(urlOf({ ...connection, port: postmaster.port }, 'postgres'), { max: 1 })
+  const adminUrl = urlOf({ ...connection, port: postmaster.port }, 'postgres')
+  const sql = postgres(adminUrl, { max: 1 })
   const role = { name: 'glimpse_test', password: randomBytes(12).toString('hex') }
   await sql.unsafe(`create role ${role.name} login createdb password '${role.password}'`)
   const [{ version }] = await sql<[{ version: string }]>`
@@ -74,6 +77,7 @@ export async function startPostgres(major: number, tls?: TlsFiles): Promise<Fiel
     port: postmaster.port,
     url: `postgres://${role.name}:${role.password}@127.0.0.1:${postmaster.port}/postgres`,
     role,
+    adminUrl,
     async stop() {
       await stopServer(layout, binaries, postmaster)
       await rm(folder, { recursive: true, force: true })

@@ -189,6 +189,7 @@ export const THINGS: readonly Thing[] = [
   pgBouncer('transaction', ['test/contract']),
   pgBouncer('session', CORE_SUITES),
   program('PgBouncer, under load', pgBouncerVersion, ['test/field/pooler.test.ts']),
+  program('pg_dump', () => versionOf('pg_dump', ['--version']), ['test/field/dumps.test.ts']),
   program('private CA', () => versionOf('openssl', ['version']), ['test/field/private-ca.test.ts']),
   proxy('haproxy', 'HAProxy'),
   proxy('nginx', 'nginx'),

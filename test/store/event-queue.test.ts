@@ -209,3 +209,15 @@ describe('EventQueue', () => {
     await expect.poll(() => numbersOf('alice'), { timeout: 30_000 }).toEqual([0, 1, 2])
   })
 })
+
+it('posting stories of new authors in opposite order waits for nobody', async () => {
+  const posting = (by: Sql, author: string) => by`insert into glimpse.stories (author_id) values (${author})`
+  for (const isolation of ['read committed', 'repeatable read']) {
+    const [one, two] = [`one ${isolation}`, `two ${isolation}`]
+    const first = await begun((by) => posting(by, one), isolation)
+    const second = await begun((by) => posting(by, two).then(() => posting(by, one)), isolation)
+    await first('commit')
+    await second('commit')
+    expect(await sql`select from glimpse.streams where user_id in (${one}, ${two})`).toHaveLength(2)
+  }
+})
