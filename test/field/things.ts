@@ -41,7 +41,9 @@ const CORE_SUITES = ['events', 'resume', 'read', 'poll', 'sse', 'websocket'].map
   (name) => `test/contract/${name}.test.ts`,
 )
 const PROXY_SUITES = ['test/field/proxies.test.ts']
-const BROWSER_SUITES = ['tabs', 'examples', 'other-clients'].map((name) => `test/browser/${name}.test.ts`)
+const BROWSER_SUITES = ['tabs', 'examples', 'other-clients', 'put-away'].map(
+  (name) => `test/browser/${name}.test.ts`,
+)
 const NODE_SUITES = ['test/contract', 'test/bus', 'test/hub', 'test/postgres']
 
 function postgresOf(major: number, suites: readonly string[]): Thing {
