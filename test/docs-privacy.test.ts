@@ -100,6 +100,11 @@ describe('docs/privacy.md', () => {
     expect(said.split(/, | and /).sort()).toEqual(unlogged.sort())
 
     const { instance } = await usedByAnn()
+    // Whoever holds this row keeps the instance from moving the event on.
+    const holder = await sql.reserve()
+    await holder`begin`
+    await holder`select from glimpse.queue_state for update`
+    await sql`select glimpse.enqueue((${USER}, 'photo.tagged', '{}', now())::glimpse.new_event)`
     expect(await tracesOf(USER, TEXT)).toEqual(naming.toSorted())
     expect(await tracesOf(ADDRESS, 'Browser of')).toEqual([])
 
@@ -110,6 +115,8 @@ describe('docs/privacy.md', () => {
       .split('\n')
       .map((line) => JSON.parse(line).table)
     expect([...new Set(printed)].sort()).toEqual(naming.toSorted())
+    await holder`rollback`
+    holder.release()
 
     expect((await glimpse(['forget', USER, '--yes'], { environment })).code).toBe(0)
     await expect.poll(() => tracesOf(USER, TEXT), { timeout: 10_000 }).toEqual([])

@@ -1,7 +1,7 @@
 import { type Command, EXIT, parse, UsageError } from './command.ts'
 import { oneUser, withDatabase } from './database.ts'
 
-const HELP = `Usage: glimpse forget <user> --yes [--fields <name>[,<name>…]]
+const HELP = `Usage: glimpse forget <user> --yes [--fields <name>[,<name>…]] [--json]
 
 Erases what names a user: stories, views, reactions, the stream, the read mark, tickets; connections end. In the events of
 others the user becomes null; their numbers and cursors stay. It looks at every row of the schema once, in portions. Prints
@@ -10,6 +10,7 @@ meanwhile may stay. It works on DATABASE_URL; the role needs the rights of glimp
 
   --yes               do it; without it nothing is changed
   --fields <names>    fields of events' data that name users; viewer_id,user_id,author_id by default
+  --json              {"erased": number} instead of the number alone
 
 Examples:
   glimpse forget alice --yes
@@ -23,7 +24,11 @@ const FIELDS = 'viewer_id,user_id,author_id'
 export const forget: Command = {
   help: HELP,
   async run(args, { environment, stdout }) {
-    const { values, positionals } = parse(args, { yes: { type: 'boolean' }, fields: { type: 'string' } })
+    const { values, positionals } = parse(args, {
+      yes: { type: 'boolean' },
+      fields: { type: 'string' },
+      json: { type: 'boolean' },
+    })
     const user = oneUser('forget', positionals)
     if (values.yes !== true) throw new UsageError('forget erases for good; confirm it with --yes')
     const fields = String(values.fields ?? FIELDS).split(',')
@@ -33,7 +38,8 @@ export const forget: Command = {
       'forget',
       (sql) => sql<{ erased: string }[]>`call glimpse.forget(${user}, ${fields})`,
     )
-    stdout.write(`${rows[0]?.erased}\n`)
+    const erased = Number(rows[0]?.erased)
+    stdout.write(`${values.json ? JSON.stringify({ erased }) : erased}\n`)
     return EXIT.ok
   },
 }

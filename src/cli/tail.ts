@@ -149,8 +149,8 @@ async function follow({
         `event ${received} came instead of ${expected}${isLost ? '; the events between are lost' : '; reading again'}`,
       ),
     onState: (state) => {
-      printer.state(state, url)
-      if (retry || state.name !== 'waiting' || state.reason === 'starting') return
+      // Without a retry the fault is the command's last line.
+      if (retry || state.name !== 'waiting' || state.reason === 'starting') return printer.state(state, url)
       lost ??= unreachable(url, state.reason)
       stream.close()
     },

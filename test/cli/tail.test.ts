@@ -231,7 +231,7 @@ describe('glimpse tail', () => {
   it('ends with 5 with --no-retry where it cannot connect, and where the service goes', async () => {
     const nowhere = new Tail('http://127.0.0.1:2', 'alice', '--no-retry')
     expect(await nowhere.exited).toBe(5)
-    expect(nowhere.err.at(-1)).toMatch(/^tail: cannot reach http:\/\/127\.0\.0\.1:2 /)
+    expect(nowhere.err).toEqual([expect.stringMatching(/^tail: cannot reach http:\/\/127\.0\.0\.1:2 /)])
     const main = await spawnInstance({ DATABASE_URL: database.url, PORT: '0' })
     const tail = await live(main.url, 'alice', '--no-retry')
     await main.kill('SIGKILL')

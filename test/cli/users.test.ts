@@ -26,7 +26,9 @@ describe('glimpse online and disconnect', () => {
     const bob = await open('sse', { url: instance.url, token: await instance.token(BOB) })
     await expect.poll(() => sql`select from glimpse.connections`).toHaveLength(1)
     expect(await run('online', 'alice', BOB)).toEqual({ code: 0, stdout: `${BOB}\n`, stderr: '' })
+    expect((await run('online', 'alice', BOB, '--json')).stdout).toBe(`{"online":["${BOB}"]}\n`)
     expect(await run('disconnect', BOB)).toEqual({ code: 0, stdout: '1\n', stderr: '' })
+    expect((await run('disconnect', BOB, '--json')).stdout).toBe('{"ended":0}\n')
     expect((await bob.next('stream.close')).json.data).toMatchObject({ reason: 'closed' })
     expect(await run('online', BOB)).toEqual({ code: 0, stdout: '', stderr: '' })
   })
@@ -65,6 +67,19 @@ describe('glimpse export and forget', () => {
     // 1,501 views, a reaction, a story, three events in place and 1,500 that go.
     expect(forgotten.stdout).toBe('3006\n')
     expect(await run('export', BOB)).toEqual({ code: 0, stdout: '', stderr: '' })
+    expect((await run('forget', BOB, '--yes', '--json')).stdout).toBe('{"erased":0}\n')
+  })
+})
+
+describe('glimpse new-history', () => {
+  it('prints the new epoch, and does nothing without --yes', async () => {
+    const epoch = async () => (await sql<{ epoch: string }[]>`select glimpse.epoch() as epoch`)[0]?.epoch
+    const before = await epoch()
+    expect(await run('new-history')).toMatchObject({ code: 2, stderr: expect.stringContaining('--yes') })
+    expect(await epoch()).toBe(before)
+    expect((await run('new-history', '--yes')).stdout).toBe(`${await epoch()}\n`)
+    expect((await run('new-history', '--yes', '--json')).stdout).toBe(`{"epoch":"${await epoch()}"}\n`)
+    expect(await epoch()).not.toBe(before)
   })
 })
 
@@ -82,6 +97,11 @@ describe('glimpse grants', () => {
         .map((grant) => `grant ${grant} to "App ""x""";\n`)
         .join(''),
     )
+  })
+
+  it('are a list with --json', async () => {
+    const { stdout } = await glimpse(['grants', '--role', 'a', '--for', 'read', '--json'])
+    expect(JSON.parse(stdout).statements).toContain('grant usage on schema glimpse to "a"')
   })
 
   it('are statements that the owner may run', async () => {
