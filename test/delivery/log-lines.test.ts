@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, it, type TestContext } from 'vitest'
 import { createMetrics } from '../../src/observability/metrics.ts'
 import { Cleaner } from '../../src/store/retention.ts'
 import { Caller } from '../support/api.ts'
@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => database.drop())
 
 /** An instance whose way to Postgres can be made to fail; it logs everything, so that a test can await attempts. */
-async function spawned(environment: (through: string) => Environment) {
+async function spawned({ onTestFinished }: TestContext, environment: (through: string) => Environment) {
   const proxy = await TcpProxy.before(database.url)
   const main = await spawnInstance({
     DATABASE_URL: proxy.urlFor(database.url),
@@ -44,9 +44,11 @@ const REPLACING = 'warn: replacing the LISTEN session; events wait in the log me
 const UNPROVEN = 'warn: the test notification could not be sent; still listening'
 const REFUSED = 'warn: cannot LISTEN on the database; retrying'
 
-describe('an operator sees', () => {
-  it('four lines of an ordinary day, whatever clients do', async () => {
-    const { main } = await spawned(() => ({}))
+// They wait for the clocks of instances of their own.
+describe.concurrent('an operator sees', () => {
+  it('four lines of an ordinary day, whatever clients do', async (context) => {
+    const { expect } = context
+    const { main } = await spawned(context, () => ({}))
     const author = new Caller(main.url, 'author', await signToken('author'))
     const story = await author.post()
     const stream = await openSse(author)
@@ -61,8 +63,9 @@ describe('an operator sees', () => {
     expect(seen(main)).toEqual([...STARTED, 'info: draining', 'info: stopped'])
   })
 
-  it('the beginning of an outage, why it lasts, and its end: one line each', async () => {
-    const { main, proxy } = await spawned(() => ({}))
+  it('the beginning of an outage, why it lasts, and its end: one line each', async (context) => {
+    const { expect } = context
+    const { main, proxy } = await spawned(context, () => ({}))
     proxy.blackhole()
     const patience = { timeout: 20_000, interval: 20 }
     await expect.poll(() => count(main, 'LISTEN failed'), patience).toBeGreaterThan(0)
@@ -73,9 +76,13 @@ describe('an operator sees', () => {
     expect(end.outageMs).toBeGreaterThan(1000)
   }, 50_000)
 
-  it('no line for each attempt, where LISTEN is refused or only the pool is', async () => {
-    const both = await spawned(() => ({}))
-    const pool = await spawned((through) => ({ DATABASE_URL: through, LISTEN_DATABASE_URL: database.url }))
+  it('no line for each attempt, where LISTEN is refused or only the pool is', async (context) => {
+    const { expect } = context
+    const both = await spawned(context, () => ({}))
+    const pool = await spawned(context, (through) => ({
+      DATABASE_URL: through,
+      LISTEN_DATABASE_URL: database.url,
+    }))
     await Promise.all([both.proxy.close(), pool.proxy.close()])
     const patience = { timeout: 20_000, interval: 20 }
     await expect.poll(() => count(both.main, 'LISTEN failed'), patience).toBeGreaterThan(2)
@@ -84,7 +91,7 @@ describe('an operator sees', () => {
     expect(seen(pool.main)).toEqual([...STARTED, UNPROVEN])
   }, 50_000)
 
-  it('once that cleaning keeps failing', async () => {
+  it('once that cleaning keeps failing', async ({ expect, onTestFinished }) => {
     const warnings: string[] = []
     let rounds = 0
     const log = { debug: () => rounds++, error: (_: unknown, message: string) => warnings.push(message) }

@@ -26,18 +26,18 @@ describe('after kill -9', () => {
   })
 
   test('of everything but a busy backend: it alone is ended, and what was committed is there', async () => {
-    const killed = await home.start('all')
+    const killed = await home.start('node')
     await query(killed.url, 'CREATE TABLE kept AS SELECT 1 AS answer')
     const orphan = await busyBackend(killed.url)
-    const server = await postmasterPid(home, 'all')
-    const bystander = spawn('sleep', ['60'], { cwd: join(home.folder('all'), 'postgres', 'data') })
+    const server = await postmasterPid(home, 'node')
+    const bystander = spawn('sleep', ['60'], { cwd: join(home.folder('node'), 'postgres', 'data') })
     await killed.kill()
     process.kill(server, 'SIGKILL')
     await until('the server is gone', async () => !(await exists(server)))
     expect(await exists(orphan)).toBe(true)
 
     const began = Date.now()
-    const next = await home.start('all')
+    const next = await home.start('node')
     // Left to itself the orphan would have kept a new server out for its whole minute.
     expect(Date.now() - began).toBeLessThan(10_000)
     expect(await exists(orphan)).toBe(false)
@@ -49,11 +49,11 @@ describe('after kill -9', () => {
   })
 
   test('of the server under a living process: it comes back by itself at the same URL', async () => {
-    const holder = await home.start('watched')
-    await query(holder.url, 'CREATE TABLE kept AS SELECT 1 AS answer')
-    process.kill(await postmasterPid(home, 'watched'), 'SIGKILL')
+    const holder = await home.start('node')
+    await query(holder.url, 'CREATE TABLE watched AS SELECT 1 AS answer')
+    process.kill(await postmasterPid(home, 'node'), 'SIGKILL')
     await until('the server is back', async () => {
-      return (await query(holder.url, 'SELECT answer FROM kept').catch(() => [])).length === 1
+      return (await query(holder.url, 'SELECT answer FROM watched').catch(() => [])).length === 1
     })
     await until('it is said', () =>
       holder.lines.some(({ message }) => message?.includes('started again') ?? false),
@@ -85,12 +85,12 @@ describe('after kill -9', () => {
   })
 
   test('with the pid given to an innocent process since: that one is neither believed nor touched', async () => {
-    const first = await home.start('reused')
+    const first = await home.start('node')
     await first.release()
     const innocent = spawn('sleep', ['60'])
     const lines = [
       innocent.pid,
-      join(home.folder('reused'), 'postgres', 'data'),
+      join(home.folder('node'), 'postgres', 'data'),
       0,
       new URL(first.url).port,
       '',
@@ -98,12 +98,9 @@ describe('after kill -9', () => {
       '',
       'ready',
     ]
-    await writeFile(
-      join(home.folder('reused'), 'postgres', 'data', 'postmaster.pid'),
-      `${lines.join('\n')}\n`,
-    )
+    await writeFile(join(home.folder('node'), 'postgres', 'data', 'postmaster.pid'), `${lines.join('\n')}\n`)
 
-    const next = await home.start('reused')
+    const next = await home.start('node')
     expect(next.shared).toBe(false)
     expect(await answers(next.url)).toBe(true)
     expect(isRunning(innocent)).toBe(true)
@@ -113,8 +110,8 @@ describe('after kill -9', () => {
 })
 
 test('a server that somebody stopped in the proper way stays stopped', async () => {
-  const holder = await home.start('stopped')
-  const server = await postmasterPid(home, 'stopped')
+  const holder = await home.start('node')
+  const server = await postmasterPid(home, 'node')
   process.kill(server, 'SIGINT')
   await until('the server is gone', async () => !(await exists(server)))
   await sleep(2500)
@@ -128,7 +125,7 @@ describe('an npm that skipped the install script', () => {
     for (const name of ['initdb', 'postgres', 'pg_ctl'])
       await chmod(join(home.nativeFolder, 'bin', name), 0o644)
 
-    const holders = await Promise.all([home.start('mended'), home.start('mended')])
+    const holders = await Promise.all([home.start('node'), home.start('node')])
     for (const link of links) expect((await lstat(link)).isSymbolicLink()).toBe(true)
     await Promise.all(holders.map((holder) => holder.release()))
   })

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { chown, cp, lchown, mkdir, mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -62,7 +62,8 @@ export class Home {
         verbatimSymlinks: true,
       })
     }
-    compile(path)
+    compiled ??= compile()
+    await cp(compiled, path, { recursive: true })
     if (owner !== undefined) await give(path, owner)
     return new Home(path, owner)
   }
@@ -155,15 +156,21 @@ export async function untilReady(child: ChildProcess): Promise<Holder> {
   }
 }
 
-function compile(home: string): void {
-  const config = join(home, 'tsconfig.json')
+/** What a home runs, compiled once for all homes of a file. */
+let compiled: string | undefined
+
+/** @returns the folder */
+function compile(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'glimpse-compiled-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  const config = join(folder, 'tsconfig.json')
   const here = join(REPOSITORY, 'test', 'support', 'embedded')
   const settings = {
     extends: join(REPOSITORY, 'tsconfig.json'),
     compilerOptions: {
       noEmit: false,
       rootDir: REPOSITORY,
-      outDir: home,
+      outDir: folder,
       typeRoots: [join(REPOSITORY, 'node_modules', '@types')],
     },
     include: [],
@@ -175,6 +182,7 @@ function compile(home: string): void {
     [join(REPOSITORY, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', config],
     { stdio: 'pipe' },
   )
+  return folder
 }
 
 async function give(path: string, owner: Account): Promise<void> {
