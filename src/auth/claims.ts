@@ -7,11 +7,11 @@ export interface Identity {
   readonly expiresAt: number
 }
 
-/** What a token must say. */
+/** The rules for the claims of a token. */
 export interface ClaimRules {
-  /** `iss` must be exactly one of these; not looked at where there are none. */
+  /** `iss` must be one of these; not checked if empty. */
   readonly issuers: readonly string[]
-  /** `aud`, or `client_id` where there is no `aud`, must hold exactly one of these; not looked at where there are none. */
+  /** `aud`, or `client_id` if there is no `aud`, must contain one of these; not checked if empty. */
   readonly audiences: readonly string[]
   /** The claim that names the user. */
   readonly userClaim: string
@@ -21,14 +21,14 @@ export interface ClaimRules {
 
 type Claims = Readonly<Record<string, unknown>>
 
-/** The last instant a Date can hold: an `exp` beyond it would make `new Date(expiresAt)` throw somewhere else. */
+/** The last time that a Date can hold: a later `exp` would make `new Date(expiresAt)` throw elsewhere. */
 const END_OF_TIME = 8.64e15
 
 /**
- * Whom the claims of a token speak for whose signature is right (RFC 7519 §4.1).
+ * The identity in a token's claims, checked by the rules (RFC 7519 §4.1). The signature must have been verified before.
  *
- * A token that has ended, but not longer ago than the tolerance, is good until the end of the tolerance; every other one
- * until its `exp`, so that streams end when the issuer says.
+ * A token that expired within the tolerance stays valid until the tolerance is over; every other one until its `exp`, so
+ * that streams end when the issuer says.
  *
  * @param payload the token's second part, decoded
  * @param now milliseconds since 1970
@@ -62,7 +62,7 @@ const strict = new TextDecoder('utf-8', { fatal: true })
 function parseClaims(payload: Buffer): Claims {
   try {
     let text = payload.toString('utf8')
-    // Stands for bytes that are not UTF-8, unless the token spells it out: only then is the slow, strict decoder needed.
+    // U+FFFD stands for bytes that are not UTF-8, or the token contains it: only then is the slow, strict decoder needed.
     if (text.includes('\ufffd')) text = strict.decode(payload)
     const claims: unknown = JSON.parse(text)
     if (typeof claims === 'object' && claims !== null && !Array.isArray(claims)) return claims as Claims
@@ -94,7 +94,7 @@ function checkIssuer({ iss }: Claims, issuers: readonly string[]): void {
     })
 }
 
-/** Access tokens of Amazon Cognito have no `aud`; their `client_id` says which application they were made for. */
+/** Access tokens of Amazon Cognito have no `aud`; their `client_id` names the application. */
 function checkAudience({ aud, client_id }: Claims, audiences: readonly string[]): void {
   if (audiences.length === 0) return
   const claim = aud === undefined && client_id !== undefined ? 'client_id' : 'aud'

@@ -1,7 +1,7 @@
 /**
  * Whether a text is a JWS in compact form (RFC 7515 §7.1): three parts in base64url without padding, and each the one
- * canonical encoding of its bytes (RFC 4648 §3.5). Decoders forgive blanks and stray bits, so that one signature would
- * be good for any number of texts; whoever revokes, counts or remembers tokens by their text would be fooled.
+ * canonical encoding of its bytes (RFC 4648 §3.5). Decoders ignore blanks and stray bits, so one signature would fit many
+ * texts, and code that revokes, counts or caches tokens by their text could be bypassed.
  */
 export function isCompactJws(text: string): boolean {
   return COMPACT.test(text)

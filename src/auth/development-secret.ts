@@ -6,9 +6,9 @@ import { makeFolder } from '../make-folder.ts'
 import { SECRET_MIN_BYTES } from './key-source.ts'
 
 /**
- * The secret of a service that was given none: the text of `<dataDir>/jwt-secret`, made on first use (mode 0600) and
- * kept, so that tokens outlive a restart and other processes on the same folder agree. It works as `JWT_SECRET` too.
- * Throws StartError where the file can be neither read nor made, or holds fewer than 32 bytes.
+ * The secret used if none is configured: the text of `<dataDir>/jwt-secret`, created on first use (mode 0600) and kept, so
+ * that tokens outlive a restart and other processes with the same folder agree. It works as `JWT_SECRET` too. Throws
+ * StartError if the file can neither be read nor created, or holds fewer than 32 bytes.
  */
 export async function developmentSecret(dataDir: string): Promise<string> {
   const path = pathIn(dataDir)
@@ -22,7 +22,7 @@ export async function developmentSecret(dataDir: string): Promise<string> {
 }
 
 /**
- * The same for a program that only calls the service: it must never make a secret, which the service wouldn't know.
+ * The same for a program that only calls the service. It never creates a secret, because the service would not know it.
  *
  * @throws StartError where there is none, or it can't be read
  */
@@ -52,7 +52,7 @@ function checked(path: string, secret: string): string {
 
 async function read(path: string): Promise<string | undefined> {
   try {
-    // Without the line end an editor adds, as `$(cat jwt-secret)` would give it.
+    // Without the line end that an editor adds, like `$(cat jwt-secret)`.
     return (await readFile(path, 'utf8')).replace(/[\r\n]+$/, '')
   } catch (error) {
     if (isCode(error, 'ENOENT')) return undefined
@@ -60,7 +60,7 @@ async function read(path: string): Promise<string | undefined> {
   }
 }
 
-/** Written whole under another name first: a second process that starts meanwhile must never read half a secret. */
+/** Writes it under another name first, so that a second process that starts meanwhile never reads half a secret. */
 async function make(dataDir: string, path: string): Promise<string> {
   const secret = randomBytes(32).toString('base64url')
   const draft = `${path}.${randomBytes(8).toString('hex')}`
@@ -73,7 +73,7 @@ async function make(dataDir: string, path: string): Promise<string> {
     } finally {
       await file.close()
     }
-    // Fails where the name is taken, which a rename would not: of several processes one wins, all use its secret.
+    // Unlike a rename, a link fails if the name is taken: one of several processes wins, and all use its secret.
     await link(draft, path)
     return secret
   } catch (error) {

@@ -4,9 +4,9 @@ import { z } from 'zod'
 import { isRocaModulus } from './roca.ts'
 
 export interface KeySetFetcher {
-  /** The URL without what may be secret in it, for logs. */
+  /** The URL without its possibly secret parts, for logs. */
   readonly name: string
-  /** Rejects where the endpoint does not answer in time with status 200 and a key set of sane size. */
+  /** Rejects if the endpoint does not answer in time with status 200 and a key set of reasonable size. */
   fetch(): Promise<{ readonly text: string; readonly keySet: JSONWebKeySet }>
   close(): Promise<void>
 }
@@ -17,9 +17,8 @@ const BODY_MAX_BYTES = 256 * 1024
 const KeySet = z.object({ keys: z.array(z.looseObject({ kty: z.string() })).max(100) })
 
 /**
- * RFC 7517 §5: keys of kinds we do not know are passed over, not an error. So are keys that protect nothing: symmetric
- * ones, which are no secret once published, RSA with the exponent 1, for which anybody can write a signature, and RSA of a
- * generator whose keys can be factored.
+ * RFC 7517 §5: keys of unknown kinds are ignored, not an error. So are insecure keys: published symmetric keys, RSA keys with
+ * the exponent 1, for which anybody can make a signature, and RSA keys of a generator whose keys can be factored.
  */
 function isUsable(key: JWK): boolean {
   if (key.kty === 'RSA') return integer(key.e) > 1n && !isRocaModulus(integer(key.n))
@@ -34,7 +33,7 @@ function integer(text = ''): bigint {
 /** Fetches one JWKS URL; `timeoutMs` bounds the whole exchange, from name lookup to the last byte. */
 export function createKeySetFetcher(url: string, timeoutMs: number): KeySetFetcher {
   const { origin, pathname } = new URL(url)
-  // An agent of its own: nobody's global dispatcher (proxies, interceptors that follow redirects) stands in between.
+  // An agent of its own, so that a global dispatcher (a proxy, an interceptor that follows redirects) is not used.
   const agent = new Agent({ connections: 1, maxResponseSize: BODY_MAX_BYTES })
   return {
     name: origin + pathname,

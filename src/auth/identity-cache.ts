@@ -13,13 +13,13 @@ export class IdentityCache {
   #generation = 0
 
   constructor(limit: number) {
-    // It keeps up to twice its size.
+    // QuickLRU keeps up to twice its maxSize.
     this.#identities = new QuickLRU({ maxSize: Math.max(1, Math.floor(limit / 2)) })
   }
 
   /**
-   * What is known of a token, by its `tokenKey`, unless the keys changed since (`generation`) or it has expired (`now`,
-   * milliseconds).
+   * The identity of a token, by its `tokenKey`; undefined if it is unknown, if the keys have changed since (`generation`), or
+   * if it has expired (`now`, ms).
    */
   get(key: string, generation: number, now: number): Identity | undefined {
     if (generation !== this.#generation) {
@@ -32,7 +32,7 @@ export class IdentityCache {
     return undefined
   }
 
-  /** `generation` is the one the token was verified under; an identity from an older one is not kept. */
+  /** @param generation that of the keys that verified the token; identities of an older one are not kept */
   set(key: string, generation: number, identity: Identity): void {
     if (generation < this.#generation) return
     if (generation > this.#generation) this.#restart(generation)
@@ -45,7 +45,7 @@ export class IdentityCache {
   }
 }
 
-/** What a token is remembered by; looking it up and remembering it need but one hash. */
+/** The key of a token in the cache, computed once for both `get` and `set`. */
 export function tokenKey(token: string): string {
   // 'binary' keeps the 32 bytes as 32 characters, the shortest string V8 can hold them in.
   return hash('sha256', token, 'binary')

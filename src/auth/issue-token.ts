@@ -13,12 +13,12 @@ export interface TokenClaims {
   readonly now?: () => number
 }
 
-/** A year: for development, where a longer one would only be forgotten. */
+/** A year. Development tokens need no longer life. */
 export const TOKEN_MAX_SECONDS = 31_536_000
 
 /**
  * Signs a development token (HS256: the user claim, `iat`, `exp`, and `iss` and `aud` where configured). Production tokens come
- * from whoever knows the users. Throws `invalid_field` for a bad user or a lifetime that is not a whole number from 1 to
+ * from your identity provider. Throws `invalid_field` for a bad user or a lifetime that is not a whole number from 1 to
  * 31,536,000 seconds.
  */
 export async function issueToken(

@@ -3,23 +3,23 @@ import type { CryptoKey, JWSHeaderParameters } from 'jose'
 import { StartError } from '../errors.ts'
 import { createPlainTokens } from './plain-token.ts'
 
-/** Where verification keys come from: secrets that stay, or a remote set that changes. */
+/** A source of verification keys: fixed secrets, or a remote key set that changes. */
 export interface KeySource {
   /** The only algorithms that keys of this kind may be used with (RFC 8725 §3.1). */
   readonly algorithms: readonly string[]
-  /** Raised whenever the keys change: what was verified under another generation has to be verified again. */
+  /** Increases when the keys change; tokens verified under another generation must be verified again. */
   readonly generation: number
-  /** Each key that may have signed a token with this header. */
+  /** The keys that may have signed a token with this header. */
   candidates(header: JWSHeaderParameters): AsyncIterable<CryptoKey>
-  /** The payload of an ordinary, rightly signed token, without jose, where keys of this kind allow it. */
+  /** A fast path without jose: the payload of a plain, correctly signed token, if this kind of key has such a path. */
   readonly plain?: (token: string) => Buffer | undefined
-  /** Whether the keys at hand may still be trusted; starts a refresh in the background where one is due. */
+  /** Whether the present keys may still be trusted; starts a refresh in the background when one is due. */
   usable(): boolean
-  /** Fetches keys where none are usable. Never rejects; `usable` says whether there are any now. */
+  /** Fetches keys if none are usable. Never rejects; call `usable` for the result. */
   ready(): Promise<void>
-  /** Looks for new keys, as seldom as the source allows. */
+  /** Fetches new keys, at most as often as the source allows. */
   refresh(): Promise<unknown>
-  /** Seconds until a source that is not usable looks for keys again. */
+  /** Seconds until an unusable source fetches keys again. */
   readonly retryAfter: number
   warm(): Promise<void>
   close(): Promise<void>
@@ -38,7 +38,7 @@ export function secretBytes(secret: Uint8Array | string): Uint8Array<ArrayBuffer
   return bytes
 }
 
-/** HS256 with one secret. It is imported once: from bytes each verification would import it again, at twice the cost. */
+/** HS256 with one secret, imported once: given as bytes, it would be imported at each verification, at twice the cost. */
 export function secretKey(secret: Uint8Array | string): KeySource {
   const bytes = secretBytes(secret)
   let imported: Promise<CryptoKey> | undefined

@@ -1,6 +1,6 @@
 import { createHmac, createSecretKey, timingSafeEqual } from 'node:crypto'
 
-/** The headers that libraries write for HS256. Any other one, and with it `crit`, `b64` and embedded keys, is jose's to judge. */
+/** The headers that libraries write for HS256. jose checks every other one, and with it `crit`, `b64` and embedded keys. */
 const PLAIN_HEADERS: ReadonlySet<string> = new Set(
   ['{"alg":"HS256","typ":"JWT"}', '{"typ":"JWT","alg":"HS256"}', '{"alg":"HS256"}'].map((header) =>
     Buffer.from(header).toString('base64url'),
@@ -8,11 +8,11 @@ const PLAIN_HEADERS: ReadonlySet<string> = new Set(
 )
 
 /**
- * Verifies the signature of tokens with a plain HS256 header, which nearly all HS256 tokens have. Every other token is
- * judged by jose. jose verifies with WebCrypto, a thread hop a token: that costs a crowd that connects as much as
+ * Verifies the signature of tokens with a plain HS256 header, which nearly all HS256 tokens have. jose verifies every other
+ * token. It uses WebCrypto, which hops to another thread for each token: when a crowd connects, that costs as much as
  * everything else about a connection.
  *
- * @returns the payload of a rightly signed token, or undefined: ask jose
+ * @returns the payload of a correctly signed token; undefined: ask jose
  */
 export function createPlainTokens(secret: Uint8Array): (token: string) => Buffer | undefined {
   const key = createSecretKey(secret)

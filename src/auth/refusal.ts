@@ -17,13 +17,13 @@ export type RefusalRule =
   | 'ticket'
 
 /**
- * Why a token is refused. It never holds the token or a claim's value. `detail` is for the caller and set only where the
- * signature was verified: a forger must not learn from the answer how far a forgery came.
+ * Why a token is refused. It never contains the token or a claim's value. `detail` is for the caller and set only if the
+ * signature was verified: a forger must not learn which check failed.
  */
 export class Refusal extends Error {
   override readonly name = 'Refusal'
   readonly rule: RefusalRule
-  /** The claim at fault, where there is one. */
+  /** The claim that broke the rule, if any. */
   readonly claim: string | undefined
   readonly detail: string | undefined
 
@@ -35,7 +35,7 @@ export class Refusal extends Error {
   }
 }
 
-/** The 401 to a token or ticket that was given and is no good. */
+/** The 401 for a token or ticket that is not valid. */
 export function badToken(refusal: Refusal): GlimpseError {
   return new GlimpseError('unauthorized', {
     detail: refusal.detail ?? 'The access token is not valid.',

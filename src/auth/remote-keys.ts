@@ -17,27 +17,27 @@ const ALGORITHMS: readonly string[] = [
   'EdDSA',
 ]
 
-/** Older keys are fetched again in the background, by the next token that comes. */
+/** The next token after this age starts a refresh in the background. */
 const MAX_AGE_MS = 10 * 60_000
 
-/** After a quiet time even older ones are fetched before they are used: a removed key must not come back to life. */
+/** Past this age keys are fetched before they are used, so that a removed key is not accepted after a quiet time. */
 const MUST_LOOK_MS = 2 * MAX_AGE_MS
 
-/** As long as the endpoint fails, the last good keys serve on, but no longer than this. */
+/** While the endpoint fails, the last good keys are used for at most this long. */
 const LIFETIME_MS = 24 * 60 * 60_000
 
-/** The least time between two fetches that tokens of unknown keys ask for, and the longest between failed ones. */
+/** The shortest time between two fetches caused by unknown keys, and the longest between failed fetches. */
 const COOLDOWN_MS = 30_000
 
-/** The pause after the first failure while there are no keys at all; it doubles up to the cooldown. */
+/** The pause after the first failure while there are no keys; it doubles up to the cooldown. */
 const FIRST_PAUSE_MS = 1000
 
 /**
  * An issuer's public keys (JWKS, RFC 7517 §5), fetched when first needed and kept fresh by use.
  *
- * Our own state machine around jose's local key set: its remote one makes every token wait and then fail once the set
- * is over-age and the endpoint down, and counts its cooldown from the last success only, so that a broken endpoint is
- * asked again by every request.
+ * Our own state machine around jose's local key set. With jose's remote key set every token waits and then fails once the
+ * set is too old and the endpoint down; and it counts its cooldown from the last success only, so that every request asks a
+ * broken endpoint again.
  */
 export class RemoteKeys implements KeySource {
   readonly algorithms = ALGORITHMS
@@ -47,12 +47,12 @@ export class RemoteKeys implements KeySource {
   readonly #now: () => number
   readonly #log: Logger
   #keys: KeySet | undefined
-  /** Those of them that have no id: a token's key id excludes none of these. */
+  /** The keys without an id: they may have signed any token, whatever its key id. */
   #unnamed: KeySet | undefined
   #text: string | undefined
   #fetchedAt = Number.NEGATIVE_INFINITY
   #failures = 0
-  /** No fetch before this, whoever asks: set by failures. */
+  /** No fetch before this time; set by failures. */
   #pausedUntil = Number.NEGATIVE_INFINITY
   /** No fetch for an unknown key before this. */
   #cooldownUntil = Number.NEGATIVE_INFINITY
@@ -68,14 +68,14 @@ export class RemoteKeys implements KeySource {
     const age = this.#now() - this.#fetchedAt
     if (age < MAX_AGE_MS) return true
     if (age >= LIFETIME_MS) return false
-    // Waiting is only worth it where nothing says that the endpoint is down.
+    // Waiting makes sense only if the endpoint is not known to be down.
     if (age >= MUST_LOOK_MS && this.#failures === 0) return false
     void this.#fetch()
     return true
   }
 
   async *candidates({ kid, ...header }: JWSHeaderParameters): AsyncIterable<CryptoKey> {
-    // Of one moment: a fetch may replace them while a key is being tried.
+    // A snapshot: a fetch may replace the keys while one is being tried.
     const [keys, unnamed] = [this.#keys, this.#unnamed]
     yield* fittingKeys(keys, kid === undefined ? header : { ...header, kid })
     if (kid !== undefined) yield* fittingKeys(unnamed, header)
@@ -104,7 +104,7 @@ export class RemoteKeys implements KeySource {
     return this.#fetcher.close()
   }
 
-  /** One fetch for all who want one, none during a pause; never rejects. Resolves to whether the keys changed. */
+  /** All callers share one fetch, and there is none during a pause. Never rejects. @returns whether the keys changed */
   #fetch(): Promise<boolean> {
     if (this.#fetching !== undefined) return this.#fetching
     if (this.#now() < this.#pausedUntil) return Promise.resolve(false)
@@ -146,7 +146,7 @@ export class RemoteKeys implements KeySource {
 
 type KeySet = ReturnType<typeof createLocalJWKSet>
 
-/** Each key of a set that fits a header: several may, where issuers name none or give one name twice. */
+/** The keys of a set that fit a header: several do if an issuer names no key or uses one name twice. */
 async function* fittingKeys(
   keySet: KeySet | undefined,
   header: JWSHeaderParameters,
@@ -155,7 +155,7 @@ async function* fittingKeys(
   try {
     fitting = keySet === undefined ? [] : [await keySet(header)]
   } catch (error) {
-    // Anything else means that no key fits, or that the one that does can't be read.
+    // Any other error means that no key fits, or that the fitting key cannot be read.
     if (error instanceof errors.JWKSMultipleMatchingKeys) fitting = error
   }
   yield* fitting

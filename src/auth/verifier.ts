@@ -9,13 +9,13 @@ import { badToken, Refusal } from './refusal.ts'
 import { RemoteKeys } from './remote-keys.ts'
 
 export interface TokenVerifierOptions {
-  /** HS256, each 32 bytes or more; a text stands for its UTF-8 bytes. A token may be signed with any of them. */
+  /** HS256, each 32 bytes or more; a string stands for its UTF-8 bytes. A token may be signed with any of them. */
   readonly secrets?: readonly (Uint8Array | string)[]
   /** RS, PS, ES and EdDSA, by the keys found there (RFC 7517 §5). A token may be signed with a key of any of them. */
   readonly jwksUrls?: readonly string[]
-  /** `iss` must be exactly one of these. None: not looked at. */
+  /** `iss` must be one of these; not checked if empty. */
   readonly issuers?: readonly string[]
-  /** `aud` (or `client_id` where there is no `aud`) must hold exactly one of these. None: not looked at. */
+  /** `aud` (or `client_id` if there is no `aud`) must contain one of these; not checked if empty. */
   readonly audiences?: readonly string[]
   /** The claim that names the user; `sub` unless said otherwise. */
   readonly userClaim?: string
@@ -32,30 +32,30 @@ export interface TokenVerifierOptions {
 
 export interface TokenVerifier {
   /**
-   * The identity of a good token. Every bad one throws `unauthorized`. Its detail says what is wrong only where the
-   * signature was verified; the error's `cause` names the rule for debug logs and never holds the token or its claims.
-   * Throws `unavailable` while a key set that may hold the key could not be fetched yet: the token may well be good.
+   * The identity of a valid token. Throws `unauthorized` for every other one: its detail says what is wrong only if the
+   * signature was verified, and its `cause` names the rule for debug logs, never the token or its claims. Throws
+   * `unavailable` while a key set that may contain the key could not be fetched: the token may be valid.
    */
   verify(token: string): Promise<Identity>
-  /** The identity of a token that `verify` accepted before and that still holds, without any cryptography but a hash. */
+  /** The identity of a token that `verify` accepted before and that is still valid. Costs one hash. */
   cached(token: string): Identity | undefined
-  /** Fetches remote keys ahead of the first token. Never rejects: a key set that cannot be had is logged as a warning. */
+  /** Fetches remote keys before the first token. Never rejects: a failed fetch is logged as a warning. */
   warm(): Promise<void>
   /** Drops connections to the key sets' servers; the verifier must not be used afterwards. */
   close(): Promise<void>
 }
 
-/** Far more than claims need; a longer token is refused unread, so that garbage costs neither hashing nor parsing. */
+/** Far more than claims need. A longer token is refused unread, so that garbage is neither hashed nor parsed. */
 const TOKEN_MAX_CHARACTERS = 8192
 
 /**
- * Verifies JWTs (RFC 7519) against secrets and key sets, each with an allowlist of algorithms that its kind of key
- * implies: a public key can thus never be used as an HMAC secret. Any of the keys may speak for any user. Throws StartError
- * where there is neither a secret nor a key set, or where a secret is short.
+ * Verifies JWTs (RFC 7519) with secrets and key sets. The kind of key decides which algorithms it may be used with, so a
+ * public key is never used as an HMAC secret. Every key may sign tokens of every user. Throws StartError if there is neither
+ * a secret nor a key set, or if a secret is too short.
  *
- * Tokens are remembered once verified, and forgotten as soon as their key set changes. A key taken out of a set thus
- * stops verifying after 10 minutes where tokens keep coming, and after 20 at the latest, as long as the endpoint answers;
- * while it does not, after 24 hours. A stream that is open already lives on until its token ends.
+ * Verified tokens are cached until their key set changes. So a key that was removed from a set stops verifying after 10
+ * minutes if tokens keep coming, and after 20 at the latest; while the endpoint does not answer, after 24 hours. An open
+ * stream lives on until its token ends.
  */
 export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
   const { secrets = [], jwksUrls = [] } = options
@@ -66,7 +66,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
   )
 }
 
-/** Keys, and the tokens they verified: each source changes, and becomes unusable, on its own. */
+/** A source of keys with the cache of tokens that it verified. */
 interface Source {
   readonly keys: KeySource
   readonly known: IdentityCache
@@ -150,7 +150,7 @@ class Verifier implements TokenVerifier {
     const before = new Map(atHand.map((source) => [source, source.keys.generation]))
     const verified = await this.#accepted(atHand, token, header, key)
     if (verified !== undefined) return verified
-    // The issuer may have signed it with a key made after our last look, or reuse a key id.
+    // The issuer may have signed it with a key made after our last fetch, or may reuse a key id.
     await Promise.all(
       fitting.map(({ keys }, i) => {
         const tried = before.get(fitting[i] as Source)
@@ -172,7 +172,7 @@ class Verifier implements TokenVerifier {
     throw new Refusal('signature')
   }
 
-  /** Undefined where no key of the sources signed the token. */
+  /** @returns undefined if no key of the sources signed the token */
   async #accepted(
     sources: readonly Source[],
     token: string,
@@ -180,7 +180,7 @@ class Verifier implements TokenVerifier {
     key: string,
   ): Promise<Identity | undefined> {
     for (const source of sources) {
-      // Taken before the key is chosen: a token verified by a key that is removed meanwhile must not be remembered.
+      // Read before the key is chosen: a token verified by a key that is removed meanwhile must not be cached.
       const { generation } = source.keys
       const payload = await signedPayload(source.keys, token, header)
       if (payload !== undefined) return this.#accept(source, generation, payload, key)
@@ -188,7 +188,7 @@ class Verifier implements TokenVerifier {
     return undefined
   }
 
-  /** Whom a token speaks for whose signature is right; remembered from now on. */
+  /** Checks the claims of a token whose signature was verified, and caches its identity. */
   #accept({ known }: Source, generation: number, payload: Buffer, key: string): Identity {
     const identity = identityOf(payload, this.#rules, this.#now())
     known.set(key, generation, identity)
@@ -196,7 +196,7 @@ class Verifier implements TokenVerifier {
   }
 }
 
-/** A token's protected header. An extension that must be understood is refused: we understand none. */
+/** A token's protected header. Throws if it has critical extensions, because we support none. */
 export function headerOf(token: string): CompactJWSHeaderParameters {
   let header: CompactJWSHeaderParameters
   try {
@@ -209,7 +209,7 @@ export function headerOf(token: string): CompactJWSHeaderParameters {
   return header
 }
 
-/** The payload of a token that one of the source's keys signed; each key that fits its header is tried. */
+/** The payload of a token that one of the source's keys signed; tries each key that fits its header. */
 export async function signedPayload(
   keys: KeySource,
   token: string,
@@ -220,7 +220,7 @@ export async function signedPayload(
       const { payload } = await compactVerify(token, candidate, { algorithms: [...keys.algorithms] })
       return Buffer.from(payload)
     } catch {
-      // Another key signed it, or this one may not be used (RSA below 2,048 bits).
+      // Another key signed it, or this key is not allowed (RSA below 2,048 bits).
     }
   }
   return undefined

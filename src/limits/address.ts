@@ -3,8 +3,8 @@ import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
 /**
- * Whom limits count a request against: the peer's network, or, behind `hops` proxies of ours, the network of whom the
- * farthest of them heard from (`X-Forwarded-For`, read from its end: what stands further in front anybody can write).
+ * The network that limits count a request against: the peer's; or, behind `hops` trusted proxies, the network in the
+ * `hops`-th entry of `X-Forwarded-For` from its end. Clients can forge every entry before that.
  */
 export function clientNetwork(request: IncomingMessage, hops: number): string {
   const forwarded = hops === 0 ? undefined : request.headers['x-forwarded-for']
@@ -12,7 +12,7 @@ export function clientNetwork(request: IncomingMessage, hops: number): string {
   return networkOf(client ?? request.socket.remoteAddress ?? 'gone')
 }
 
-/** The farthest address that one of the last `hops` entries tells: a proxy that was given none may write "unknown". */
+/** The first address among the last `hops` entries; a proxy that knows none may write "unknown". */
 function forwardedFor(header: string, hops: number): string | undefined {
   let farthest: string | undefined
   let end = header.length
@@ -20,7 +20,7 @@ function forwardedFor(header: string, hops: number): string | undefined {
     const comma = end === 0 ? -1 : header.lastIndexOf(',', end - 1)
     const entry = header.slice(comma + 1, end).trim()
     end = comma
-    // RFC 9110 §5.6.1.2: an empty element of a list is none.
+    // RFC 9110 §5.6.1.2: empty list elements do not count.
     if (entry === '') continue
     hop++
     const address = withoutPort(entry)
@@ -30,13 +30,13 @@ function forwardedFor(header: string, hops: number): string | undefined {
 }
 
 /**
- * An IPv4 address as it is; of an IPv6 address its /64, because that is what one client is given: whoever counted single
- * addresses would meet 2^64 newcomers.
+ * An IPv4 address unchanged; for an IPv6 address its /64, because one client usually gets a whole /64: counted singly, it
+ * could use 2^64 addresses.
  */
 export function networkOf(address: string): string {
   if (!address.includes(':')) return address
-  // How a dual-stack socket shows an IPv4 peer (RFC 4291 §2.5.5.2). It is on the way of each request, and parsing takes
-  // fifty times as long.
+  // A dual-stack socket shows an IPv4 peer like this (RFC 4291 §2.5.5.2). Every request comes here, and parsing takes fifty
+  // times as long.
   const [, mapped] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? []
   if (mapped !== undefined) return mapped
   const [withoutZone = ''] = address.split('%', 1)
@@ -49,6 +49,6 @@ export function networkOf(address: string): string {
 /** `203.0.113.7:4711` and `[2001:db8::1]:4711`, as some proxies write, without the port. */
 function withoutPort(address: string): string {
   const [, v6, v4] = /^(?:\[([^\]]+)\]|([\d.]+))(?::\d+)?$/.exec(address) ?? []
-  // Put together anew: a slice would keep the whole header alive for as long as the address is remembered.
+  // Joined again: a slice would keep the whole header in memory for as long as the address is remembered.
   return v6 ?? v4?.split('.').map(Number).join('.') ?? address
 }

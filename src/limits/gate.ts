@@ -1,8 +1,8 @@
 import { GlimpseError } from '../errors.ts'
 
 /**
- * Bounds how many callers wait for the same thing. Past it they are told at once to come back: the driver's queue has no
- * end of its own, and behind a long one the canary would be late and the instance count as broken.
+ * Bounds the number of callers that wait for the same resource. Further callers are refused at once: a pool's queue has no
+ * bound of its own, and behind a long queue every answer would be late.
  */
 export class Gate {
   readonly #most: number

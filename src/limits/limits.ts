@@ -19,7 +19,7 @@ const DETAILS: Readonly<Record<Limit, string>> = {
 
 const DAILY: ReadonlySet<string> = new Set<Limit>(['user_stories', 'reaction_changes'])
 
-/** How often users and addresses may ask and connect, post and change; `RATE_LIMIT=off` leaves all of them out. */
+/** The rate limits of users and addresses for requests, connects, stories and reactions; `RATE_LIMIT=off` disables all. */
 export class Limits {
   readonly #trustProxy: number
   readonly #metrics: Metrics
@@ -40,7 +40,7 @@ export class Limits {
     )
   }
 
-  /** Whom the request comes from, as limits count: an address, or the network of an IPv6 one. */
+  /** The network that limits count the request against: an IPv4 address, or the /64 of an IPv6 address. */
   networkOf(request: IncomingMessage): string {
     if (this.#trustProxy === 0 && !this.#warned && request.headers['x-forwarded-for'] !== undefined) {
       this.#warned = true
@@ -65,7 +65,7 @@ export class Limits {
   }
 
   /**
-   * Counts work that changes something, unless it fails or says that nothing changed.
+   * Runs work and counts it, unless it fails or changed nothing.
    *
    * @throws GlimpseError as `count` does, before the work is begun
    */

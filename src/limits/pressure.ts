@@ -3,27 +3,27 @@ import { GlimpseError } from '../errors.ts'
 import type { Logger } from '../observability/log.ts'
 
 export interface PressureOptions {
-  /** How late, on average, the event loop may run what is due, ms. */
+  /** The highest accepted average delay of the event loop, ms. */
   readonly maxDelayMs: number
-  /** The part of V8's heap limit past which no new streams are taken. */
+  /** Share of V8's heap limit, 0 to 1; above it new streams are refused. */
   readonly maxHeapShare: number
   readonly log: Logger
   readonly onRefused: (limit: 'event_loop_delay' | 'heap') => void
-  /** The part of V8's heap limit that is used. */
+  /** Share of V8's heap limit in use, 0 to 1. */
   readonly heapShare?: () => number
 }
 
 const TICK_MS = 100
-/** A lone pause, such as a garbage collection, moves the average by this part of its length. */
+/** Weight of one tick in the average: a single pause, such as a garbage collection, moves it by this share of its length. */
 const WEIGHT = 0.2
-/** V8's figures are read once in so many ticks. */
+/** V8's heap statistics are read once in this many ticks. */
 const HEAP_TICKS = 5
-/** A bound that was met must be left by so much, lest every tick change the answer. */
+/** After a refusal the value must fall below this share of its bound, so that the answer does not change at every tick. */
 const CALM = 0.9
 
 /**
- * What an instance may take on, by what its machine has left: an event loop that is late serves those it has, and a heap
- * that is nearly full keeps its streams. Past V8's limit the process would end, and with it every stream.
+ * Decides what an instance still accepts. While the event loop is late it refuses new work; while the heap is nearly full
+ * it refuses new streams. Past V8's heap limit the process would end, and with it every stream.
  */
 export class Pressure {
   readonly #options: PressureOptions
@@ -52,7 +52,7 @@ export class Pressure {
     clearInterval(this.#timer)
   }
 
-  /** @param lateMs how late the event loop came to this tick */
+  /** @param lateMs delay of this tick */
   tick(lateMs: number): void {
     const { maxDelayMs, maxHeapShare, log } = this.#options
     this.#delayMs += WEIGHT * (lateMs - this.#delayMs)
@@ -87,10 +87,10 @@ export class Pressure {
   }
 }
 
-/** What V8 keeps for new objects beside the limit that `--max-old-space-size` sets, and counts into its own. */
+/** The young generation, which V8 counts into its heap limit on top of `--max-old-space-size`. */
 const YOUNG_BYTES = 3 * 16_777_216
 
-/** Of old objects alone: it is for want of room for them that the process would end. */
+/** The share of old space alone: the process ends when old space is full. */
 function heapShare(): number {
   const young = getHeapSpaceStatistics().filter(({ space_name }) => space_name.startsWith('new_'))
   const { used_heap_size, heap_size_limit } = getHeapStatistics()

@@ -7,19 +7,19 @@ export class Quota {
     this.#most = most
   }
 
-  /** Whether the key may hold so many more. */
+  /** Whether the key may hold `count` more. */
   has(key: string, count = 1): boolean {
     return (this.#held.get(key) ?? 0) + count <= this.#most
   }
 
-  /** @returns whether the key may hold one more; then it does */
+  /** Counts one more for the key if it may hold it. @returns whether it may */
   take(key: string): boolean {
     if (!this.has(key)) return false
     this.add(key)
     return true
   }
 
-  /** Counts what is held already, past the bound or not. */
+  /** Counts unconditionally, even past the bound. */
   add(key: string, count = 1): void {
     this.#held.set(key, (this.#held.get(key) ?? 0) + count)
   }

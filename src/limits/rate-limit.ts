@@ -6,16 +6,15 @@ export interface RateLimitOptions {
   readonly per?: 'minute' | 'day'
   /** Milliseconds on a clock that only goes forward. */
   readonly now: () => number
-  /** How many keys are remembered at most. */
+  /** The most keys that are remembered. */
   readonly maxKeys?: number
 }
 
 const MAX_KEYS = 100_000
 
 /**
- * A rate for each key, such as a user or an address. The keys used least recently are forgotten past the bound. So a flood
- * from ever new addresses costs bounded memory, and can at worst make the limit forget addresses that did not come back
- * meanwhile.
+ * A rate for each key, such as a user or an address. Past `maxKeys` the least recently used keys are forgotten. So a flood
+ * from ever new addresses uses bounded memory; at worst the limit forgets addresses that have been quiet meanwhile.
  */
 export class RateLimit {
   readonly #rate: Rate
@@ -25,16 +24,16 @@ export class RateLimit {
   constructor({ most, per = 'minute', now, maxKeys = MAX_KEYS }: RateLimitOptions) {
     this.#rate = new Rate(most, per)
     this.#now = now
-    // It keeps up to twice its size.
+    // QuickLRU keeps up to twice its maxSize.
     this.#buckets = new QuickLRU({ maxSize: Math.max(1, Math.floor(maxKeys / 2)) })
   }
 
-  /** Counts one attempt. @returns 0 where it may go on, else the milliseconds until one may; that one is not counted */
+  /** Counts one attempt. @returns 0 if it is allowed; else the milliseconds until the next is, and it is not counted */
   take(key: string): number {
     return this.#rate.take(this.#bucketOf(key), this.#now())
   }
 
-  /** An attempt that was counted came to nothing. */
+  /** Takes back one counted attempt that had no effect. */
   giveBack(key: string): void {
     this.#rate.giveBack(this.#bucketOf(key))
   }

@@ -1,16 +1,16 @@
-/** What a rate keeps of whom it counts: when all that came so far will have been worked off. */
+/** State of one key: the time at which its bucket will be empty. */
 export interface Bucket {
   emptyAt: number
 }
 
 const MINUTE_MS = 60_000
 const DAY_MS = 86_400_000
-/** How much may come at once after a quiet time: this long a time's worth. */
+/** After a quiet time, attempts worth this long may come at once. */
 const BURST_MS = 10_000
 
 /**
- * So many per minute in the long run, ten seconds' worth at once; or so many per day, all of them at once. A leaky bucket in one number (the "generic cell rate
- * algorithm"): no timer, no promise, nothing to sweep.
+ * A rate per minute with a burst of ten seconds' worth, or a rate per day with a burst of the whole day's. A leaky bucket
+ * in one number (the generic cell rate algorithm): it needs no timer and no cleaning up.
  */
 export class Rate {
   readonly #intervalMs: number
@@ -18,7 +18,7 @@ export class Rate {
 
   constructor(most: number, per: 'minute' | 'day' = 'minute') {
     this.#intervalMs = (per === 'minute' ? MINUTE_MS : DAY_MS) / most
-    // However slow the rate, a lone attempt after a quiet time is within it.
+    // Never negative: even at a slow rate, one attempt after a quiet time is allowed.
     this.#roomMs = Math.max((per === 'minute' ? BURST_MS : DAY_MS) - this.#intervalMs, 0)
   }
 
@@ -26,7 +26,7 @@ export class Rate {
    * Counts one attempt.
    *
    * @param now milliseconds on a clock that only goes forward
-   * @returns 0 where it may go on, else the milliseconds until one may; that one is not counted
+   * @returns 0 if it is allowed; else the milliseconds until the next is, and it is not counted
    */
   take(bucket: Bucket, now: number): number {
     const filledMs = bucket.emptyAt - now
@@ -35,7 +35,7 @@ export class Rate {
     return 0
   }
 
-  /** An attempt that was counted came to nothing. */
+  /** Takes back one counted attempt that had no effect. */
   giveBack(bucket: Bucket): void {
     bucket.emptyAt -= this.#intervalMs
   }

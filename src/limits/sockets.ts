@@ -10,15 +10,15 @@ export interface SocketLimits {
   readonly trustProxy: number
 }
 
-/** Descriptors kept for Postgres, key sets, the log and Node itself; where there are few at all, a half of them. */
+/** File descriptors reserved for Postgres, key sets, the log and Node; half of all if there are few. */
 const RESERVED_DESCRIPTORS = 128
 
-/** How many sockets may stand open where the process may have so many descriptors. */
+/** The most open sockets, given the limit of file descriptors. */
 export function socketsWithin(descriptors: number): number {
   return descriptors - Math.min(RESERVED_DESCRIPTORS, Math.floor(descriptors / 2))
 }
 
-/** What `ulimit -n` says; infinity where the system doesn't tell. */
+/** The limit of `ulimit -n`; infinity if the system does not report it. */
 export function descriptorLimit(): number {
   try {
     const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
@@ -29,11 +29,10 @@ export function descriptorLimit(): number {
 }
 
 /**
- * Bounds how many sockets stand open, asked anything or not, and how many of them are one address's, so that nobody
- * alone can take all, and none is left without a descriptor that the service itself needs: without one it could neither
- * reach Postgres nor open a file. Room is left above the streams, so that who opens one too many of those is told why;
- * past it a socket is closed without a word. Behind a proxy all sockets are the proxy's, and counting them is its
- * business.
+ * Bounds the open sockets, idle ones included, in all and per address. So nobody alone can take them all, and the service
+ * keeps the file descriptors that it needs to reach Postgres and to open files. The bound is higher than that of streams, so
+ * that one stream too many still gets an answer; past it, sockets are closed without one. Behind a trusted proxy all sockets
+ * are the proxy's, so they are not counted per address.
  */
 export function limitSockets(
   server: Server,
@@ -49,7 +48,7 @@ export function limitSockets(
     if (!full) log.warn({ sockets: most }, 'the limit of open sockets is reached: new ones are closed')
     full = true
   })
-  // An accept that fails, for want of descriptors or memory, would end the process.
+  // Without a listener, an accept that fails for lack of descriptors or memory would end the process.
   server.on('error', (err) => log.warn({ err }, 'a connection could not be accepted'))
   const quota = new Quota(2 * maxConnectionsPerAddress + 100)
   server.on('connection', (socket: Socket) => {
@@ -57,7 +56,7 @@ export function limitSockets(
       full = false
       log.info('new sockets are accepted again')
     }
-    // Gone again before anybody looked.
+    // The address is undefined if the peer has disconnected already.
     if (trustProxy > 0 || socket.remoteAddress === undefined) return
     const network = networkOf(socket.remoteAddress)
     if (!quota.take(network)) {

@@ -1,6 +1,6 @@
 /**
- * Lets so many works of one key go on at a time; the others of that key wait for their turn, first come, first served.
- * Nothing is kept of keys without work. How many wait is bounded by who calls (`Gate`).
+ * Runs at most `atOnce` tasks of one key at a time; further tasks of that key wait, first come, first served. Keys without
+ * tasks take no memory. The caller bounds how many wait (`Gate`).
  */
 export class Turns {
   readonly #atOnce: number
@@ -18,7 +18,7 @@ export class Turns {
     }
     const { waiting } = turns
     if (turns.running < this.#atOnce) turns.running++
-    // Whoever ends hands its turn on.
+    // A task that ends passes its turn to the next.
     else await new Promise<void>((resolve) => waiting.push(resolve))
     try {
       return await work()

@@ -1,12 +1,12 @@
 import { Quota } from './quota.ts'
 
-/** An answer, or what is left of it, that its peer has not taken. */
+/** An answer, or the rest of one, that its client has not read yet. */
 export interface UnsentAnswer {
   readonly bytes: number
   readonly network: string
-  /** Undefined where nobody was authenticated. */
+  /** Undefined if the request was not authenticated. */
   readonly user: string | undefined
-  /** Gives the answer up, and with it its connection. */
+  /** Drops the answer and its connection. */
   readonly drop: () => void
 }
 
@@ -17,14 +17,14 @@ export interface UnsentLimits {
 }
 
 /**
- * Bytes of answers that wait in our memory because their peers don't read: in all, of each user and of each address. An
- * answer that the kernel takes at once, as nearly all are, never comes here.
+ * Bytes of answers that wait in memory because their clients do not read: in all, per user and per address. Answers that
+ * the kernel takes at once, as nearly all are, are not counted.
  */
 export class UnsentAnswers {
   readonly #limits: UnsentLimits
   readonly #users: Quota
   readonly #networks: Quota
-  /** The oldest, hence the slowest to be taken, first. */
+  /** The oldest first. */
   readonly #held = new Set<UnsentAnswer>()
   #bytes = 0
 
@@ -38,7 +38,7 @@ export class UnsentAnswers {
     return this.#bytes
   }
 
-  /** Whose share an answer of this size would exceed, if nothing of it were taken at once. */
+  /** Whose share an answer of this size would exceed if the kernel took none of it at once. */
   exceeded(bytes: number, network: string, user: string | undefined): 'user' | 'address' | undefined {
     if (user !== undefined && !this.#users.has(user, bytes)) return 'user'
     return this.#networks.has(network, bytes) ? undefined : 'address'

@@ -1,6 +1,6 @@
 /**
- * Settles as the work does, or rejects with what `late` returns once it has taken so long. What is left of the work is
- * `late`'s to end.
+ * Settles as the work does, or rejects with what `late` returns once the time is over. The work keeps running; `late` must
+ * cancel it.
  */
 export async function withTimeout<Result>(
   milliseconds: number,

@@ -1,11 +1,11 @@
 import { Histogram, type HistogramConfiguration } from 'prom-client'
 
-/** Some hundred microseconds of work. */
+/** Observations buffered per flush (about 100 µs of work). */
 const MOST = 256
 
 /**
- * A histogram without labels for what happens all the time. Its observations are counted many at once: one by one, each
- * between other work, what counting touches has left the processor's caches every time.
+ * A histogram without labels for frequent observations. It buffers them and counts a batch at once: counted one by one,
+ * between other work, each would find the counters gone from the processor's caches.
  */
 export class BatchedHistogram {
   readonly #histogram: Histogram
@@ -15,7 +15,7 @@ export class BatchedHistogram {
     this.#histogram = new Histogram({ ...configuration, collect: () => this.#count() })
   }
 
-  /** Counted at the next scrape at the latest. */
+  /** The observation is counted at the next scrape at the latest. */
   observe(value: number): void {
     if (this.#waiting.push(value) === MOST) this.#count()
   }

@@ -2,7 +2,7 @@ import { Counter, Gauge } from 'prom-client'
 import { logLosses } from './log-destination.ts'
 import type { Metrics } from './metrics.ts'
 
-/** The parts of an instance whose state is looked at when somebody scrapes, so that they need not report it. */
+/** The parts of an instance whose state is read at each scrape, so that they need not report it. */
 export interface Instance {
   readonly config: { readonly maxConnections: number }
   readonly hub: {
@@ -30,7 +30,7 @@ export interface Instance {
   readonly unready: () => readonly string[]
 }
 
-/** Metrics that cost nothing between two scrapes. */
+/** Registers metrics that are computed at each scrape and cost nothing in between. */
 export function registerGauges(
   { registry }: Metrics,
   { config, hub, bus, database, eventLog, unready, version }: Instance,
@@ -72,7 +72,7 @@ export function registerGauges(
       this.set(hub.users)
     },
   })
-  // This one's look at all connections serves the next one too, which is collected after it.
+  // The next gauge uses this survey of all connections too: it is collected after this one.
   new Gauge({
     name: 'glimpse_connections_behind',
     help: 'Open streams that wait for events from the log: they catch up, or their peer does not read.',
@@ -129,7 +129,7 @@ export function registerGauges(
       if (now !== undefined) this.set((now - Date.now()) / 1000)
     },
   })
-  // This one's look at the pools serves the following ones too, which are collected after it.
+  // The following gauges use these figures too: they are collected after this one.
   new Gauge({
     name: 'glimpse_pool_connections',
     help: 'Connections to Postgres, by what they are for and whether a statement is under way on them.',

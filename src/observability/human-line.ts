@@ -12,8 +12,8 @@ const LEVELS: Readonly<Record<string, Style>> = {
 }
 
 /**
- * A log line of JSON as somebody at a terminal reads it: `15:04:05 info  listening  url=http://127.0.0.1:8080`. Another
- * program gets the JSON. A line that is not an object in JSON is returned as it is.
+ * Formats a JSON log line for a terminal: `15:04:05 info  listening  url=http://127.0.0.1:8080`. Other programs get the
+ * JSON. A line that is not a JSON object is returned unchanged.
  */
 export function humanLine(json: string, colours: boolean): string {
   const paint = (style: Style, text: string) =>
@@ -24,7 +24,7 @@ export function humanLine(json: string, colours: boolean): string {
   } catch {
     return json
   }
-  // At a terminal there is one instance.
+  // The instance is left out: a terminal shows only one.
   const { level, time, msg, err, instance: _, ...others } = fields
   const name = String(level)
   const clock = new Date(String(time)).toLocaleTimeString('en-GB')

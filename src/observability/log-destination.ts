@@ -1,30 +1,29 @@
 import { fstatSync, writeSync } from 'node:fs'
 
-/** How much waits for a reader that is slow, before lines are dropped; some thousand of them. */
+/** Bytes (some thousand lines) that may wait for a slow reader; then lines are dropped. */
 const MAX_WAITING_BYTES = 1_048_576
-/** How soon a reader that was slow is tried again, ms. */
+/** Pause before a slow reader is tried again, ms. */
 const RETRY_MS = 50
 
-/** Lines of the log that could not be written since the process started, because of a full disk or a reader that is gone or slow. */
+/** Log lines lost since the process started, because the disk was full or the reader was gone or slow. */
 export const logLosses = { lines: 0 }
 
-/** Writes as much as can be written at once. @returns how many bytes; throws what the system says */
+/** Writes as much as possible without waiting. @returns the bytes written; throws the system's error */
 type Write = (bytes: Buffer) => number
 
 /**
- * Where log lines go: a file, or a pipe or socket that is never waited for. A line that can't be written costs itself,
- * not the service: pino's own destination ends the process on a full disk, and waits for a reader that stopped, and with
- * it the event loop.
+ * Writes log lines to a file, pipe or socket and never waits for it. A line that cannot be written is lost, and the service
+ * goes on: pino's own destination ends the process when the disk is full, and blocks the event loop while a reader stops.
  */
 export class LogDestination {
   readonly #write: Write
   #waiting: Buffer[] = []
   #waitingBytes = 0
   #lost = 0
-  /** The last line was cut off: the next must not be glued to it. */
+  /** The last line was cut off, so the next one must begin on a new line. */
   #cut = false
   #retry: NodeJS.Timeout | undefined
-  /** Hears, once lines can be written again, how many were lost. */
+  /** Called when lines can be written again, with the number of lost lines. */
   onRecovered: (lost: number) => void = () => {}
 
   constructor(write: Write) {
@@ -38,7 +37,7 @@ export class LogDestination {
     else this.#now(bytes)
   }
 
-  /** Writes what waits, as far as it can be. */
+  /** Writes the waiting lines, as far as possible without blocking. */
   flush(): void {
     clearTimeout(this.#retry)
     this.#retry = undefined
@@ -61,14 +60,14 @@ export class LogDestination {
       return
     }
     this.#cut = false
-    // The rest meets the reason, or goes through.
+    // Writing the rest either succeeds or reports the error.
     if (written < bytes.length) {
       this.#cut = true
       this.#rest(bytes.subarray(written))
     } else if (this.#lost > 0) this.#recover()
   }
 
-  /** What is left of a line that was begun. */
+  /** The rest of a line whose beginning was written. */
   #rest(bytes: Buffer): void {
     try {
       const written = this.#write(bytes)
@@ -111,7 +110,7 @@ let standard: LogDestination | undefined
 export function standardOutput(): LogDestination {
   if (standard !== undefined) return standard
   const kind = fstatSync(STDOUT)
-  // Node opens it, and with that makes it one that says "not now" instead of waiting for its reader.
+  // When Node opens it, the descriptor becomes non-blocking: a full pipe then gives EAGAIN instead of waiting.
   if (kind.isFIFO() || kind.isSocket()) process.stdout.on('error', () => {})
   standard = new LogDestination((bytes) => writeSync(STDOUT, bytes))
   const flush = standard

@@ -7,12 +7,12 @@ import { Repetitions } from './repetitions.ts'
 
 export type { Logger }
 
-/** Level numbers of pino from which on a line tells of a fault. */
+/** pino's level number of a warning: lines from here on report problems. */
 const WARN = 40
 
 /**
- * A pino logger that writes JSON lines to standard output, each with the instance's name, or lines for people where that is
- * a terminal. Nothing that may hold a token is ever handed to it; what errors carry along is taken out of them here (logged-error.ts).
+ * A pino logger that writes JSON lines to standard output, each with the instance's name; a terminal gets readable lines.
+ * Callers never pass it anything that may hold a token. Personal data in errors is removed here (logged-error.ts).
  */
 export function createLogger(level: string, destination = terminal() ?? standardOutput()): Logger {
   const log = create(level, destination)
@@ -47,19 +47,19 @@ function create(level: string, destination: { write(line: string): void }): Logg
   )
 }
 
-/** Lines for people, where somebody at a terminal reads them. */
+/** Readable lines, if standard output is a terminal. */
 function terminal(): { write(line: string): void } | undefined {
   const { stdout } = process
   if (!stdout.isTTY) return undefined
   return { write: (json) => void stdout.write(humanLine(json, stdout.hasColors())) }
 }
 
-/** The name of this instance among its log lines, the presence of users and the answer of `GET /me/connections`. */
+/** This instance's name, as in log lines, in the presence tables and in the answer of `GET /me/connections`. */
 export function instanceOf(log: Logger): string {
   return String(log.bindings().instance)
 }
 
-/** What tells two faults with the same message apart; their texts would be too many. */
+/** Distinguishes problems with the same log message by the error's code or name; its text would make too many kinds. */
 function kindOf(about: unknown): string {
   const { err, route = '' } = (about ?? {}) as { err?: { code?: unknown; name?: unknown }; route?: unknown }
   return `${route} ${err?.code ?? err?.name ?? ''}`

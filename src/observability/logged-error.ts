@@ -1,4 +1,4 @@
-/** What a line of the log says of an error. */
+/** The fields of an error that a log line contains. */
 export interface LoggedError {
   readonly type: string
   readonly message: string
@@ -31,15 +31,15 @@ const FIELDS = [
   'claim',
 ]
 
-/** SQLSTATE classes whose messages quote values: data exceptions, and what functions raise themselves. */
+/** SQLSTATE classes whose messages quote values: data exceptions, and errors raised by functions. */
 const QUOTING = /^(22|P0)[0-9A-Z]{3}$/
-/** From the first quotation mark to the last: a value may have some of its own. */
+/** From the first quotation mark to the last, because a value may contain quotation marks. */
 const QUOTED = /["'].*["']|["'].*/s
 
-/** Causes of causes end somewhere, and a circle of them must. */
+/** Bounds a chain of causes, which may be a circle. */
 const MOST_CAUSES = 5
 
-/** An error as the log has it: no row, no statement and no value of a user in it, whoever threw it. */
+/** An error for the log, without rows, statements and values of users, whoever threw it. */
 export function loggedError(error: unknown, depth = 0): LoggedError | unknown {
   if (!(error instanceof Error)) return error
   const known = error as Error & Record<string, unknown>
@@ -63,7 +63,7 @@ export function loggedError(error: unknown, depth = 0): LoggedError | unknown {
 /** The error's message without the values that it quotes. */
 export function loggedMessage(error: Error): string {
   const { code, errors } = error as Error & Record<string, unknown>
-  // Node's own, where none of a name's addresses answers: it has no message, and an error for each of them.
+  // Node's AggregateError when no address of a host answers: it has no message, but one error for each address.
   const message =
     error.message === '' && Array.isArray(errors)
       ? errors.map((each) => (each instanceof Error ? each.message : '')).join('; ')
@@ -71,7 +71,7 @@ export function loggedMessage(error: Error): string {
   return typeof code === 'string' && QUOTING.test(code) ? message.replace(QUOTED, '…') : message
 }
 
-/** The stack without its head, which is the message once more. */
+/** The stack without its first lines, which repeat the message. */
 function framesOf({ stack = '' }: Error): string {
   const frames = stack.split('\n').filter((line) => /^\s+at /.test(line))
   return frames.map((frame) => `\n${frame}`).join('')

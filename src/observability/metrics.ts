@@ -7,7 +7,7 @@ export type Metrics = ReturnType<typeof createMetrics>
 /** Every metric of one instance, in a registry of its own, so that several instances can live in one process. */
 export function createMetrics() {
   const metrics = declareMetrics()
-  // A series that begins with its first reset would show no increase: the alert for it would stay silent.
+  // Starts at 0: a series that begins with its first reset shows no increase, so its alert would not fire.
   for (const reason of Object.keys(RESET_REASONS)) metrics.resets.inc({ reason }, 0)
   for (const kind of ['row', 'vanished', 'contention', 'unavailable', 'fault'])
     metrics.databaseFailures.inc({ kind }, 0)

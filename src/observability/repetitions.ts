@@ -1,25 +1,25 @@
-/** The same fault is logged at most so often within {@link WINDOW_MS}. */
+/** The same problem is logged at most this often within {@link WINDOW_MS}. */
 const MOST = 10
 const WINDOW_MS = 1000
-/** Kinds of faults that are counted at a time. Beyond it they share one count. */
+/** Kinds of problems that are counted at a time; further kinds share one count. */
 const MOST_KINDS = 200
 
 interface Window {
   count: number
-  /** Writes a line: the fault itself, or that it came so many times more. */
+  /** Writes a line: the problem itself, or how often it was repeated. */
   write: (repeated: number | undefined) => void
 }
 
 /**
- * Keeps one fault from filling the log: ten lines of a kind within a second go through, and at the second's end one more
- * says how many were left out. Without it a bug in a busy route writes a line a request, and the disk is full by morning.
+ * Keeps one problem from filling the log: it lets ten lines of a kind pass within a second, and one more at the second's
+ * end with the number of those left out. Without it a bug in a busy route writes one line per request and fills the disk.
  */
 export class Repetitions {
   readonly #windows = new Map<string, Window>()
 
   /**
-   * @param kind what counts as the same fault
-   * @param write writes the line; or, at the second's end and with their number, one line for those that were left out
+   * @param kind identifies the problem
+   * @param write writes the line; at the second's end it is called with the number of lines that were left out
    */
   pass(kind: string, write: (repeated: number | undefined) => void): void {
     const key = this.#windows.has(kind) || this.#windows.size < MOST_KINDS ? kind : ''
@@ -36,7 +36,7 @@ export class Repetitions {
       this.#windows.delete(key)
       if (window.count > MOST) window.write(window.count - MOST)
     }, WINDOW_MS)
-    // A process that is done must not wait for it.
+    // The timer must not keep the process alive.
     timer.unref()
     return window
   }

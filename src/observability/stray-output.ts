@@ -4,8 +4,8 @@ import type { Logger } from './log.ts'
 const CONSOLE = ['debug', 'info', 'log', 'warn', 'error'] as const
 
 /**
- * Logs what libraries and Node itself would write to standard output and standard error as bare text (the drivers of
- * Postgres do, and so do deprecation warnings): who collects the log expects a JSON object on each line.
+ * Logs the bare text that libraries and Node write to standard output and standard error (the Postgres drivers and
+ * deprecation warnings do), because log collectors expect a JSON object on each line.
  */
 export function logStrayOutput(log: Logger): void {
   for (const name of CONSOLE)

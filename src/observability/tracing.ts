@@ -15,18 +15,18 @@ import {
 } from '@opentelemetry/api'
 import { loggedMessage } from './logged-error.ts'
 
-/** A sampled span that asked for something. */
+/** The sampled span that asked for a write. */
 export type Origin = SpanContext
 
 type Headers = Readonly<Record<string, string | readonly string[] | undefined>>
 
-/** A place in a trace, as lines of the log name it. */
+/** The ids of a trace and a span, for log lines. */
 export interface TraceIds {
   readonly trace_id: string
   readonly span_id: string
 }
 
-/** The place that a caller's `traceparent` names; undefined where there is none, or none that is valid. */
+/** The ids in a caller's `traceparent`; undefined if it is missing or not valid. */
 export function traceIdsOf(headers: Headers): TraceIds | undefined {
   const caller = parseTraceparent(headers.traceparent)
   return caller && { trace_id: caller.traceId, span_id: caller.spanId }
@@ -35,16 +35,16 @@ export function traceIdsOf(headers: Headers): TraceIds | undefined {
 /** The span of a request under way. */
 export interface RequestSpan {
   readonly ids: TraceIds
-  /** Runs the handler, so that what it asks for knows whose it is. */
+  /** Runs the handler within this span, so that its writes belong to it. */
   within<Result>(work: () => Result): Result
-  /** @param route the path's pattern; the path itself would be a name for every story */
+  /** @param route the path's pattern; the path itself would make a span name for every story */
   end(method: string, route: string, status: number): void
 }
 
-/** Spans from a request to the sockets that hear of it. Made only where somebody listens to them. */
+/** Makes spans from a request to the sockets that receive its event. Exists only if an SDK is registered. */
 export interface Tracing {
   request(headers: Headers): RequestSpan
-  /** Who asks, for the statement that will serve it together with others. */
+  /** The current span, for the batched statement that will serve it. */
   here(): Origin | undefined
   /** A statement that serves many requests: a child of the first that is traced, with links to all of them. */
   batch<Result>(
@@ -57,8 +57,8 @@ export interface Tracing {
 }
 
 /**
- * Undefined where no OpenTelemetry SDK was registered before the service started (`node --import ./otel.js`): then
- * nothing is traced, and a request costs a comparison.
+ * Undefined if no OpenTelemetry SDK was registered before the service started (`node --import ./otel.js`): then nothing
+ * is traced, and a request costs one comparison.
  */
 export function createTracing(): Tracing | undefined {
   const provider = trace.getTracerProvider()
@@ -72,7 +72,7 @@ export function createTracing(): Tracing | undefined {
 function tracingWith(tracer: Tracer): Tracing {
   return {
     request(headers) {
-      // Where the SDK instruments node:http, its span is there already.
+      // If the SDK instruments node:http, it has made the span already.
       const active = context.active()
       const caller = parseTraceparent(headers.traceparent, headers.tracestate)
       const parent =
@@ -131,7 +131,7 @@ function sampled(spanContext: SpanContext | undefined): SpanContext | undefined 
 
 const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/
 
-/** W3C Trace Context §3.2; anything that isn't one is as if it were not there. */
+/** W3C Trace Context §3.2; anything else is ignored. */
 function parseTraceparent(
   text: string | readonly string[] | undefined,
   state?: string | readonly string[],

@@ -4,20 +4,20 @@ interface Waiting<Request, Response> {
   readonly reject: (error: unknown) => void
 }
 
-/** How one request is kept from failing the others: a statement that fails for one's sake is halved until that one is alone. */
+/** Keeps one bad request from failing the others: a batch that fails because of one request is halved until it is alone. */
 interface Isolation<Request, Response> {
   readonly concernsOne: (error: unknown) => boolean
-  /** Answers the one that fails alone too; where it rejects, so is the request. */
+  /** Answers the request that fails alone too; if it rejects, the request does. */
   readonly answer: (request: Request, error: unknown) => Promise<Response>
 }
 
-/** So few don't make a second statement worth its while beside one in flight: they go into the next. */
+/** Fewer requests than this do not start a second statement beside one in flight: they wait for the next. */
 const FEW = 32
 
 /**
- * Answers many small reads with few statements: what is asked while a statement is in flight, or in the pause after it,
- * goes together into the next, and only a crowd is given up to `concurrency` statements at a time. Ten thousand clients
- * that connect at once thereby ask Postgres a few dozen times.
+ * Answers many small reads with few statements. Requests that arrive while a statement is in flight, or in the pause after
+ * it, share the next one; only a crowd gets up to `concurrency` statements at a time. So ten thousand clients that connect
+ * at once cost Postgres a few dozen statements.
  */
 export class BatchLoader<Request, Response> {
   readonly #read: (requests: readonly Request[]) => Promise<readonly Response[]>
@@ -30,8 +30,8 @@ export class BatchLoader<Request, Response> {
 
   /**
    * @param read one response a request, in order
-   * @param options.isolation how one request is kept from failing the others of its statement
-   * @param options.pauseMs after a statement, how long what is asked next waits for company; what is asked alone never waits
+   * @param options.isolation keeps one request from failing the others of its statement
+   * @param options.pauseMs how long requests after a statement are collected for the next; a lone request never waits
    */
   constructor(
     read: (requests: readonly Request[]) => Promise<readonly Response[]>,
@@ -54,7 +54,7 @@ export class BatchLoader<Request, Response> {
     this.#isolation = isolation
   }
 
-  /** Requests that no statement has taken up yet. */
+  /** Requests that wait for a statement. */
   get waiting(): number {
     return this.#waiting.length
   }
@@ -64,7 +64,7 @@ export class BatchLoader<Request, Response> {
       this.#waiting.push({ request, resolve, reject })
       if (this.#inFlight >= this.#concurrency || (this.#inFlight > 0 && this.#waiting.length < FEW)) return
       this.#inFlight++
-      // Everybody who asks in this turn of the event loop rides along.
+      // All requests of this turn of the event loop share the statement.
       setImmediate(() => void this.#loop())
     })
   }

@@ -4,29 +4,29 @@ import type { LockPolicy } from '../postgres/lock-timeout.ts'
 import { type Caller, type Entry, type Outcome, WriteQueue, type Written } from './write-queue.ts'
 
 export interface BatchOptions<Row, Result> {
-  /** Rows of one key never stand twice in one statement. */
+  /** A statement has at most one row of each key. */
   readonly keyOf: (row: Row) => string
-  /** Whether two rows of one key ask for the very same thing, so that one write answers both. */
+  /** Whether two rows of one key are the same request, so that one write answers both. */
   readonly same: (a: Row, b: Row) => boolean
-  /** What a caller is told whose row was written for somebody else's identical request a moment ago. */
+  /** The result for a caller whose identical request was written by another caller a moment ago. */
   readonly repeated: (result: Result) => Result
   /**
-   * Writes rows in one statement that is committed when this resolves; one outcome a row, in order. It must end at some
-   * time: a lock on a whole table is waited for before any timeout that the statement sets, and a connection to a
-   * silent peer answers nothing at all. Statements that are not `isolated` follow each other on one connection.
+   * Writes rows in one statement that is committed when this resolves; one outcome per row, in order. It needs a deadline
+   * of its own: the statement's lock timeout does not bound a wait for a table lock or a silent connection. Statements that
+   * are not `isolated` follow each other on one connection.
    */
   readonly write: (rows: readonly Row[], locks: LockPolicy) => Promise<readonly Written<Result>[]>
   readonly maxRows?: number
   readonly maxWaiting?: number
-  /** A row was refused because so many wait. */
+  /** Called when a row is refused because too many wait. */
   readonly onOverload?: () => void
-  /** How long the statement that everybody shares waits for a lock. */
+  /** How long a shared statement waits for a lock. */
   readonly lockTimeoutMs?: number
-  /** How long rows wait for a lock apart from the others before their callers are told to try again. */
+  /** How long isolated rows wait for a lock before their callers get `busy`. */
   readonly blockedTimeoutMs?: number
-  /** The most scopes that wait inside Postgres at once, each on a connection of its own. */
+  /** The most scopes that are isolated at once, each on a connection of its own. */
   readonly maxBlockedScopes?: number
-  /** The most rows that wait for one of them: a locked author's crowd must not use up everybody's places. */
+  /** The most rows that wait for one scope, so that the views of one locked author do not fill the whole queue. */
   readonly maxBlockedRows?: number
 }
 
@@ -40,23 +40,22 @@ const DEFAULTS = {
   maxBlockedRows: 1000,
 }
 
-/** After meeting a lock, how long statements look for held ones before they write, instead of waiting for them. */
+/** How long skip-locked mode lasts after the last lock: statements pass over held rows instead of waiting for them. */
 const SKIP_LOCKED_MS = 5000
 
 /**
- * Turns many small writes into few statements: what arrives while a statement is in flight goes together in the next
- * one. There is no tick: a lone request is written at once, and a crowd shares the commit and the NOTIFY lock that all
- * commits share.
+ * Turns many small writes into few statements: requests that arrive while a statement is in flight share the next one.
+ * There is no tick: a lone request is written at once, and a crowd shares one commit and the NOTIFY lock of all commits.
  *
- * One row can neither fail nor hold its neighbours. A batch that fails is split until the culprit stands alone. A batch
- * that waits in vain for a lock is tried again, passing over the rows whose author's stream is held; those wait in a
- * queue of their own, for a bounded time, and until nothing is held any more no shared statement waits for such a lock.
+ * One row neither fails nor delays the others. A batch that fails is halved until the bad row is alone. A batch that cannot
+ * get a lock is repeated in skip-locked mode, which passes over the rows whose author's stream is locked. Those rows are
+ * isolated: they wait for a bounded time in a queue of their own, one per scope (the author, or the row's key).
  */
 export class Batcher<Row, Result> {
   readonly #options: Required<BatchOptions<Row, Result>>
   readonly #main: WriteQueue<Row, Result>
   readonly #blocked = new Map<string, WriteQueue<Row, Result>>()
-  /** The newest entry of each key that is still unanswered: an identical request joins it. */
+  /** The newest unanswered entry of each key: an identical request joins it. */
   readonly #unsettled = new Map<string, Entry<Row, Result>>()
   #waiting = 0
   #skipLockedUntil = 0
@@ -81,7 +80,7 @@ export class Batcher<Row, Result> {
         this.#skipLocked()
         return this.#isolate(entry, scope)
       },
-      // Not the author's stream but something of the row's own is held, such as the same view in an open transaction.
+      // The lock is not on the author's stream but on the row itself, such as the same view in an open transaction.
       onBlocked: (entries, error) => {
         for (const entry of entries) {
           if (!this.#isolate(entry, entry.key)) this.#settle(entry, { error: asGlimpseError(error) })
@@ -97,8 +96,8 @@ export class Batcher<Row, Result> {
 
   /**
    * @returns the row's result, after its commit
-   * @throws GlimpseError `overloaded` where too many wait, `busy` where the row stayed locked, `unavailable` where
-   *   Postgres is; after `unavailable` the row may or may not be stored, and writing it again is harmless
+   * @throws GlimpseError `overloaded` if too many wait, `busy` if the row stayed locked, `unavailable` if Postgres is not
+   *   available; then the row may or may not be stored, and writing it again is harmless
    */
   submit(row: Row): Promise<Result> {
     if (this.#waiting >= this.#options.maxWaiting) {
@@ -122,7 +121,7 @@ export class Batcher<Row, Result> {
     })
   }
 
-  /** The first caller's write it was; the others asked for the same meanwhile. */
+  /** The first caller gets the result; the others, who asked for the same meanwhile, get it as repeated. */
   #settle(entry: Entry<Row, Result>, outcome: Outcome<Result>): void {
     const { key, callers } = entry
     if (this.#unsettled.get(key) === entry) this.#unsettled.delete(key)
@@ -141,7 +140,7 @@ export class Batcher<Row, Result> {
     this.#skipLockedUntil = performance.now() + SKIP_LOCKED_MS
   }
 
-  /** Moves an entry to its scope's queue. Where too many scopes wait, it stays with the others until its time is up. */
+  /** Moves an entry to its scope's queue. @returns false if too many scopes wait: it stays in the main queue until its time is up */
   #isolate(entry: Entry<Row, Result>, scope: string): boolean {
     const { blockedTimeoutMs, maxBlockedScopes, maxBlockedRows } = this.#options
     const queue =

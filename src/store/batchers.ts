@@ -18,19 +18,19 @@ import {
 /** What is written in batches, each kind over a connection of its own. */
 type Kind = 'views' | 'reactions' | 'reads'
 
-/** One that Postgres carries out and one that it finds waiting when that is done: what a write queue sends. */
+/** One executing, one queued: a third only makes batches smaller. */
 const PIPELINE = 2
 
 /**
- * The connections that batches are written over. Those of one kind go over one, behind each other: Postgres finds the next
- * when it is done with the last, and two never wait for each other's streams, as they would on two connections. What
- * waits for a lock waits on others.
+ * The connections for batched writes. Statements of one kind follow each other on one connection: Postgres has the next
+ * when it finishes one, and two statements never wait for each other's locks, as they would on two connections. Isolated
+ * statements have other connections.
  */
 export class WritePools {
   readonly #lines: Readonly<Record<Kind, TimedPool>>
   readonly #isolated: TimedPool
 
-  /** @param options.statementTimeoutMs beyond it whoever still waits is told that the row may or may not be stored */
+  /** @param options.statementTimeoutMs after it callers get `unavailable`: their rows may or may not be stored */
   constructor(database: Database, { statementTimeoutMs = DEADLINES.write as number } = {}) {
     const bounds = { deadlineMs: statementTimeoutMs }
     const line = () => database.open('write', { ...bounds, max: 1, pipeline: PIPELINE })
@@ -38,7 +38,7 @@ export class WritePools {
     this.#isolated = database.open('isolated', { ...bounds, max: CONNECTIONS.isolated })
   }
 
-  /** Rejects as the statement does, or where it takes too long. */
+  /** Rejects with the error of the statement, or when it takes too long. */
   write<Result>(
     kind: Kind,
     { isolated }: LockPolicy,

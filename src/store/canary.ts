@@ -1,13 +1,13 @@
 import { isTimeout } from '../postgres/connection-error.ts'
 import type { Pool } from '../postgres/pool.ts'
 
-/** Every how many canaries one waits for its commit to be safe; the others are quick, so that the clock is read well. */
+/** One canary in this many waits until its commit is safe. The others do not, so that they measure the clock well. */
 const SAFE_EVERY = 4
 
-/** What a managed Postgres says to its function: not allowed, not in this state, not there, not supported. */
+/** How managed Postgres refuses pg_logical_emit_message: not allowed, not in this state, missing, not supported. */
 const WAL_REFUSED: ReadonlySet<string | undefined> = new Set(['42501', '55000', '42883', '0A000'])
 
-/** Canaries of an instance. A NOTIFY alone is committed without waiting, so some of them write a little WAL too. */
+/** The canaries of an instance. The commit of a NOTIFY alone waits for nothing, so some canaries write a little WAL too. */
 export class Canary {
   readonly #sql: Pool
   #sent = 0
@@ -18,7 +18,7 @@ export class Canary {
     this.#sql = sql
   }
 
-  /** Whether the last commit that had to be safe did not end, as where a synchronous standby is gone. */
+  /** Whether the last safe commit timed out, for example because a synchronous standby is gone. */
   get commitsHang(): boolean {
     return this.#commitsHang
   }
@@ -43,12 +43,12 @@ export class Canary {
 }
 
 /**
- * Sends a payload on the channel of the events, the way writers do: through the pool.
+ * Sends a payload on the channel of the events, through the pool, as writers do.
  *
- * @param safe whether the commit waits until it is safe, as one that writes does
- * @returns the history that is written and its channel, the server's clock, and how full the cluster's NOTIFY queue is, 0 to 1.
- *   Asking also makes Postgres forget what nobody waits for any more: after a session that pinned the queue is gone, writes
- *   went on failing until somebody asked.
+ * @param safe whether the commit waits until it is durable, as that of a write does
+ * @returns the current epoch and channel, the server's clock, and how full the cluster's NOTIFY queue is, 0 to 1. Asking for
+ *   it also makes Postgres trim the queue: after a session that pinned the queue had gone, writes kept failing until somebody
+ *   asked.
  */
 export async function sendCanary(
   sql: Pool,

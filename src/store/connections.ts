@@ -1,10 +1,10 @@
 import { boundedWait } from '../postgres/lock-timeout.ts'
 import type { Pool } from '../postgres/pool.ts'
 
-/** Why an instance is asked to end a connection of its own: the user opened too many, or closed this one. */
+/** Why an instance must end one of its connections: the user opened too many, or closed this one. */
 export type ClosingReason = 'replaced' | 'closed'
 
-/** A connection as its instance writes it down. */
+/** A connection as its instance records it. */
 export interface NewConnection {
   readonly id: string
   readonly user: string
@@ -27,12 +27,12 @@ export interface ClosingOrder {
   readonly reason: ClosingReason
 }
 
-/** An instance that was not seen for this long is dead: three missed beats. */
+/** An instance that was not seen for this long (three beats) is dead. */
 export const LEASE_SECONDS = 6
 
 const alive = (sql: Pool) => sql`seen_at > clock_timestamp() - make_interval(secs => ${LEASE_SECONDS})`
 
-/** Makes an instance known, without any connection. */
+/** Registers an instance, without connections. */
 export async function registerInstance(sql: Pool, instance: string): Promise<void> {
   await sql`
     with stale as (delete from glimpse.connections where instance = ${instance})
@@ -47,7 +47,7 @@ export interface Beat {
   readonly dead: boolean
 }
 
-/** Shows that the instance lives. */
+/** Records that the instance is alive. */
 export async function beat(sql: Pool, instance: string): Promise<Beat> {
   const [row] = await sql<Beat[]>`
     with beat as (
@@ -59,7 +59,7 @@ export async function beat(sql: Pool, instance: string): Promise<Beat> {
   return row
 }
 
-/** Forgets instances that died without a word, and their connections. */
+/** Removes dead instances and their connections. */
 export async function removeDead(sql: Pool): Promise<void> {
   await sql`delete from glimpse.instances where not (${alive(sql)})`
   await sql`
@@ -74,9 +74,9 @@ export async function removeInstance(sql: Pool, instance: string): Promise<void>
 }
 
 /**
- * Writes down which connections of an instance came and went, in one statement.
+ * Records which connections of an instance were opened and closed, in one statement.
  *
- * @returns false where the instance is not known any more, and nothing was added
+ * @returns false if the instance is no longer registered; then nothing was added
  */
 export async function writeConnections(
   sql: Pool,
@@ -105,8 +105,8 @@ export async function writeConnections(
 }
 
 /**
- * Has all but the newest `most` connections of each of these users ended, on whichever instances they are. Asked after
- * the newest were written, in a statement of its own: of two instances that wrote at once, the later sees both.
+ * Asks the instances to end all but the newest `most` connections of each of these users. It must be a statement of its own,
+ * after the new connections were recorded: of two instances that record at the same time, the later one then sees both.
  */
 export async function replaceOldest(sql: Pool, users: readonly string[], most: number): Promise<void> {
   await sql`
@@ -120,7 +120,7 @@ export async function replaceOldest(sql: Pool, users: readonly string[], most: n
     excess as (
       select id from glimpse.connections
        where id in (select id from ranked where nth > ${most}) and closing is null
-         -- Another instance that has it locked asks for the very same.
+         -- Another instance that has the row locked asks for the same.
          for update skip locked
     ),
     marked as (
@@ -142,10 +142,10 @@ export async function closeConnection(sql: Pool, user: string, id: string): Prom
   return called.length > 0
 }
 
-/** What an instance is called with over the events' channel, to look at what it is to end. */
+/** The message on the events' channel that makes an instance read its close requests; the instance's name follows. */
 export const CALL = '\tclose\t'
 
-/** Only a hint: with the queue half full nothing is sent, as for events, and each looks by itself at every beat. */
+/** Only a hint: if the NOTIFY queue is half full nothing is sent, as for events; instances read their requests at each beat. */
 function callInstances(sql: Pool) {
   return sql`
     select instance, case when pg_notification_queue_usage() < 0.5 and exists (select from glimpse.history)

@@ -7,14 +7,14 @@ import { BatchLoader } from './batch-loader.ts'
 export const PAGE_EVENTS = 200
 
 /**
- * Where some thousand connections open a second, four of them fell into a statement; the driver and Postgres pay for a
- * statement what ten rows cost them.
+ * Without a pause, at a thousand connects per second, only four heads shared a statement. A statement costs the driver and
+ * Postgres as much as ten rows.
  */
 const HEADS_PAUSE_MS = 2
 
 /**
- * Reads streams, for all who ask at once. Every read rejects with a GlimpseError. How many statements run at a time
- * is bounded, so that ten thousand clients that resume at once don't take the database from the writers.
+ * Reads streams, many in one statement. Every read rejects with a GlimpseError. The number of concurrent statements is
+ * bounded, so that ten thousand clients that resume at once do not slow down the writers.
  */
 export class EventLog {
   readonly #sql: Pool
@@ -22,7 +22,7 @@ export class EventLog {
   readonly #heads: BatchLoader<HeadRequest, AskedHead>
   readonly #pages: BatchLoader<PageRequest, StreamPage>
 
-  /** @param onUnreadable hears why the events of a stream cannot be read, though the server can */
+  /** @param onUnreadable called with the error if the events of a single stream cannot be read */
   constructor(sql: Pool, onUnreadable: (error: unknown) => void = () => {}) {
     this.#sql = sql
     this.#onUnreadable = onUnreadable
@@ -52,12 +52,12 @@ export class EventLog {
     return { head: this.#heads.waiting, page: this.#pages.waiting }
   }
 
-  /** @param seq the number whose event's time is asked for too; -1 for none */
+  /** @param seq also return the time of the event with this number; -1 for none */
   head(user: string, seq = -1): Promise<AskedHead> {
     return this.#heads.ask({ user, seq }).catch(rejectAsGlimpseError)
   }
 
-  /** In order; undefined where that one stream cannot be read. */
+  /** The heads, in order; undefined for a stream that cannot be read. */
   async heads(users: readonly string[]): Promise<(StreamHead | undefined)[]> {
     const requests = users.map((user) => ({ user, seq: -1 }))
     try {
@@ -74,15 +74,16 @@ export class EventLog {
   }
 
   /**
-   * The event at the seq `after` and at most `limit` after it, and at most 1 MiB of them. A stream that cannot be read,
-   * because rows of it are damaged, comes as one that has lost all its events: that can be told, standing still can't.
+   * The event with the seq `after` and at most `limit` events after it, at most 1 MiB. If rows of the stream are damaged, so
+   * that it cannot be read, the page shows a stream that has lost all its events: then the client gets a reset, instead of a
+   * stream that stands still.
    */
   page(user: string, after: number, limit: number = PAGE_EVENTS): Promise<StreamPage> {
     return this.#pages.ask({ user, after, limit }).catch(rejectAsGlimpseError)
   }
 }
 
-/** Damaged or impossible rows (SQLSTATE 22, 54, XX), as opposed to a server that can't serve now. */
+/** Whether rows are damaged or impossible (SQLSTATE 22, 54, XX), as opposed to a server that cannot serve now. */
 function saysSomethingOfTheRows(error: unknown): boolean {
   if (!(error instanceof postgres.PostgresError)) return false
   return failureKind(error) === 'row' || /^(54|XX)/.test(error.code)
@@ -92,7 +93,7 @@ function rejectAsGlimpseError(error: unknown): never {
   throw asGlimpseError(error)
 }
 
-/** Numbers that a double holds exactly come as float8, because the driver gives an int8 as text; times are read from that. */
+/** Numbers come as float8, which holds them exactly, because the driver returns int8 as a string. Times stay strings. */
 interface HeadRow {
   readonly epoch: string
   readonly head: number
@@ -105,16 +106,16 @@ interface HeadRow {
 
 export interface HeadRequest {
   readonly user: string
-  /** The number whose event's time is asked for too; -1 for none. */
+  /** Also return the time of the event with this number; -1 for none. */
   readonly seq: number
 }
 
-/** Where a stream stands; and when the event at the number that was asked for was logged, where the log has it. */
+/** The state of a stream, and the time of the event that was asked for, if the log has it. */
 export interface AskedHead extends StreamHead {
   readonly askedTime: number | undefined
 }
 
-/** The columns of HeadRow, of the streams `s` and the history `h`. Where 0.1 did not note a head's time, the log has it. */
+/** The columns of HeadRow, from the streams `s` and the history `h`. 0.1 stored no time of the head; then the log has it. */
 const headColumns = (sql: Pool) => sql`
   h.epoch, coalesce(s.head, 0)::float8 as head, coalesce(s.oldest, 1)::float8 as oldest, coalesce(s.read, 0)::float8 as read,
   case when s.head_at is null and s.head > 0 then glimpse.logged_at(s, s.head) else glimpse.microseconds(s.head_at) end as head_time,
@@ -124,8 +125,8 @@ const headColumns = (sql: Pool) => sql`
        when s.read = s.read_at_seq then glimpse.microseconds(s.read_at) end as read_time`
 
 /**
- * Where the streams of these users stand, in order. A user without a stream has head 0. The arrays are hidden from the
- * planner, which would count their elements and find a plan for just so many anew each time.
+ * The states of these users' streams, in order. A user without a stream has head 0. The arrays come from subqueries, because
+ * the planner would otherwise count their elements and plan each call anew.
  */
 export async function readHeads(sql: Pool, requests: readonly HeadRequest[]): Promise<AskedHead[]> {
   const rows = await sql<(HeadRow & { asked_time: string | null })[]>`
@@ -141,20 +142,20 @@ export async function readHeads(sql: Pool, requests: readonly HeadRequest[]): Pr
 
 export interface PageRequest {
   readonly user: string
-  /** The event with this seq is wanted, without its body, and those with a greater one. */
+  /** Return the event with this seq, without its body, and the events after it. */
   readonly after: number
   readonly limit: number
 }
 
-/** The most bytes of events in a page, ids included; but at least one event. */
+/** The most bytes of events in a page, ids included. A page has at least one event. */
 export const PAGE_MAX_BYTES = 1_048_576
-/** What an event's id takes at most, with the syntax around it. */
+/** The most bytes of an event's id with its JSON syntax. */
 const ID_BYTES = 64
 
 /**
  * The next events of several streams in one statement, in the order of the requests. A page comes as one row, its events as
- * lines of one text (`seq <tab> time <tab> body`), because a row for each event costs the driver, and with it the event loop,
- * many times as much. A body has no line ends of its own: glimpse.append() takes them out.
+ * lines of one text (`seq <tab> time <tab> body`), because one row per event costs the driver, and so the event loop, many
+ * times as much. Bodies contain no line ends: glimpse.append() removes them.
  */
 export async function readPages(sql: Pool, requests: readonly PageRequest[]): Promise<StreamPage[]> {
   const rows = await sql<(HeadRow & { lines: string | null; complete: boolean })[]>`
@@ -199,7 +200,7 @@ function headOf(row: HeadRow): StreamHead {
   })
 }
 
-/** What is not possible (a head, a mark or an edge out of place) was done by hand; it is read as the nearest that is. */
+/** Corrects impossible values (of head, read or oldest), which somebody set by hand, to the nearest possible ones. */
 export function asPossible(stream: StreamHead): StreamHead {
   const head = Math.max(stream.head, 0)
   return {

@@ -17,33 +17,33 @@ import {
   SELECT_APPLIED,
 } from './migrations.ts'
 
-/** Any other application that migrates in this database with the same tool has a lock of its own. */
+/** Our own lock: another application may migrate this database with the same tool. */
 const LOCK = 4_739_210_551
 
 const CONNECT_TIMEOUT_MS = 10_000
 /**
- * How long a migration waits for a table. While it waits, every later statement on the table queues behind it: with no
- * bound, one long reader would stop all writers for as long as it reads.
+ * How long a migration waits for a table lock. Every later statement on the table queues behind it: without a bound, one
+ * long reader would stop all writers.
  */
 const LOCK_TIMEOUT_MS = 1000
-/** Between two attempts the writers go on; the pause grows, so that an hour's reader costs them a tenth of the time. */
+/** Writers continue in the pause between two attempts. It grows, so that attempts stop them for a tenth of the time. */
 const FIRST_PAUSE_MS = 1000
 const MAX_PAUSE_MS = 10_000
-/** How often the advisory lock is asked for; a session that waited for it would hold a snapshot, and so vacuum. */
+/** The advisory lock is polled: a session that waits for it holds a snapshot, which holds back vacuum. */
 const POLL_MS = 200
-/** A wait shorter than this is not worth a line; then one comes every so often. */
+/** A shorter wait is not logged; a longer one is logged again every REMIND_MS. */
 const QUIET_MS = 1000
 const REMIND_MS = 10_000
 const SILENCE_MS = 15_000
-/** How long the end of an interrupted migration may take on its server. */
+/** How long an aborted migration may take to end on the server. */
 const TERMINATE_MS = 500
 
-/** lock_not_available, deadlock_detected: somebody else's transaction was in the way. */
+/** lock_not_available, deadlock_detected: another transaction has a lock. */
 const CONTENTION: ReadonlySet<string | undefined> = new Set(['55P03', '40P01'])
 
 /**
- * The role's and the database's own settings must not end a long migration, or the session while it pauses. `search_path`
- * is the runner's own.
+ * Settings of the role and the database must not end a long migration, or the session while it pauses. The runner sets
+ * `search_path`.
  */
 const SETTINGS = `
   set lock_timeout = ${LOCK_TIMEOUT_MS};
@@ -57,10 +57,10 @@ const TABLE = `
   create table if not exists glimpse.migrations (
     id serial primary key, name varchar(255) not null, run_on timestamp not null, checksum text)`
 
-/** 0001 begins with it, and Postgres asks for the right to create schemas even where the schema is there already. */
+/** 0001 begins with it. Postgres requires the right to create schemas even if the schema exists. */
 const CREATE_SCHEMA = /^create schema if not exists glimpse;$/m
 
-/** What a session that stands in the way is known by; nothing of what it does, which may be personal. */
+/** A session that blocks us. Its statement is left out, because it may contain personal data. */
 interface Blocker {
   readonly pid: number
   readonly application_name: string | null
@@ -68,18 +68,18 @@ interface Blocker {
 }
 
 export interface MigrateOptions {
-  /** Ends the migrating at once, at whatever it waits for; what was not committed is rolled back. */
+  /** Aborts at once, whatever it waits for; what is not committed is rolled back. */
   readonly signal?: AbortSignal | undefined
   /** Another folder of migrations than this version's. */
   readonly directory?: string
-  /** No short statement takes longer, unless the way to the server has fallen silent. */
+  /** If a short statement takes longer than this, the connection counts as silent. */
   readonly silenceMs?: number
 }
 
 /**
  * Brings the schema up to date: the numbered files of migrations/, each once, each in a transaction of its own, under a
- * session advisory lock. It waits for other instances that migrate, and for tables that others have locked, for as long
- * as it takes, and logs for whom.
+ * session advisory lock. It waits without a bound for other instances that migrate and for locked tables, and logs for
+ * which sessions it waits.
  *
  * ```
  * connect → compare → advisory lock → compare, apply → record checksums → done
@@ -120,13 +120,13 @@ export async function migrate(
     const session = await open('migrate').catch((error: NodeJS.ErrnoException) => {
       throw signal?.aborted ? error : cannotConnect('DATABASE_URL', connection, error)
     })
-    // First without the lock, which any role can hold: where nothing is pending, nobody has to be waited for.
+    // First without the lock, which any role can hold: if nothing is pending, there is no need to wait.
     const { pending, unrecorded } = await untilFree(session, undefined, log, signal, () =>
       compare(session, known),
     )
     if (pending.length === 0 && unrecorded.length === 0) return
     await takeLock(session, log, signal)
-    // A second session sees for whom the first one waits.
+    // A second session looks for the sessions that block the first one.
     const watcher = await open('migrate-watch')
     await untilFree(session, watcher, log, signal, () => apply(session, known, directory, log), silenceMs)
   } catch (error) {
@@ -142,7 +142,7 @@ export async function migrate(
   }
 }
 
-/** Resolves once this session holds the lock that lets one migrate at a time. */
+/** Resolves when this session holds the lock, so that only one instance migrates at a time. */
 async function takeLock(session: SingleSession, log: Logger, signal: AbortSignal | undefined): Promise<void> {
   const reminder = new Reminder(log)
   while (!(await tryLock(session))) {
@@ -167,7 +167,7 @@ function lockHolders(session: SingleSession): Promise<readonly Blocker[]> {
        and (classid::bigint << 32 | objid::bigint) = ${LOCK}`)
 }
 
-/** Repeats the work for as long as others hold locks that it needs. */
+/** Repeats the work while other sessions hold locks that it needs. */
 async function untilFree<Result>(
   session: SingleSession,
   watcher: SingleSession | undefined,
@@ -193,8 +193,8 @@ async function untilFree<Result>(
 }
 
 /**
- * Looks several times within a lock's timeout who blocks the session; `seen` is who did last. A migration may take any
- * time, so it has no deadline: where the looks get no answer, the way has fallen silent, and the session is ended.
+ * Looks for the blockers of the session several times within a lock timeout; `seen` has the last ones. A migration has no
+ * deadline, because it may take any time. Instead, if these looks get no answer, the session is ended.
  */
 function watch(
   watcher: SingleSession,
@@ -247,7 +247,7 @@ async function apply(
 ): Promise<void> {
   const hadSchema = await prepareTable(session)
   const { pending } = await compare(session, known)
-  // One at a time, each in its own transaction: tables that one has changed are free while the next one waits for others.
+  // Each in its own transaction, so that the tables of one are unlocked while the next one waits.
   for (const name of pending) {
     await runner({
       dbClient: {
@@ -280,7 +280,7 @@ async function apply(
     await session.query('update glimpse.migrations set checksum = $1 where name = $2', [checksum, name])
 }
 
-/** Makes schema and table where they are missing; returns whether the schema was there. */
+/** Creates schema and table if they are missing. @returns whether the schema existed */
 async function prepareTable(session: SingleSession): Promise<boolean> {
   const [state] = await session.query<{ schema: boolean; table: boolean; checksums: boolean }>(`
     select to_regnamespace('glimpse') is not null as schema,
@@ -293,7 +293,7 @@ async function prepareTable(session: SingleSession): Promise<boolean> {
   return state?.schema === true
 }
 
-/** Says for whom we wait: not at once, and then not too often. */
+/** Logs for which sessions we wait: after a while, and then from time to time. */
 class Reminder {
   readonly #log: Logger
   #nextAt = performance.now() + QUIET_MS

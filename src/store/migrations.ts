@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Where the numbered SQL files lie. */
+/** The folder of the numbered SQL files. */
 export const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url))
 
 /** A migration as a file of this version. */
@@ -17,7 +17,7 @@ export interface Migration {
 /** A row of glimpse.migrations. */
 export interface AppliedMigration {
   readonly name: string
-  /** Null: applied by version 0.1, which recorded none, or not recorded yet. */
+  /** Null if version 0.1 applied it, which recorded no checksums, or if it is not recorded yet. */
   readonly checksum: string | null
 }
 
@@ -25,15 +25,15 @@ export interface AppliedMigration {
 export interface Comparison {
   /** To be applied, in order. */
   readonly pending: readonly string[]
-  /** Applied without a checksum: by version 0.1, or by a process that ended before it had recorded it. */
+  /** Applied without a checksum, by version 0.1 or by a process that ended before it recorded it. */
   readonly unrecorded: readonly Migration[]
   /** Applied by a newer version. */
   readonly unknown: readonly string[]
-  /** Applied from a file that read differently. */
+  /** Applied from a file with another text. */
   readonly changed: readonly string[]
 }
 
-/** For reading the table whether or not it has checksums yet: a 0.1 database has none. */
+/** Works with and without a column for checksums: a 0.1 database has none. */
 export const SELECT_APPLIED = `select name, to_jsonb(m) ->> 'checksum' as checksum from glimpse.migrations m order by id`
 
 /** The migrations that this version knows, in order. */
@@ -47,7 +47,7 @@ export async function readMigrations(directory = MIGRATIONS): Promise<Migration[
   )
 }
 
-/** The names alone. */
+/** The names of the migrations, in order. */
 export async function migrationNames(): Promise<string[]> {
   return (await readMigrations()).map(({ name }) => name)
 }
@@ -68,7 +68,7 @@ export function compareMigrations(
   }
 }
 
-/** What an operator reads where a database does not fit this version; undefined where it does, or will once migrated. */
+/** The message for the operator if a database does not fit this version; undefined if it fits, or will after migrating. */
 export function refusalOf({ unknown, changed }: Comparison): string | undefined {
   if (unknown.length > 0)
     return `the database is ahead of this version: ${unknown.join(', ')}; run the version that applied them, or a newer one`
@@ -77,7 +77,7 @@ export function refusalOf({ unknown, changed }: Comparison): string | undefined 
   return undefined
 }
 
-/** A checkout on Windows may end its lines differently; the SQL is the same. */
+/** Line ends are normalised, because a checkout on Windows may change them. */
 function checksumOf(text: string): string {
   return createHash('sha256').update(text.replaceAll('\r\n', '\n')).digest('hex')
 }

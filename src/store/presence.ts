@@ -23,31 +23,31 @@ export interface Present {
 }
 
 export interface PresenceOptions {
-  /** Its own: behind other statements a beat could come too late. */
+  /** A pool of its own: behind other statements a beat could be too late. */
   readonly pool: TimedPool
   readonly instance: string
   readonly maxConnectionsPerUser: number
-  /** A connection of this instance is to be ended. @returns whether there is such a one */
+  /** Ends a connection of this instance. @returns whether it exists */
   readonly onOrder: (order: ClosingOrder) => boolean
   readonly log: Logger
   readonly metrics: Metrics
-  /** What the database's clock shows, milliseconds since 1970: those of the instances may differ. */
+  /** The database's clock, ms since 1970: clocks of instances may differ. */
   readonly databaseNow: () => number
   readonly now?: () => number
 }
 
 const BEAT_MS = 2000
-/** A lone connection is written down at once, and a crowd in batches this far apart. */
+/** A single connection is recorded at once, a crowd in batches with this pause between them. */
 const PAUSE_MS = 50
 const MAX_ROWS = 2000
-/** After a failure. */
+/** Pause after a failure. */
 const RETRY_MS = 500
 const PATIENCE_MS = 4000
 const STOP_MS = 500
 
 /**
- * Which connections are open here, kept in the database for the other instances to see. Nobody who connects waits for
- * it, and without Postgres everything goes on: what can't be written is written again, in whole, once it can be.
+ * Records in the database which connections are open here, for the other instances. Clients do not wait for it. While
+ * Postgres is away nothing is recorded; afterwards all open connections are recorded again.
  */
 export class Presence {
   readonly #options: PresenceOptions
@@ -55,7 +55,7 @@ export class Presence {
   readonly #here = new Map<string, Present>()
   #added = new Map<string, Present>()
   #removed = new Set<string>()
-  /** Whether the database has what we told it. */
+  /** Whether the database has everything that we recorded. */
   #known = false
   #called = false
   #busy = false
@@ -82,20 +82,20 @@ export class Presence {
 
   closed(id: string): void {
     if (!this.#here.delete(id)) return
-    // What came and went between two batches is never written.
+    // A connection that opened and closed between two batches is never recorded.
     if (!this.#added.delete(id)) this.#removed.add(id)
     this.#wake()
   }
 
-  /** Another instance, or a user, asked for connections here to be ended. */
+  /** Another instance left close requests for us. */
   called(): void {
     this.#called = true
     this.#wake()
   }
 
-  /** Resolves once what happened here so far is written down, or could not be; in a second at most. */
+  /** Resolves when all changes so far are recorded, or when that failed; after one second at the latest. */
   written(): Promise<void> {
-    // What a statement in flight carries is waited for too: the round after it answers.
+    // Changes in a statement in flight count too: the round after it resolves this.
     if ((!this.#pending && !this.#busy) || this.#stopping) return Promise.resolve()
     const written = new Promise<void>((resolve) => {
       this.#written.push(resolve)
@@ -104,13 +104,13 @@ export class Presence {
     return Promise.race([written, sleep(1000, undefined, { ref: false })])
   }
 
-  /** Takes this instance and its connections out. */
+  /** Removes this instance and its connections from the database. */
   async stop(leftMs: number): Promise<void> {
     this.#stopping = true
     this.#wake()
     await Promise.race([this.#running, sleep(Math.min(leftMs, STOP_MS), undefined, { ref: false })])
     const { pool, instance, log } = this.#options
-    // Where it fails the others notice within seconds.
+    // If it fails, the other instances notice within seconds.
     await pool
       .within(Math.min(leftMs, STOP_MS), (sql) => removeInstance(sql, instance))
       .catch((error) => log.debug({ err: error }, 'this instance could not take itself out'))
@@ -146,7 +146,7 @@ export class Presence {
   async #round(): Promise<void> {
     const { instance, maxConnectionsPerUser, metrics } = this.#options
     if (!this.#known) {
-      // Registering writes all rows anew, without what was asked of them.
+      // First the close requests: registering deletes the rows that hold them.
       await this.#applyCloseRequests()
       await this.#ask((sql) => registerInstance(sql, instance))
       this.#added = new Map(this.#here)
@@ -188,7 +188,7 @@ export class Presence {
   async #applyCloseRequests(): Promise<void> {
     this.#called = false
     for (const order of await this.#ask((sql) => closingOrders(sql, this.#options.instance))) {
-      // The row of one that is gone already: somebody else's write came after our own.
+      // The connection is gone, but its row is still there.
       if (!this.#options.onOrder(order)) this.#removed.add(order.id)
     }
   }

@@ -8,11 +8,11 @@ export interface ReadMark {
   readonly user: string
   readonly epoch: string
   readonly seq: number
-  /** As in the cursor; undefined in one of 0.1. */
+  /** The cursor's check; undefined in a cursor of 0.1. */
   readonly check: string | undefined
 }
 
-/** Where the mark stands now; or why the cursor names no place in the user's stream. */
+/** The mark after the write; or why the cursor is not valid in the user's stream. */
 export type ReadOutcome =
   | { readonly outcome: 'marked'; readonly epoch: string; readonly read: Position; readonly unread: number }
   | { readonly outcome: 'ahead' | 'epoch' }
@@ -29,12 +29,12 @@ interface ReadRow {
 const LINES_A_PAYLOAD = 7
 
 /**
- * Moves marks forward, never back, in one statement, which is committed when this resolves; the same user must not
- * stand twice in one call. Every mark that moved is announced on the channel of the events, unless the NOTIFY queue is
- * half full: the instances' sweep finds it then. Rows are locked in sorted order, as those who append lock them. A cursor
- * whose check does not fit the user and the event at its number is from another history, or another user's.
+ * Moves marks forward, never back, in one statement that is committed when this resolves. A user must appear only once in
+ * a call. Every moved mark is announced on the channel of the events, unless the NOTIFY queue is half full; then the sweep
+ * of the instances finds it. Rows are locked in sorted order, as writers of events do. A cursor whose check does not fit the
+ * user and the event at its number is from another history or of another user.
  *
- * @returns one outcome a mark, in order
+ * @returns one outcome per mark, in order
  */
 export async function markRead(
   sql: Pool,
@@ -56,13 +56,13 @@ export async function markRead(
                ${marks.map(({ check }) => checkNumber(check))}::bigint[]
              ) with ordinality as i (user_id, epoch, seq, "check", nth)
         left join glimpse.streams s using (user_id)
-       -- What is not possible was done by hand; it is read as the nearest that is, as in event-log.ts.
+       -- Impossible values, set by hand, are corrected to the nearest possible ones, as in event-log.ts.
        cross join lateral (select greatest(coalesce(s.head, 0), 0) as head) m
     ),
     judged as materialized (
       select *, case when epoch <> current then 'epoch'
                      when seq > head then 'ahead'
-                     -- What 0.1 trimmed, it trimmed without noting when it was logged.
+                     -- 0.1 did not store the times of events that it trimmed.
                      when "check" = ${NO_CHECK} or time is null and seq < oldest then 'ours'
                      when glimpse.cursor_check(user_id, time) = "check" then 'ours'
                      else 'epoch' end as verdict
@@ -109,7 +109,7 @@ export async function markRead(
 /** A cursor of 0.1 has no check. */
 const NO_CHECK = -1
 
-/** The check as glimpse.cursor_check() gives it; -2, which it never gives, where the text can be no check. */
+/** The check as glimpse.cursor_check() returns it; -2, which that never returns, if the text is no check. */
 function checkNumber(check: string | undefined): number {
   if (check === undefined) return NO_CHECK
   return /^[0-9a-f]{1,8}$/.test(check) ? Number.parseInt(check, 16) : -2

@@ -11,7 +11,7 @@ export interface View {
   readonly origin?: Origin | undefined
 }
 
-/** A user reacts to a story with one emoji, which replaces the user's former one. */
+/** A user reacts to a story with one emoji, which replaces the user's previous one. */
 export interface Reaction {
   readonly storyId: string
   readonly userId: string
@@ -20,16 +20,16 @@ export interface Reaction {
   readonly origin?: Origin | undefined
 }
 
-/** What became of a view or a reaction; `at` is RFC 3339, UTC, milliseconds. */
+/** The outcome of a view or a reaction; `at` is RFC 3339, UTC, milliseconds. */
 export type Recorded =
   | { readonly outcome: 'recorded' | 'repeated'; readonly at: string }
   | { readonly outcome: 'unknown_story' }
   | { readonly outcome: 'expired_story' }
 
 /**
- * Records views in one statement, which is committed when this resolves (migrations/0004_recording.sql).
+ * Records views in one statement that is committed when this resolves (glimpse.record_views).
  *
- * @returns one outcome a row, in order
+ * @returns one outcome per row, in order
  */
 export async function recordViews(
   sql: Pool,
@@ -44,10 +44,10 @@ export async function recordViews(
   return outcomes(views.length, recording)
 }
 /**
- * Records reactions in one statement, which is committed when this resolves (migrations/0004_recording.sql). The same
- * (story, user) must not stand twice in one call (error 21000).
+ * Records reactions in one statement that is committed when this resolves (glimpse.record_reactions). A (story, user) must
+ * appear only once in a call (error 21000).
  *
- * @returns one outcome a row, in order
+ * @returns one outcome per row, in order
  */
 export async function recordReactions(
   sql: Pool,
@@ -64,7 +64,7 @@ export async function recordReactions(
   return outcomes(reactions.length, recording)
 }
 
-/** Takes a user's reaction back. It makes no event. */
+/** Removes a user's reaction. It makes no event. */
 export async function removeReaction(
   sql: Pool,
   storyId: string,
@@ -81,18 +81,18 @@ export async function removeReaction(
   return story.expired ? 'expired_story' : 'removed'
 }
 
-/** What glimpse.record_views() and glimpse.record_reactions() answer. */
+/** What glimpse.record_views() and glimpse.record_reactions() return. */
 interface Recording {
   /** The time of every row that was recorded. */
   readonly recorded_at: string
-  /** The rows that were not: the row's place from 1 on, its state, and what belongs to that. */
+  /** The other rows: number (from 1), state, detail. */
   readonly others: readonly (readonly [nth: number, state: State, detail: string | null])[] | null
 }
 
-/** `repeated` comes with the time that stood there before, `held` with the author in whose way a lock stands. */
+/** The detail of `repeated` is the time of the earlier row; that of `held` is the author whose stream is locked. */
 type State = 'unknown' | 'expired' | 'repeated' | 'held' | 'again'
 
-/** One outcome a row, in order. */
+/** One outcome per row, in order. */
 function outcomes(rows: number, { recorded_at, others }: Recording): Written<Recorded>[] {
   const recorded: Written<Recorded> = { result: { outcome: 'recorded', at: recorded_at } }
   const written = Array<Written<Recorded>>(rows).fill(recorded)
@@ -115,7 +115,7 @@ function toWritten(state: State, detail: string): Written<Recorded> {
   }
 }
 
-/** What a second, identical request is told that joined the first while it was being written. */
+/** The outcome for an identical request that joined the first one while it was being written. */
 export function repeatedOutcome(recorded: Recorded): Recorded {
   return recorded.outcome === 'recorded' ? { outcome: 'repeated', at: recorded.at } : recorded
 }

@@ -35,7 +35,7 @@ export async function checkDatabase(sql: Pool): Promise<void> {
 
 const CURE = 'run glimpse migrate, or set MIGRATE=on'
 
-/** Code that runs on a schema of another version would fail in the middle of requests. */
+/** With a schema of another version, requests would fail in the middle. */
 async function checkMigrations(sql: Pool): Promise<void> {
   const applied = await sql<AppliedMigration[]>`
     select name, to_jsonb(m) ->> 'checksum' as checksum from glimpse.migrations m order by id`.catch(
@@ -57,8 +57,8 @@ async function checkMigrations(sql: Pool): Promise<void> {
 const WAIT_MS = 500
 
 /**
- * Resolves once a service of this version could start on the database, however long that takes; each new reason why it
- * could not is logged.
+ * Resolves when a service of this version can start on the database, however long that takes. Logs each new reason why it
+ * cannot.
  */
 export async function untilMigrated(
   connection: ConnectionOptions,
@@ -83,10 +83,10 @@ export async function untilMigrated(
 }
 
 /**
- * Finds a transaction pooler that the configuration does not know of, before anything relies on a session: prepared
- * statements would be missing in the middle of requests, and the lock of a migration would be lost.
+ * Finds a transaction pooler that is not configured, before anything relies on a session: prepared statements would be
+ * missing in the middle of requests, and a migration would lose its lock.
  *
- * @param ways how statements and LISTEN go, and whether statements are known to go through a pooler
+ * @param ways the connections for statements and for LISTEN, and whether a pooler is configured for statements
  * @throws StartError one line that names the variables to set
  */
 export async function checkPoolers(

@@ -12,17 +12,17 @@ export interface CleanerOptions {
 }
 
 const INTERVAL_MS = 60_000
-/** Rounds that fail in a row before anybody is told. */
+/** Failed rounds in a row before an error is logged. */
 const TOLD_AFTER = 10
-/** Between two statements, and as long as the last one took: a backlog of a million rows leaves room for the writers. */
+/** The shortest pause between two statements; it is as long as the last statement took, to leave room for writers. */
 const PAUSE_MS = 20
-/** After so long it is the next job's turn, so that a backlog of one keeps none of the others waiting. */
+/** After this time the next job runs, so that the backlog of one job does not delay the others. */
 const BUDGET_MS = 5000
 
-/** One small statement of a job. @returns 0 where nothing was left to do */
+/** One small statement of a job. @returns 0 if nothing was left to do */
 type Job = () => Promise<number>
 
-/** Trims the log, removes what has expired and tallies stories in the background, in small statements, until it is stopped. */
+/** Trims the log, removes expired rows and tallies stories, in the background and in small statements, until it is stopped. */
 export class Cleaner {
   readonly #options: CleanerOptions
   readonly #stopping = new AbortController()
@@ -64,7 +64,7 @@ export class Cleaner {
         try {
           if (!(await this.#work(job))) finished = false
         } catch (error) {
-          // One that fails must not keep the others from their turn.
+          // A failing job must not stop the others.
           problem ??= error
         }
       }
@@ -72,7 +72,7 @@ export class Cleaner {
         failures = 0
         if (finished) metrics.cleaned.setToCurrentTime()
       } else {
-        // The database is away, or busy: nothing is lost by cleaning later. Where it never succeeds, the log only grows.
+        // The database is away or busy: cleaning can wait. If it never succeeds, the log only grows.
         failures++
         metrics.cleaningFailures.inc()
         if (failures === TOLD_AFTER)
@@ -100,7 +100,7 @@ export class Cleaner {
   }
 }
 
-/** So few that no writer waits noticeably for a row that is being trimmed: some ten milliseconds' work. */
+/** Few enough (about ten milliseconds of work) that no writer waits noticeably for a row that is being trimmed. */
 const STREAMS_PER_STATEMENT = 20
 const EVENTS_PER_STREAM = 500
 const EVENTS_PER_STATEMENT = 2000
@@ -108,11 +108,11 @@ const STORIES_PER_STATEMENT = 50
 const ROWS_PER_STATEMENT = 2000
 
 /**
- * The CTE `mine`: a row where this session now works at the job, none where another does. Everything else of a statement is
- * looked up by a subquery from it, so that without the row nothing is read.
+ * The CTE `mine`: one row if this session has the job now, none if another session has it. The rest of the statement reads
+ * from it by subqueries, so that without the row it reads nothing.
  *
- * Its commit waits for no disk: whoever waits for a row that is being trimmed would wait for that too. What a crash of
- * Postgres takes back is trimmed again.
+ * The commit does not wait for the disk, because writers that wait for a trimmed row would wait for it too. What a crash of
+ * Postgres undoes is trimmed again.
  */
 function mine(sql: Pool, job: 'events' | 'stories' | 'tickets', hours = 0) {
   return sql`mine as materialized (
@@ -123,17 +123,16 @@ function mine(sql: Pool, job: 'events' | 'stories' | 'tickets', hours = 0) {
 
 /**
  * Removes up to 2,000 of the events older than `hours` from the beginnings of up to 20 streams, and moves their `oldest`
- * along. A stream that somebody is writing to is left for the next call rather than waited for.
+ * along. It skips streams that somebody is writing to; the next call takes them.
  *
- * Only a prefix goes, because readers count on consecutive numbers: all that stands before the first event that is young
- * enough. Where Postgres' clock was stepped back, an event may have a time that is still to come; it is as old as the oldest
- * one behind it.
+ * The trim deletes only a prefix, because readers number by position: all events before the first one that is young enough.
+ * If Postgres' clock was stepped back, an event may have a time in the future; it counts as old as the oldest event after it.
  *
- * Rows are deleted, not partitions dropped: a delete costs 1.2 µs a row where its insert cost 40, while a partitioned
- * log makes every insert a fifth slower.
+ * Rows are deleted instead of partitions dropped: deleting a row costs 1.2 µs and inserting it 40 µs, while a partitioned log
+ * makes every insert 20 % slower.
  *
- * @returns how many events went, and how many streams were looked at: none where there was nothing to do, or another
- *   instance is at it
+ * @returns the number of trimmed events, and of streams that were looked at: 0 if there was nothing to do, or if another
+ *   instance has the job
  */
 export async function trimEvents(sql: Pool, hours: number): Promise<{ events: number; streams: number }> {
   const [row] = await sql<{ events: number; streams: number }[]>`
@@ -145,7 +144,7 @@ export async function trimEvents(sql: Pool, hours: number): Promise<{ events: nu
        order by s.oldest_at limit ${STREAMS_PER_STATEMENT}
          for update of s skip locked
     ),
-    -- One more than may go: it tells from when the rest is.
+    -- One more than may go, for the time of the rest.
     looked_at as materialized (
       select p.user_id, e.seq, e.logged_at,
              e.age < p.before and e.nth <= ${EVENTS_PER_STREAM}
@@ -164,7 +163,7 @@ export async function trimEvents(sql: Pool, hours: number): Promise<{ events: nu
       select user_id, min(seq) filter (where not old) as seq, max(seq) + 1 as behind from looked_at group by user_id
     ),
     moved as (
-      -- The head may have moved on since the log was looked at, and by events that are not seen here.
+      -- The head may have moved since the log was read, by events that this snapshot does not have.
       update glimpse.streams s
          set oldest = k.oldest, trimmed_at = case when k.oldest = s.oldest then s.trimmed_at else last.logged_at end,
              oldest_at = case when first.seq is not null then least(first.logged_at, now())
@@ -185,11 +184,11 @@ export async function trimEvents(sql: Pool, hours: number): Promise<{ events: nu
 }
 
 /**
- * Removes stories that were deleted, or expired more than `hours` ago, after their views and reactions: a cascade over a
- * popular story's million views would be one long statement. Until then they answer as unknown or expired; their events stay
- * until trimmed. Their tallies go first, so that removing the rest locks no author's stream.
+ * Removes stories that were deleted, or that expired more than `hours` ago. Their views and reactions go first, in portions: a
+ * cascade over the million views of a popular story would be one long statement. Until then the stories answer as unknown or
+ * expired; their events stay until trimmed. Tallies go before all, so that removing the rest locks no author's stream.
  *
- * @returns how many rows went, of all three tables
+ * @returns the number of removed rows of all three tables
  */
 export async function removeExpiredStories(sql: Pool, hours: number): Promise<number> {
   const [row] = await sql<{ rows: number }[]>`
@@ -238,7 +237,7 @@ export async function removeExpiredStories(sql: Pool, hours: number): Promise<nu
   return row?.rows ?? 0
 }
 
-/** Removes tickets that nobody used in time. @returns how many */
+/** Removes expired tickets. @returns how many */
 export async function removeExpiredTickets(sql: Pool): Promise<number> {
   const { count } = await sql`
     with ${mine(sql, 'tickets')}
@@ -250,7 +249,7 @@ export async function removeExpiredTickets(sql: Pool): Promise<number> {
   return count
 }
 
-/** Tallies stories that are not, in the background. @returns how many were looked at */
+/** Tallies stories that have no tallies yet. @returns how many stories were looked at */
 export async function tallyStories(sql: Pool): Promise<number> {
   const [row] = await sql<{ looked: number }[]>`select glimpse.tally_stories() as looked`
   return row?.looked ?? 0

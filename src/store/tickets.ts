@@ -7,7 +7,7 @@ import { BatchLoader } from './batch-loader.ts'
 /** Long enough for a page to open its stream, over a slow network too. */
 export const TICKET_SECONDS = 30
 
-/** Whom a ticket speaks for, and when the token behind it ends (ms since 1970). */
+/** The user of a ticket, and when the token behind it expires (ms since 1970). */
 export interface Holder {
   readonly user: string
   readonly expiresAt: number
@@ -27,7 +27,7 @@ export interface TicketsOptions {
 
 const TICKET = /^[\w-]{43}$/
 
-/** Single-use stand-ins for tokens, good on every instance. Tickets of many callers share statements. */
+/** Tickets: single-use stand-ins for tokens, valid on every instance. Many callers share statements. */
 export class Tickets {
   readonly #issuing: BatchLoader<Issued, boolean>
   readonly #redeeming: BatchLoader<string, Holder | null>
@@ -42,8 +42,8 @@ export class Tickets {
   }
 
   /**
-   * @returns 256 random bits in base64url, and for how many seconds they are good: never longer than the holder's token
-   * @throws GlimpseError `too_many_requests` where the user has too many open
+   * @returns 256 random bits in base64url, and their lifetime in seconds: never longer than that of the token
+   * @throws GlimpseError `too_many_requests` if the user has too many open tickets
    */
   async issue(holder: Holder): Promise<{ ticket: string; seconds: number }> {
     const ticket = randomBytes(32).toString('base64url')
@@ -59,14 +59,14 @@ export class Tickets {
     })
   }
 
-  /** Uses a ticket up. @returns its holder; undefined where it is unknown, used or too old */
+  /** Consumes a ticket. @returns its holder; undefined if it is unknown, used or expired */
   async redeem(ticket: string): Promise<Holder | undefined> {
     if (!TICKET.test(ticket)) return undefined
     return (await this.#redeeming.ask(digestOf(ticket)).catch(rejectAsGlimpseError)) ?? undefined
   }
 }
 
-/** @returns of each whether its user may have it; on several instances at the same moment a user may get a few more */
+/** @returns for each whether it was issued. A user may exceed the bound by a few on several instances at the same moment */
 async function insertTickets(sql: Pool, tickets: readonly Issued[], maxPerUser: number): Promise<boolean[]> {
   const rows = await sql<{ digest: string }[]>`
     insert into glimpse.tickets (digest, user_id, token_ends_at, expires_at)
@@ -91,11 +91,11 @@ async function insertTickets(sql: Pool, tickets: readonly Issued[], maxPerUser: 
   return tickets.map(({ digest }) => issued.has(digest))
 }
 
-/** Of several who come with one ticket, on whichever instances, the first alone is let in. */
+/** If several requests have the same ticket, on whichever instances, only the first gets its holder. */
 async function takeTickets(sql: Pool, digests: readonly string[]): Promise<(Holder | null)[]> {
   const rows = await sql<{ digest: string; user: string; expiresAt: number; fresh: boolean }[]>`
     with held as (
-      -- Who holds its row is using the ticket up; waiting for several such rows, two instances could deadlock.
+      -- A locked row is being consumed by another statement. Waiting for several such rows, two instances could deadlock.
       select digest from glimpse.tickets where digest = any (${digests as string[]}::text[]) for update skip locked
     )
     delete from glimpse.tickets t using held where t.digest = held.digest

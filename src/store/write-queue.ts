@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { GlimpseError } from '../errors.ts'
 import { asGlimpseError, failureKind } from '../postgres/failure.ts'
 
-/** One row that waits to be written, and everybody who waits for it. */
+/** One row that waits to be written, with its callers. */
 export interface Entry<Row, Result> {
   readonly row: Row
   readonly key: string
@@ -19,40 +19,40 @@ export interface Caller<Result> {
 export type Outcome<Result> = { readonly result: Result } | { readonly error: GlimpseError }
 
 /**
- * What became of a row in a statement that was committed: its result; `again` where a concurrent writer came in
- * between; or passed over, because a lock that it needs is held, by which scope.
+ * The outcome of a row in a committed statement: its result; `again` if a concurrent writer came in between; or held: it
+ * was passed over, because somebody holds a lock that it needs, on this scope.
  */
 export type Written<Result> = { readonly result: Result } | 'again' | { readonly heldScope: string }
 
 export interface WriteQueueOptions<Row, Result> {
   /** Writes rows in one statement that is committed when this resolves; one outcome a row, in order. */
   readonly write: (rows: readonly Row[]) => Promise<readonly Written<Result>[]>
-  /** Tells an entry's callers. */
+  /** Answers an entry's callers. */
   readonly settle: (entry: Entry<Row, Result>, outcome: Outcome<Result>) => void
   readonly maxRows: number
-  /** Whether a second statement may be sent behind the one in flight: on one connection, where they can't meet. */
+  /** Whether a second statement may follow the one in flight, on the same connection, where they cannot block each other. */
   readonly pipelined: boolean
-  /** A statement met a lock. True: the same batch is worth another try at once. */
+  /** A statement could not get a lock. @returns true to try the same batch again at once */
   readonly onContention?: () => boolean
-  /** Takes over an entry whose scope's lock is held; false where it can't, and the entry waits here. */
+  /** Takes over an entry whose scope is locked. @returns false if it cannot; then the entry waits here */
   readonly onHeld?: (entry: Entry<Row, Result>, scope: string) => boolean
-  /** The entries waited for a lock in vain. */
+  /** Takes over entries that could not get a lock in time. */
   readonly onBlocked: (entries: readonly Entry<Row, Result>[], error: unknown) => void
-  /** Whether a batch that met a lock is halved until the blocked row stands alone, to let the others go. */
+  /** Whether a batch that could not get a lock is halved until the blocked row is alone, so that the others are written. */
   readonly splitWhenBlocked: boolean
-  /** Rows older than this are answered busy rather than tried in a smaller batch. */
+  /** Rows older than this get `busy` instead of a try in a smaller batch. */
   readonly maxAgeMs: number
   readonly onIdle?: () => void
 }
 
-/** After a statement that settled nothing: what holds its rows up won't be gone within a loop's turn. */
+/** Pause after a statement that settled nothing: the lock that it met will not be gone at once. */
 const PAUSE_MS = 10
 
 /** One that Postgres carries out and one that it finds waiting when that is done: a third would only be smaller. */
 const MAX_IN_FLIGHT = 2
 /** How often a batch is tried again because a story was deleted under it; each time the next statement sees it gone. */
 const VANISHED_TRIES = 3
-/** So few are not worth a statement beside another: they go into the next. */
+/** Fewer rows than this do not start a second statement: they wait for the next. */
 const FEW = 8
 
 /**
@@ -85,7 +85,7 @@ export class WriteQueue<Row, Result> {
   readonly #options: WriteQueueOptions<Row, Result>
   #queue: Entry<Row, Result>[] = []
   #inFlight = 0
-  /** What statements in flight write: rows of one key are written one after the other, in their order. */
+  /** Keys of the rows in flight: rows of one key are written one after the other, in order. */
   readonly #keys = new Set<string>()
 
   constructor(options: WriteQueueOptions<Row, Result>) {
@@ -101,13 +101,13 @@ export class WriteQueue<Row, Result> {
     this.#queue.push(entry)
     if (!this.#isWorthAnother(this.#inFlight)) return
     this.#inFlight++
-    // Requests that came in the same turn of the event loop are still being parsed: let them join.
+    // Other requests of this turn of the event loop are still being parsed: they join.
     setImmediate(() => void this.#loop())
   }
 
   /**
-   * Whether what waits should go out, beside so many statements in flight. Beside one only if it is half of that one's
-   * size: small statements cost more a row than Postgres' pause between two costs.
+   * Whether to send another statement while `inFlight` are in flight. A second one needs half as many rows as are in flight:
+   * small statements cost more per row than the pause of Postgres between two.
    */
   #isWorthAnother(inFlight: number): boolean {
     if (inFlight === 0) return this.#queue.length > 0
@@ -117,7 +117,7 @@ export class WriteQueue<Row, Result> {
 
   async #loop(): Promise<void> {
     let batch = this.#take()
-    // None where all that wait have a key in flight: that statement's loop takes them up.
+    // It is empty if all waiting rows have a key in flight: the loop of that statement takes them.
     while (batch.length > 0) {
       const progress = await this.#run(batch)
       for (const { key } of batch) this.#keys.delete(key)
@@ -172,7 +172,7 @@ export class WriteQueue<Row, Result> {
     }
   }
 
-  /** Where every row of a batch has a lock of its own, halving would take a lock timeout for each. */
+  /** If every row of a batch is blocked, halving takes one lock timeout per row: rows that are too old get `busy`. */
   async #runInTime(batch: readonly Entry<Row, Result>[]): Promise<boolean> {
     const oldest = performance.now() - this.#options.maxAgeMs
     const young = batch.filter((entry) => entry.queuedAt >= oldest)
