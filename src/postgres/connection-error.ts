@@ -1,7 +1,7 @@
 import { StartError } from '../errors.ts'
 import type { ConnectionOptions } from './connection-url.ts'
 
-/** The way to Postgres failed; `code` is stable, as a socket's own errors' codes are. */
+/** The connection to Postgres failed. `code` is stable, like the codes of socket errors. */
 export class ConnectionError extends Error {
   override readonly name = 'ConnectionError'
   readonly code: ConnectionErrorCode
@@ -14,11 +14,11 @@ export class ConnectionError extends Error {
 
 /**
  * `TIMEOUT`: no answer before the deadline. `CLOSED`: the server closed the connection. `ENDED`: the pool is closed.
- * `STANDBY`: what answers cannot be written to. `TLS`: encryption is refused, or the certificate is.
+ * `STANDBY`: the server is read-only. `TLS`: the server refuses encryption, or its certificate is refused.
  */
 export type ConnectionErrorCode = 'TIMEOUT' | 'CLOSED' | 'ENDED' | 'STANDBY' | 'TLS'
 
-/** Whether a statement, or an attempt to connect, was given up because nothing answered. */
+/** Whether a statement or a connection attempt timed out. */
 export function isTimeout(error: unknown): boolean {
   return error instanceof ConnectionError && error.code === 'TIMEOUT'
 }
@@ -30,7 +30,7 @@ const REASONS: Readonly<Record<string, string>> = {
 }
 
 /**
- * A start that fails here has not begun to migrate: the message must not send anybody looking at the schema.
+ * The error of a start that could not connect. It does not speak of migrations, because none has begun.
  *
  * @param variable the one that holds the URL
  */

@@ -1,8 +1,8 @@
 import { userInfo } from 'node:os'
 
-/** One place to find Postgres at: a host (`address` stands in for its name service) with a port, or a Unix socket. */
+/** An endpoint of Postgres: a host (whose `address` may be given) with a port, or a Unix socket. */
 export interface Endpoint {
-  /** What a certificate is verified against; the folder of the socket where there is a `path`. */
+  /** The name that a certificate is verified against; the folder of the socket if there is a `path`. */
   readonly host: string
   /** libpq's `hostaddr`: where to connect to, without asking the name service. */
   readonly address: string | undefined
@@ -14,7 +14,7 @@ export interface Endpoint {
 /** libpq's `sslmode`s, and pg's `no-verify`. */
 export type TlsMode = 'disable' | 'allow' | 'prefer' | 'require' | 'verify-ca' | 'verify-full' | 'no-verify'
 
-/** How connections are encrypted. Files are read at each connect, so that renewed ones are taken up. */
+/** How connections are encrypted. Files are read at each connect, so that renewed ones are used. */
 export interface TlsOptions {
   readonly mode: TlsMode
   /** TLS from the first byte, without asking for it in clear (Postgres 17). */
@@ -31,28 +31,28 @@ export interface TlsOptions {
   readonly maxVersion: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3' | undefined
 }
 
-/** What a URL means: everything that a connection needs, in one form for both drivers. */
+/** A parsed URL: everything that a connection needs, in one form for both drivers. */
 export interface ConnectionOptions {
   /** Tried in this order. */
   readonly endpoints: readonly Endpoint[]
-  /** Whether an endpoint that cannot be written to is passed over. */
+  /** Whether read-only endpoints are skipped. */
   readonly primary: boolean
   readonly user: string
   /** Empty where none is given. */
   readonly password: string
   readonly database: string
   readonly tls: TlsOptions
-  /** How long one attempt at one endpoint may take, where the URL says it. */
+  /** The timeout of one attempt at one endpoint, if the URL has one. */
   readonly connectTimeoutMs: number | undefined
-  /** After how long a silence TCP looks for the peer; 0: never. */
+  /** Silence after which TCP keepalive probes the peer, ms; 0: never. */
   readonly keepAliveMs: number
-  /** What our connections' names begin with in pg_stat_activity. */
+  /** The beginning of our connections' application_name. */
   readonly name: string
   /** The startup parameter `options`, such as `-c search_path=app`. */
   readonly startupOptions: string | undefined
 }
 
-/** A URL that does not say where to connect: the message says what is wrong, and never repeats a value. */
+/** A URL that is not valid. The message says what is wrong and never repeats a value. */
 export class ConnectionUrlError extends Error {
   override readonly name = 'ConnectionUrlError'
 }
@@ -61,11 +61,11 @@ type Environment = Readonly<Record<string, string | undefined>>
 
 const DEFAULT_PORT = '5432'
 const DEFAULT_KEEP_ALIVE_MS = 30_000
-/** Where nothing names a host: the sockets of Debian's and of the original packages, then TCP. */
+/** The default hosts: the sockets of Debian's and of the original packages, then TCP. */
 const DEFAULT_HOSTS = '/var/run/postgresql,/tmp,localhost'
 const MAX_CONNECT_SECONDS = 60
 
-/** libpq's parameters that mean something here, with the environment variable that holds their default. */
+/** libpq's parameters that we use, with the environment variable of their default. */
 const MEANT = {
   host: 'PGHOST',
   hostaddr: 'PGHOSTADDR',
@@ -96,7 +96,7 @@ const MEANT = {
 
 type Parameter = keyof typeof MEANT
 
-/** libpq's parameters (PostgreSQL manual, "Parameter Key Words") that concern libpq's own side alone. */
+/** libpq's parameters (PostgreSQL manual, "Parameter Key Words") that concern only libpq itself. */
 const IGNORED: ReadonlySet<string> = new Set([
   'channel_binding',
   'client_encoding',
@@ -114,7 +114,7 @@ const IGNORED: ReadonlySet<string> = new Set([
   'tcp_user_timeout',
 ])
 
-/** What others read out of their URLs, and what to write instead. */
+/** Parameters of other drivers, and what to write instead. */
 const REFUSED: Readonly<Record<string, string>> = {
   pgbouncer: 'set DATABASE_POOLER=transaction instead',
   prepare: 'set DATABASE_POOLER=transaction where a transaction pooler is in between',
@@ -142,7 +142,7 @@ const ENCODE = 'what is special in a user name or password (@ : / ? # %) must be
  * Reads a connection URL by libpq's rules (PostgreSQL manual, "Connection URIs").
  *
  * @param environment where libpq's own variables (PGPASSWORD, PGSSLMODE …) are looked up for what the URL leaves out
- * @throws ConnectionUrlError what is wrong, as the rest of a sentence that begins with the variable's name
+ * @throws ConnectionUrlError the message continues a sentence that begins with the variable's name
  */
 export function parseConnectionUrl(url: string, environment: Environment = {}): ConnectionOptions {
   const given = new Map<Parameter, string>()
@@ -177,7 +177,7 @@ function* readUrl(url: string): Generator<[Parameter, string]> {
     )
   const slash = rest.indexOf('/')
   const at = rest.indexOf('@')
-  // libpq takes the first @ before the first slash for the end of the password.
+  // For libpq the first @ before the first slash ends the password.
   const hasUser = at !== -1 && (slash === -1 || at < slash)
   if (hasUser) {
     const [user = '', ...password] = rest.slice(0, at).split(':')
@@ -197,7 +197,7 @@ function* readUrl(url: string): Generator<[Parameter, string]> {
 function readHost(text: string): { host: string; port: string } {
   const match = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::([0-9]*))?$/.exec(text)
   if (match === null) {
-    // "user:pass" up to a slash within the password looks like a host with a port.
+    // If the password contains a slash, "user:pass" before it looks like a host with a port.
     throw new ConnectionUrlError(
       `must be a postgres:// URL with a host such as db.example:5432 or [::1]:5432; ${ENCODE}`,
     )
@@ -212,7 +212,7 @@ function* readQuery(query: string): Generator<[Parameter, string]> {
       throw new ConnectionUrlError(`each parameter after the ? must be written name=value; ${ENCODE}`)
     const name = decode(pair.slice(0, equals))
     const value = decode(pair.slice(equals + 1))
-    // As JDBC writes it; libpq takes just this.
+    // The JDBC spelling; libpq accepts exactly this one.
     if (name === 'ssl' && value === 'true') yield ['sslmode', 'require']
     else if (name in MEANT) yield [name as Parameter, value]
     else if (!IGNORED.has(name)) throw new ConnectionUrlError(refusal(name))
@@ -221,7 +221,7 @@ function* readQuery(query: string): Generator<[Parameter, string]> {
 
 function refusal(name: string): string {
   if (Object.hasOwn(REFUSED, name)) return `the parameter ${name} is not taken: ${REFUSED[name]}`
-  // Behind a question mark in a password anything could stand here.
+  // After a question mark in a password, the name may be a part of the password.
   const shown = /^[a-z][\w.]{0,40}$/i.test(name) ? `parameter ${name}` : 'a parameter'
   return `${shown} after the ? is none that libpq knows; write a server setting as options=-c%20name%3Dvalue`
 }
@@ -276,7 +276,7 @@ function readPrimary(given: ReadonlyMap<Parameter, string>, several: boolean): b
 
 function readConnectTimeout(given: ReadonlyMap<Parameter, string>): number | undefined {
   const seconds = readWhole(given, 'connect_timeout')
-  // libpq's 0 is for ever.
+  // 0 means no timeout in libpq.
   return seconds === undefined || seconds <= 0 ? undefined : Math.min(seconds, MAX_CONNECT_SECONDS) * 1000
 }
 

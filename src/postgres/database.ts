@@ -4,9 +4,9 @@ import { openPool, type TimedPool } from './pool.ts'
 import type { PoolOptions, PoolUsage } from './statement-queue.ts'
 
 /**
- * The most connections that an instance opens, for each of its purposes. What keeps the promise has its own: the canary,
- * and the log (two statements of heads and two of pages at a time, and the sweep). `read` is for what users ask, `clean`
- * for the retention, `write` one for each kind of batch, `isolated` for those that wait for a lock; `listen` is the bus's.
+ * The most connections that an instance opens, by purpose. Delivery has its own: `canary`, and `log` (two statements of heads
+ * and two of pages at a time, and the sweep). `read` serves requests of users, `clean` the retention, `write` has one for each
+ * kind of batch, `isolated` serves writes that wait for a lock, and `listen` is the bus.
  */
 export const CONNECTIONS = {
   canary: 1,
@@ -21,30 +21,30 @@ export const CONNECTIONS = {
   listen: 1,
 } as const
 
-/** How long each kind of statement may take, ms. */
+/** The deadline of a statement by purpose, ms. */
 export const DEADLINES = {
-  /** Less than the bus waits for a canary: one that could not be sent says nothing against LISTEN. */
+  /** Less than the bus waits for a canary, so that a canary that could not be sent does not look like a failure of LISTEN. */
   canary: 2000,
   log: 5000,
   read: 5000,
   clean: 20_000,
-  /** Beyond it whoever still waits is told that the row may or may not be stored. */
+  /** After it callers get `unavailable`: their rows may or may not be stored. */
   write: 10_000,
   edit: 5000,
   presence: 4000,
   queue: 10_000,
 } as const
 
-/** Statements of these purposes serve everybody: where they fail for good, the instance is of no use. */
+/** Statements of these purposes serve all users: if they keep failing, the instance is not ready. */
 const FOR_EVERYBODY: ReadonlySet<string> = new Set(['canary', 'log', 'write'])
-/** So many faults in a row are no single caller's. */
+/** This many failures in a row are not caused by a single caller. */
 const FAULTS_IN_A_ROW = 3
-/** Without another fault for so long, whatever was wrong is taken for fixed. */
+/** After this time without another failure, the problem counts as fixed. */
 const FAULT_STANDS_MS = 15_000
 
 export interface DatabaseOptions {
   readonly pooler?: 'none' | 'transaction'
-  /** A statement failed, for which purpose, by what kind of failure. */
+  /** Called when a statement fails. */
   readonly onFailure?: (purpose: string, kind: FailureKind, error: unknown) => void
 }
 
@@ -56,8 +56,8 @@ interface Faults {
 }
 
 /**
- * The pools of an instance on one database. Where a connection of one is found silent, the others look at theirs: a flow
- * that a firewall forgot is rarely the only one.
+ * The pools of an instance on one database. When one pool finds a silent connection, the others close theirs that have been
+ * idle since then: a firewall rarely drops only one flow.
  */
 export class Database {
   readonly connection: ConnectionOptions
@@ -71,7 +71,7 @@ export class Database {
     this.#options = options
   }
 
-  /** What keeps failing for everybody, one sentence each; empty where all is well. */
+  /** The problems that keep failing for all users, one sentence each; empty if there are none. */
   get faults(): string[] {
     const since = performance.now() - FAULT_STANDS_MS
     const standing = this.#faults
@@ -104,7 +104,7 @@ export class Database {
         faults.inARow++
         faults.lastAt = performance.now()
         const { code, name } = error as { code?: string; name?: string }
-        // Anybody may read it: the message is for the log.
+        // Everybody can read this, so it does not contain the message, which goes to the log.
         faults.reason = code ?? name ?? 'unknown'
       },
     })
@@ -113,7 +113,7 @@ export class Database {
     return pool
   }
 
-  /** What the pools are at, those of one purpose together. */
+  /** The usage of the pools by purpose. */
   get usage(): ReadonlyMap<string, PoolUsage> {
     const usage = new Map<string, PoolUsage>()
     this.#pools.forEach((pool, i) => {
@@ -123,7 +123,7 @@ export class Database {
     return usage
   }
 
-  /** @param options `timeout`: how long statements in flight may still take, in seconds */
+  /** @param options `timeout`: seconds that statements in flight may still take */
   async end(options: { readonly timeout: number }): Promise<void> {
     await Promise.all(this.#pools.map((pool) => pool.end(options)))
   }

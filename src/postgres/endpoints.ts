@@ -3,13 +3,13 @@ import type { ConnectionOptions, Endpoint } from './connection-url.ts'
 import { type OpenOptions, type OpenSocket, openSocket } from './socket.ts'
 import { encryptionsOf } from './tls.ts'
 
-/** How long one attempt may take, from the name service to the first answer, where the URL does not say. */
+/** The default timeout of one attempt, from name lookup to the first answer. */
 const ATTEMPT_TIMEOUT_MS = 3000
 
-/** The endpoint that worked last: behind a first host that is silent, each connection would take seconds. */
+/** The endpoint that worked last is tried first: if the first host is silent, each connection would take seconds. */
 const lastGood = new WeakMap<ConnectionOptions, Endpoint>()
 
-/** `no pg_hba.conf entry …, no encryption`, or one that says the opposite. */
+/** `no pg_hba.conf entry …, no encryption`, or the opposite. */
 const NOT_LET_IN = '28000'
 
 /**

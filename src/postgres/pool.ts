@@ -2,23 +2,23 @@ import { type ConnectionOptions, parseConnectionUrl } from './connection-url.ts'
 import { Lazy, type Statement } from './statement.ts'
 import { type PoolOptions, type PoolUsage, StatementQueue } from './statement-queue.ts'
 
-/** What statements are sent through. */
+/** Sends statements. */
 export type Pool = Statement & { end(options?: { timeout?: number }): Promise<void> }
 
-/** A pool that can also give statements less time, or more, than it gives them by itself. */
+/** A pool whose statements can also have another deadline than its own. */
 export type TimedPool = Pool & {
-  /** All statements of the work together may take so long. */
+  /** Runs work whose statements share one deadline. */
   within<Result>(milliseconds: number, work: (sql: Pool) => Promise<Result>): Promise<Result>
-  /** Closes the idle connections that nobody has heard of since then, on the clock of performance.now(). */
+  /** Closes connections that have been idle since before this time (performance.now()). */
   doubt(since: number): void
-  /** What the pool is at, for metrics. */
+  /** For metrics. */
   readonly usage: PoolUsage
 }
 
 /**
  * A pool of connections for statements. Nothing is connected before the first statement.
  *
- * @param purpose what the connections are for, as their names in pg_stat_activity end
+ * @param purpose the end of the connections' application_name
  */
 export function openPool(connection: ConnectionOptions, purpose: string, options: PoolOptions): TimedPool {
   const queue = new StatementQueue(connection, purpose, options)
@@ -43,7 +43,7 @@ export function openPool(connection: ConnectionOptions, purpose: string, options
   return Object.defineProperty(pool, 'usage', { get: () => queue.usage }) as TimedPool
 }
 
-/** A pool for a URL that nothing has parsed yet. */
+/** Like openPool(), for a URL. */
 export function createPool(url: string, max: number, purpose: string): TimedPool {
   return openPool(parseConnectionUrl(url), purpose, { max })
 }

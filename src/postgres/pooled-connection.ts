@@ -8,13 +8,13 @@ const RETIRE_MS = 1000
 /** A connection lives an hour at most, or half of one, so that neither memory nor a balancer's old choice stays for ever. */
 const MAX_AGE_MS = 3_600_000
 
-/** A statement whose caller waits. It settles once; after that the server may still be at it. */
+/** A statement with its caller. It settles once; after that the server may still be executing it. */
 export class Job {
   readonly strings: TemplateStringsArray
   readonly values: readonly unknown[]
-  /** On the clock of performance.now(); 0 where it did not have to wait for a connection. */
+  /** When it began to wait for a connection (performance.now()); 0 if it did not wait. */
   queuedAt = 0
-  /** None before it is sent. */
+  /** Undefined until it is sent. */
   connection: PooledConnection | undefined
   readonly #timer: NodeJS.Timeout
   readonly #settle: (error: unknown, rows?: unknown) => void
@@ -65,35 +65,35 @@ export class Job {
  *   └─────┴──────────────────▶┘ too old, idle for too long, silent, or broken
  * ```
  *
- * A retiring one takes no new statement. It closes when those in flight have ended: each in its own time, and the last,
- * once it is cancelled, within a second.
+ * A retiring connection takes no new statements. It closes when those in flight have ended: each within its deadline; once
+ * all callers are answered, the one that is executing is cancelled and gets one second.
  */
 export class PooledConnection {
   /** On the clock of performance.now(). */
   idleSince = 0
   readonly #session: Session
-  /** What is under way, with when it was sent and what the connection had read by then. */
+  /** Statements in flight, with when they were sent and how much the connection had read by then. */
   readonly #jobs = new Map<Job, { readonly sentAt: number; readonly bytesRead: number }>()
   readonly #endsAt = performance.now() + MAX_AGE_MS * (0.5 + Math.random() / 2)
   readonly #onLeft: (connection: PooledConnection) => void
 
-  /** @param onLeft the server is done with a statement, whether or not its caller was told before */
+  /** @param onLeft called when the server has finished a statement, even if its caller was answered before */
   constructor(session: Session, onLeft: (connection: PooledConnection) => void) {
     this.#session = session
     this.#onLeft = onLeft
   }
 
-  /** Statements under way. */
+  /** Statements in flight. */
   get jobs(): number {
     return this.#jobs.size
   }
 
-  /** Whether it can carry nothing any more. */
+  /** Whether it can send nothing any more. */
   get closed(): boolean {
     return this.#session.closed
   }
 
-  /** Whether it has lived for long enough. */
+  /** Whether it has reached its maximum age. */
   get old(): boolean {
     return performance.now() > this.#endsAt
   }
@@ -120,43 +120,43 @@ export class PooledConnection {
     this.#onLeft(this)
   }
 
-  /** Since when it has said nothing, on the clock of performance.now(), if that is since a statement of its own was sent. */
+  /** When the job was sent (performance.now()), if the server has sent nothing since then; else undefined. */
   silentSince(job: Job): number | undefined {
     const sent = this.#jobs.get(job)
     return sent !== undefined && sent.bytesRead === this.#session.bytesRead ? sent.sentAt : undefined
   }
 
   /**
-   * Cancels what it is at, once nobody waits for it any more.
+   * Cancels the executing statement, if no caller waits for any statement here.
    *
-   * @param overdue called where the server did not end in time what was cancelled
+   * @param overdue called if the server does not finish the cancelled statement in time
    */
   cancelUnwanted(overdue: () => void): void {
-    // One behind it might be what the server is at when the request comes. Cancelled while it waits for a synchronous
-    // standby, it would even be reported as done.
+    // When the cancel request arrives, the server may already execute the next statement. Cancelled while it waits for a
+    // synchronous standby, that one would even be reported as done.
     for (const job of this.#jobs.keys()) if (!job.settled) return
-    // Left alone, a backend that waits for a lock would not notice that its client is gone.
+    // A backend that waits for a lock does not notice that its client is gone.
     this.#session.cancel()
     setTimeout(overdue, RETIRE_MS)
   }
 
-  /** Cancels what it is at, and closes at once. */
+  /** Cancels the executing statement and closes at once. */
   abort(reason: Error): void {
     this.#session.cancel()
     this.#session.destroy(reason)
   }
 
-  /** Closes at once, whether or not its peer still answers. */
+  /** Closes at once, even if the server does not answer. */
   destroy(reason?: Error): void {
     this.#session.destroy(reason)
   }
 
-  /** Closes one that has nothing under way. */
+  /** Closes an idle connection. */
   end(): void {
     void this.#session.end()
   }
 
-  /** Its session is closed. What was given to the driver between the socket's error and its close is never answered by it. */
+  /** For a closed session: the driver never answers statements that it got between the socket's error and its close. */
   rejectAll(error: Error): void {
     for (const job of this.#jobs.keys()) job.reject(error)
     this.#jobs.clear()

@@ -4,15 +4,15 @@ import type { ConnectionOptions } from './connection-url.ts'
 import { SingleSession } from './single-session.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
-/** A pooler whose server connections are all taken answers nothing. */
+/** A pooler without free server connections does not answer. */
 const LOOK_TIMEOUT_MS = 5000
-/** Others who use the pooler take turns with us: one look may happen to see two server processes that look like ours. */
+/** Several looks, because other clients share the pooler: one look may happen to find a server process for each session. */
 const ROUNDS = 5
 
 /**
- * Whether a transaction pooler is in between: two sessions that are open at once were answered by one server process, or
- * one session by two. Neither can happen over a direct connection or a session pooler, whatever the pooler is called.
- * One that pins a client to a server process is not found.
+ * Whether a transaction pooler is in between: one server process answered two open sessions, or two processes answered one
+ * session. Neither happens over a direct connection or a session pooler. A pooler that pins clients to server processes is
+ * not found.
  *
  * @throws the error of the connection, or the signal's reason where it was aborted
  */

@@ -1,7 +1,7 @@
 /**
- * Rows as the server sent them. After a statement that failed in the midst of its rows, the driver puts the next one's rows
- * as many places too far back (README.md, row 12): read by position, they would be the answers to other requests, and one
- * user would be given another's events.
+ * Rows as the server sent them. If a statement failed after some of its rows, the driver shifts the rows of the next
+ * statement by as many places (README.md, row 12). Read by position, they would answer the wrong requests, and a user would
+ * get the events of another.
  */
 export function fromTheFirst<Rows>(rows: Rows): Rows {
   if (!Array.isArray(rows) || rows.length === 0 || 0 in rows) return rows

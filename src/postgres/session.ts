@@ -8,29 +8,29 @@ import { TYPES } from './types.ts'
 
 export interface SessionOptions {
   readonly connection: ConnectionOptions
-  /** Whether a standby will not do, although the connection does not ask for a primary. */
+  /** Whether it must be a primary, even if the URL does not require one. */
   readonly primary?: boolean
-  /** What it is for, as its name in pg_stat_activity ends. */
+  /** The end of its application_name. */
   readonly purpose: string
   /**
-   * Server settings that hold for the session, by name; the server's own defaults are overruled. None through a
-   * transaction pooler, which would hand them on to others.
+   * Server settings for the session, by name; they overrule the server's defaults. None through a transaction pooler, which
+   * would pass them on to other clients.
    */
   readonly settings?: Readonly<Record<string, string>> | undefined
-  /** For one attempt at one endpoint, where the URL does not say. */
+  /** The default timeout of one attempt at one endpoint. */
   readonly timeoutMs?: number
   /** Whether statements are kept prepared; false through a transaction pooler. */
   readonly prepare?: boolean
-  /** Takes what comes without TLS in the driver's stead. */
+  /** Reads the bytes of a socket without TLS before the driver does. */
   readonly read?: ((chunk: Buffer, socket: Socket) => void) | undefined
   readonly onNotify?: (payload: string) => void
-  /** The session ended, by whomever; called once. */
+  /** Called once, when the session has ended for any reason. */
   readonly onClosed?: (session: Session) => void
 }
 
 /**
- * What our statements rely on, whatever the role's or the database's own defaults are. `serializable` would fail a part
- * of the writes, a negative `extra_float_digits` would round the numbers of events, a session that idles would be ended.
+ * Settings that our statements need, whatever the defaults of the role and the database are. With `serializable` some writes
+ * would fail, a negative `extra_float_digits` would round numbers of events, and idle sessions would be ended.
  */
 export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   default_transaction_isolation: 'read committed',
@@ -44,7 +44,7 @@ export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   transaction_timeout: '0',
 }
 
-/** Options of the driver that its types leave out. */
+/** Options of the driver that its types do not have. */
 interface DriverOptions extends postgres.Options<typeof TYPES> {
   readonly socket: () => Socket
   readonly onnotify?: ((channel: string, payload: string) => void) | undefined
@@ -57,13 +57,13 @@ interface Backend {
 }
 
 /**
- * One connection with the driver that speaks over it, from its opening to its end; it is never repaired, only replaced.
+ * One connection with its driver, from its opening to its end. It is never repaired, only replaced.
  *
- * opening → open → closed. The driver is given a socket that is open and never makes another: it loses track of what it
- * was asked where a connection breaks (see README.md in this folder).
+ * opening → open → closed. The driver gets an open socket and never makes another, because it loses statements when a
+ * connection breaks (README.md in this folder).
  */
 export class Session {
-  /** The driver itself. What is asked once the session is closed is rejected. */
+  /** The driver. It rejects statements once the session is closed. */
   readonly sql: postgres.Sql
   readonly openedAt = performance.now()
   /** Whether the server is a standby. */
@@ -112,17 +112,17 @@ export class Session {
     )
   }
 
-  /** The server process that carries out what is asked here; a pooler makes up its own. */
+  /** The process id of the backend; a pooler makes up its own. */
   get pid(): number {
     return this.#backend.pid
   }
 
-  /** Whether nothing can be asked here any more: an error of the socket comes a moment before its close. */
+  /** Whether it can send nothing any more: the socket's error comes a moment before its close. */
   get closed(): boolean {
     return this.#closed || this.#opened.socket.destroyed
   }
 
-  /** Grows with everything that the server says. */
+  /** Bytes received from the server. */
   get bytesRead(): number {
     return this.#opened.socket.bytesRead
   }
@@ -136,21 +136,21 @@ export class Session {
     this.#opened.socket.resume()
   }
 
-  /** Asks the server, over a connection of its own, to end the statement that it carries out here. Never rejects. */
+  /** Sends a cancel request for the executing statement, over a connection of its own. Never rejects. */
   cancel(): void {
     void sendCancel(this.#options.connection, this.#endpoint, this.#backend, this.#opened.encrypted).catch(
       () => {},
     )
   }
 
-  /** Ends the session at once, whether or not its peer still answers. Statements in flight are rejected with `reason`. */
+  /** Ends the session at once, even if the server does not answer. Rejects statements in flight with `reason`. */
   destroy(reason: Error = new ConnectionError('ENDED', 'the connection was given up')): void {
     this.#opened.socket.destroy(reason)
   }
 
-  /** Says goodbye, and ends. For a session that has nothing in flight. */
+  /** Sends Terminate and ends. For an idle session. */
   async end(): Promise<void> {
-    // In this order: the driver says goodbye through its TLS, whose failure on a socket that is gone nobody hears of.
+    // In this order: the driver sends Terminate over TLS, and its failure on a destroyed socket would be unhandled.
     await this.sql.end({ timeout: 0 }).catch(() => {})
     this.#opened.socket.destroy()
   }
@@ -163,7 +163,7 @@ export class Session {
   }
 }
 
-/** Every option is given, so that no environment variable of libpq's (PGHOST, PGSSLMODE …) is looked up for it. */
+/** Sets every option, so that the driver looks up none of libpq's environment variables (PGHOST, PGSSLMODE …). */
 function driver(options: SessionOptions, endpoint: Endpoint, socket: Socket): postgres.Sql {
   const { connection, purpose, onNotify, prepare = true } = options
   let given = false
@@ -177,11 +177,11 @@ function driver(options: SessionOptions, endpoint: Endpoint, socket: Socket): po
     ssl: false,
     prepare,
     debug: false,
-    // At each connect the driver would ask for all types and await the answer nowhere: a reset in that moment would be
-    // an unhandled rejection, which ends the process.
+    // At each connect the driver would query all types without awaiting the answer: a reset in that moment would be an
+    // unhandled rejection, which ends the process.
     fetch_types: false,
     types: TYPES,
-    // The attempt as a whole is timed; a session is never reopened, so the rest of the driver's timers has no use.
+    // The whole attempt has a timeout, and a session is never reopened, so the driver's timers are off.
     connect_timeout: 0,
     idle_timeout: 0,
     max_lifetime: null,
@@ -203,7 +203,7 @@ function driver(options: SessionOptions, endpoint: Endpoint, socket: Socket): po
   return postgres(driverOptions)
 }
 
-/** The driver wants to connect again for what it still has in its queue: that is refused. */
+/** A socket that fails: the driver must not reconnect for the statements in its queue. */
 function dead(): Socket {
   const socket = new Socket()
   socket.on('error', () => {})
@@ -216,7 +216,7 @@ interface Begun {
   readonly backend: Backend
 }
 
-/** The first statement: sets what the session relies on, as far as this version of Postgres knows it. */
+/** The first statement: applies the settings that this version of Postgres has. */
 async function begin(sql: postgres.Sql, settings: SessionOptions['settings'] = {}): Promise<Begun> {
   const values = Object.entries(settings).map(([name, value]) => `('${name}', '${value}')`)
   const set =

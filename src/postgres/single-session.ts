@@ -5,7 +5,7 @@ import { SESSION_SETTINGS, Session } from './session.ts'
 
 export interface SingleSessionOptions {
   readonly connection: ConnectionOptions
-  /** What it is for, as its `application_name` ends, by which operators find it in pg_stat_activity. */
+  /** The end of its application_name, by which operators find it in pg_stat_activity. */
   readonly purpose: string
   readonly connectTimeoutMs: number
 }
@@ -56,9 +56,9 @@ export class SingleSession {
   }
 
   /**
-   * Sends a statement, or without parameters several at once.
+   * Sends one statement, or several without parameters.
    *
-   * @throws the driver's error, also where the session has ended before
+   * @throws the driver's error, or ConnectionError `CLOSED` if the session has ended
    */
   async query<Row extends object>(
     text: string,
@@ -68,7 +68,7 @@ export class SingleSession {
     return fromTheFirst(await this.#session.sql.unsafe<Row[]>(text, [...parameters]))
   }
 
-  /** Ends the session at once; what is under way is rejected. The server goes on with it until it notices. */
+  /** Ends the session at once and rejects statements in flight. The server continues them until it notices. */
   end(): void {
     void this.#session.end()
   }

@@ -4,10 +4,10 @@ import { ConnectionError } from './connection-error.ts'
 import type { ConnectionOptions, Endpoint } from './connection-url.ts'
 import { type Encryption, tlsFor } from './tls.ts'
 
-/** As much as Node reads at a time. */
+/** Node's own chunk size. */
 const CHUNK_BYTES = 65_536
 
-/** Node gives each of a name's addresses this long before it tries the next; its own 250 ms are too short for a far server. */
+/** How long Node tries each address of a host. Its default, 250 ms, is too short for a distant server. */
 const ADDRESS_TIMEOUT_MS = 1000
 
 /** PostgreSQL, Message Formats: SSLRequest. */
@@ -15,9 +15,9 @@ const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
 const OFFERED = 0x53
 const REFUSED = 0x4e
 
-/** What carries a connection. */
+/** An open socket to a server. */
 export interface OpenSocket {
-  /** Connected, encrypted where that was agreed on, and listened to for errors from its first moment. */
+  /** Connected, encrypted if both sides agreed, and with an error listener from its first moment. */
   readonly socket: Socket
   readonly encrypted: boolean
 }
@@ -28,25 +28,25 @@ export interface OpenOptions {
   readonly encryption: Encryption
   readonly timeoutMs: number
   /**
-   * Takes the bytes of a socket without TLS in the driver's stead, out of memory that is used again after it returns; it
-   * may hand on what it leaves to the driver with `socket.push`.
+   * Reads the bytes of a socket without TLS before the driver does. The chunk's memory is reused after it returns. It passes
+   * bytes on to the driver by `socket.push`.
    */
   readonly read?: ((chunk: Buffer, socket: Socket) => void) | undefined
 }
 
 /**
- * Opens a socket to Postgres. Both drivers are given sockets that are open: neither connects, looks at errors before it
- * listens for them, or negotiates TLS by itself.
+ * Opens a socket to Postgres. Both drivers get open sockets, so that neither connects or negotiates TLS itself, and no socket
+ * error comes before there is a listener.
  *
- * @throws the socket's own error; ConnectionError `TLS` where the server cannot encrypt or its certificate is refused,
- *   `TIMEOUT` where the endpoint is silent
+ * @throws the socket's error; ConnectionError `TLS` if the server cannot encrypt or its certificate is refused, `TIMEOUT` if
+ *   the endpoint is silent
  */
 export async function openSocket(options: OpenOptions): Promise<OpenSocket> {
   const { connection, endpoint, encryption, timeoutMs, read } = options
-  // The name service, TCP and TLS together may take no longer.
+  // One timeout for name lookup, TCP and TLS together.
   const deadline = performance.now() + timeoutMs
   const left = () => Math.max(1, deadline - performance.now())
-  // A socket that reads for itself cannot be wrapped in TLS later.
+  // A socket with `onread` cannot be wrapped in TLS later.
   const own = encryption === 'none' ? read : undefined
   const socket = await openTcp(endpoint, left(), own)
   socket.setNoDelay(true)
@@ -67,7 +67,7 @@ export async function openSocket(options: OpenOptions): Promise<OpenSocket> {
   return openSocket({ ...options, encryption: 'none', timeoutMs: left() })
 }
 
-/** A server that closes without a word is an error; the driver takes it for nothing at all and never answers. */
+/** Makes the close of the server an error: the driver ignores it and never answers its statements. */
 function watched(socket: Socket): Socket {
   socket.on('error', () => {})
   socket.once('end', () => socket.destroy(new ConnectionError('CLOSED', 'the server closed the connection')))
@@ -104,7 +104,7 @@ async function offersTls(socket: Socket, timeoutMs: number): Promise<boolean> {
   })
   socket.write(SSL_REQUEST)
   await settled(socket, 'data', timeoutMs)
-  // More than a byte would be what somebody in between wants to be taken for encrypted (CVE-2021-23222).
+  // A man in the middle may have injected further bytes, which would count as encrypted (CVE-2021-23222).
   if (answer?.length === 1 && answer[0] === OFFERED) return true
   if (answer?.length === 1 && answer[0] === REFUSED) return false
   throw new ConnectionError('TLS', 'the server did not say whether it offers TLS')
@@ -117,7 +117,7 @@ async function secure(
   timeoutMs: number,
 ): Promise<Socket> {
   const secured = connectTls({ ...(await tlsFor(connection.tls, endpoint.host)), socket })
-  // Destroying the one leaves the other open where the peer does not answer.
+  // Destroying one socket leaves the other open if the server does not answer.
   secured.once('close', () => socket.destroy())
   try {
     await settled(secured, 'secureConnect', timeoutMs)
@@ -131,8 +131,8 @@ async function secure(
 }
 
 /**
- * Waits for one event, an error, or the end. The listener for errors stays: an error that comes when nobody listens ends
- * the process, and sockets fail at any moment.
+ * Waits for one event, an error, or the end. The error listener stays, because sockets fail at any moment and an error
+ * without a listener ends the process.
  */
 function settled(socket: Socket, event: string, timeoutMs: number): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -3,48 +3,48 @@ import type { ConnectionOptions } from './connection-url.ts'
 import { Job, PooledConnection } from './pooled-connection.ts'
 import { SESSION_SETTINGS, Session } from './session.ts'
 
-/** The connections of a pool now, and what its statements have waited for since the start. */
+/** The present connections of a pool, and the waits of its statements since the start. */
 export interface PoolUsage {
   /** Most connections at once. */
   readonly max: number
-  /** Connections with a statement under way, those that are being given up included. */
+  /** Connections with a statement in flight, retiring ones included. */
   readonly busy: number
   readonly idle: number
   readonly opening: number
-  /** Statements that wait for a connection now. */
+  /** Statements that wait for a connection. */
   readonly waiting: number
-  /** Statements that had to wait for a connection, and how long all of them together did. */
+  /** Statements that had to wait for a connection, and their total wait. */
   readonly waits: number
   readonly waitedSeconds: number
-  /** Statements that had no answer before their deadline. */
+  /** Statements that passed their deadline. */
   readonly timedOut: number
 }
 
 export interface PoolOptions {
   /** Most connections at once. */
   readonly max: number
-  /** How long a statement may take, waiting for a connection included. */
+  /** The deadline of a statement, including its wait for a connection. */
   readonly deadlineMs?: number
-  /** How many statements may be under way on one connection, behind each other. */
+  /** The most statements in flight on one connection; they follow each other. */
   readonly pipeline?: number
   readonly pooler?: 'none' | 'transaction'
-  /** Nothing came over a connection since then (on the clock of performance.now()): others may be silent too. */
+  /** A connection has been silent since then (performance.now()): others may be too. */
   readonly onSilence?: (since: number) => void
-  /** Each statement's end, with what it failed by. */
+  /** Called when a statement has settled, with its error if it failed. */
   readonly onSettled?: (error?: unknown) => void
 }
 
 const DEADLINE_MS = 5000
-/** While Postgres is away: each attempt to connect is this far from the last, at most. */
+/** The pause between attempts to connect while Postgres is away; it grows from this to MAX_BACKOFF_MS. */
 const MIN_BACKOFF_MS = 50
 const MAX_BACKOFF_MS = 500
-/** One that nobody needed for so long is closed; networks forget flows that are silent for longer. */
+/** A connection idle for this long is closed, because networks drop idle flows. */
 const MAX_IDLE_MS = 240_000
 
 /**
- * Statements that wait, and the connections that carry them. Each statement ends in time: what passes its deadline is
- * cancelled on the server, its connection is destroyed (a peer that fell silent answers no cancel), and its caller is told
- * at once. A connection that goes bad goes alone: statements on the others are not touched.
+ * The statements of a pool and their connections. Every statement has a deadline. When it passes, the caller is answered at
+ * once, the statement is cancelled on the server, and its connection is destroyed, because a silent server does not answer a
+ * cancel either. A bad connection does not affect statements on the others.
  *
  * ```
  * run ─▶ waiting ─▶ on a connection ─▶ answered
@@ -58,7 +58,7 @@ export class StatementQueue {
   readonly #purpose: string
   readonly #options: Required<PoolOptions>
   readonly #idle: PooledConnection[] = []
-  /** Those that take statements, the idle ones included. */
+  /** Connections that take statements, including the idle ones. */
   readonly #open = new Set<PooledConnection>()
   readonly #retiring = new Set<PooledConnection>()
   readonly #waiting = new Set<Job>()
@@ -130,7 +130,7 @@ export class StatementQueue {
     })
   }
 
-  /** Closes the idle connections that nobody has heard of since then; new ones are made when needed. */
+  /** Closes connections that have been idle since before this time; new ones are opened when needed. */
   doubt(since: number): void {
     for (const connection of this.#idle.filter(({ idleSince }) => idleSince < since)) {
       this.#forget(connection)
@@ -170,7 +170,7 @@ export class StatementQueue {
     }
   }
 
-  /** An idle connection; else, where statements may follow each other, one with room. */
+  /** An idle connection; else, if statements may follow each other, one with room. */
   #free(): PooledConnection | undefined {
     let idle = this.#idle.pop()
     while (idle?.closed) idle = this.#idle.pop()
@@ -201,7 +201,7 @@ export class StatementQueue {
     return job
   }
 
-  /** The connection has room again. */
+  /** Uses the room of a connection for the next statement; else makes it idle, or closes it. */
   #release(connection: PooledConnection): void {
     if (this.#retiring.has(connection)) {
       if (connection.jobs === 0) this.#giveUp(connection)
@@ -281,7 +281,7 @@ export class StatementQueue {
         connection: this.#connection,
         primary: true,
         purpose: this.#purpose,
-        // The server's own end for what no cancel reaches.
+        // The server ends statements that no cancel request reaches.
         settings:
           pooler === 'transaction'
             ? undefined
@@ -312,7 +312,7 @@ export class StatementQueue {
     }
   }
 
-  /** No connection could be made. Where others work, what waits goes on waiting for those; else it is told why. */
+  /** No connection could be opened. If there are others, waiting statements wait for those; else they are rejected. */
   #refused(error: unknown): void {
     if (this.#open.size === 0 && this.#opening === 0) {
       this.#rejectWaiting(error)

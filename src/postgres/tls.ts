@@ -6,10 +6,10 @@ import type { ConnectionOptions as TlsConnectOptions } from 'node:tls'
 import { ConnectionError } from './connection-error.ts'
 import type { TlsMode, TlsOptions } from './connection-url.ts'
 
-/** Whether TLS is asked for: never; where the server offers it, else without; or always. */
+/** Whether to use TLS: never, if the server offers it, or always. */
 export type Encryption = 'none' | 'offered' | 'always'
 
-/** In which order a mode tries (PostgreSQL manual, "SSL Mode Descriptions"). */
+/** The attempts of a mode, in order (PostgreSQL manual, "SSL Mode Descriptions"). */
 export function encryptionsOf(mode: TlsMode): readonly Encryption[] {
   switch (mode) {
     case 'disable':
@@ -24,10 +24,10 @@ export function encryptionsOf(mode: TlsMode): readonly Encryption[] {
 }
 
 /**
- * What Node is to be told about a host's certificate. The files are read anew each time, so that renewed ones are taken
- * up without a restart. As in libpq, `require` verifies the certificate where a root certificate is given.
+ * Node's TLS options for a host. Files are read each time, so that renewed ones are used without a restart. As in libpq,
+ * `require` verifies the certificate if a root certificate is given.
  *
- * @throws ConnectionError `TLS`, with the parameter whose file cannot be read
+ * @throws ConnectionError `TLS`, which names the parameter whose file cannot be read
  */
 export async function tlsFor(tls: TlsOptions, host: string): Promise<TlsConnectOptions> {
   const usual = (name: string) => join(homedir(), '.postgresql', name)
@@ -43,7 +43,7 @@ export async function tlsFor(tls: TlsOptions, host: string): Promise<TlsConnectO
     ca,
     crl,
     ...(cert === undefined || key === undefined ? {} : { cert, key, passphrase: tls.keyPassword }),
-    // What the certificate is compared with; a name is also sent along, an address may not be (RFC 6066 §3).
+    // The certificate is compared with it. SNI sends a name, never an address (RFC 6066 §3).
     host,
     servername: tls.sendsName && isIP(host) === 0 ? host : '',
     rejectUnauthorized: verifies,
@@ -54,7 +54,7 @@ export async function tlsFor(tls: TlsOptions, host: string): Promise<TlsConnectO
   }
 }
 
-/** @param usual read where no file is named, if there is one */
+/** @param usual the default file, which may be missing */
 async function readOption(
   parameter: string,
   file: string | undefined,

@@ -1,4 +1,4 @@
-/** Object ids of types that statements are given (pg_type.dat; they are the same in every database). */
+/** Object ids of the types of our parameters (pg_type.dat; the same in every database). */
 const BOOL = 16
 const INT4S = 1007
 const TEXTS = 1009
@@ -6,9 +6,9 @@ const INT8S = 1016
 const UUIDS = 2951
 
 /**
- * How the driver sends what our statements are given, for one that does not ask the server for its types. Each takes its
- * own result for an argument, too: where a prepared statement is lost, the driver tries again with parameters that it
- * has serialised in place (README.md in this folder, row 1).
+ * How the driver sends our parameters; it does not ask the server for types. Each serialiser also accepts its own result:
+ * when a prepared statement is lost, the driver retries with parameters that it has already serialised in place (README.md in
+ * this folder, row 1).
  */
 export const TYPES = {
   arrays: {
@@ -35,6 +35,6 @@ export function arrayText(elements: readonly (string | number)[]): string {
 
 function escaped(element: string | number): string {
   const text = String(element)
-  // Looking first takes a third of the time, and hardly any has one.
+  // Testing first takes a third of the time, and hardly any text has such a character.
   return /["\\]/.test(text) ? text.replace(/["\\]/g, '\\$&') : text
 }
