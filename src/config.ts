@@ -10,7 +10,7 @@ export interface Config {
   readonly host: string
   /** 0 asks for any free port. */
   readonly port: number
-  /** Where health and metrics are served; absent: on `port`. 0 asks for any free port. */
+  /** The port of health and metrics; undefined: `port`. 0 asks for any free port. */
   readonly adminPort: number | undefined
   /** Whether the console and the documents are served. */
   readonly pages: boolean
@@ -18,7 +18,7 @@ export interface Config {
   readonly database: ConnectionOptions | undefined
   /** Absent: `database`. A direct connection where that one goes through a transaction pooler. */
   readonly listenDatabase: ConnectionOptions | undefined
-  /** What stands between here and Postgres on the way of `database`; that of `listenDatabase` is always direct. */
+  /** The pooler in front of `database`; `listenDatabase` is always direct. */
   readonly databasePooler: 'none' | 'transaction'
   /** NATS, by which an instance hears of its own users alone. Absent: Postgres' LISTEN. */
   readonly bus:
@@ -34,31 +34,31 @@ export interface Config {
   readonly migrate: boolean
   readonly dataDir: string
   readonly auth: {
-    /** HS256: all of them verify, the first one signs development tokens. */
+    /** HS256: all of them verify; the first signs development tokens. */
     readonly secrets: readonly string[]
     readonly jwksUrls: readonly string[]
-    /** What `iss` may be; not looked at where there are none. So with `audiences`. */
+    /** The accepted `iss`; not checked if empty. The same for `audiences` and `aud`. */
     readonly issuers: readonly string[]
     readonly audiences: readonly string[]
     readonly userClaim: string
     readonly clockToleranceS: number
   }
-  /** Hosts, besides the loopback, whose requests POST /dev/tokens answers; `[::1]` is how an IPv6 one is written. */
+  /** Host names besides the loopback for which POST /dev/tokens answers; an IPv6 address is written `[::1]`. */
   readonly devHosts: readonly string[]
-  /** Whether POST /dev/tokens is there: outside production, on a loopback HOST or where DEV_TOKENS says so. */
+  /** Whether POST /dev/tokens exists: outside production, on a loopback HOST or with DEV_TOKENS=on. */
   readonly devTokens: boolean
-  /** Whether streams take `?token=`; `?ticket=` they always do. */
+  /** Whether streams accept `?token=`; they always accept `?ticket=`. */
   readonly tokenInUrl: boolean
   /** Exact origins, as browsers write them: `https://app.example`. */
   readonly corsOrigins: readonly string[]
   readonly maxConnections: number
   readonly maxConnectionsPerUser: number
   readonly maxConnectionsPerAddress: number
-  /** How many proxies of ours stand in front, so that `X-Forwarded-For` can be believed that far. */
+  /** The number of trusted proxies in front: that many entries of `X-Forwarded-For`, from its end, are trusted. */
   readonly trustProxy: number
   /**
-   * How often a user and an address may ask and connect, per minute; how many stories a user may post, and how often change
-   * the reaction to one story, per day. Undefined: as often as they like.
+   * Requests and connects per minute, by user and by address; stories of a user per day, and changes of a user's reaction to
+   * one story per day. Undefined: no rate limits.
    */
   readonly rates:
     | Readonly<
@@ -81,26 +81,26 @@ export interface Config {
   readonly headersTimeoutMs: number
   readonly requestTimeoutMs: number
   readonly keepAliveTimeoutMs: number
-  /** How late the event loop may be on average; past it new work is refused. */
+  /** The highest average delay of the event loop; above it new work is refused. */
   readonly maxEventLoopDelayMs: number
-  /** Of V8's heap limit; past it new streams are refused. */
+  /** Percent of V8's heap limit; above it new streams are refused. */
   readonly maxHeapPercent: number
   /** How long a client may take to read an answer. */
   readonly answerTimeoutMs: number
-  /** Bytes of answers that clients have not taken: past their share a user and an address are refused. */
+  /** Bytes of answers that clients have not read yet; past its share a user or an address is refused. */
   readonly unsent: { readonly total: number; readonly perUser: number; readonly perAddress: number }
   /** The largest WebSocket message a client may send. */
   readonly messageMaxBytes: number
-  /** How many messages, pings and unasked-for pongs a WebSocket client may send. */
+  /** Messages, pings and unsolicited pongs of a WebSocket client. */
   readonly messagesPerMinute: number
-  /** Views, and again reactions, that wait to be written. */
+  /** The most views that wait to be written; the same for reactions and read marks. */
   readonly maxWaitingWrites: number
-  /** Other requests that wait for Postgres. */
+  /** The most other requests that wait for Postgres. */
   readonly maxWaitingRequests: number
   readonly heartbeatIntervalMs: number
   readonly stallTimeoutMs: number
   readonly drainTimeoutMs: number
-  /** Unsent bytes per connection past which it is no longer pushed to. */
+  /** Unsent bytes of a connection; above it events are no longer pushed to it. */
   readonly outboxMaxBytes: number
   readonly eventRetentionHours: number
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
@@ -122,15 +122,15 @@ const whole = (min: number, max: number, fallback: number) => between(min, max).
 const port = between(0, 65_535)
 
 /**
- * Schemes whose origins browsers write as scheme and host though the URL standard gives them none: apps in a web view, and
- * extensions.
+ * Schemes of apps in a web view and of extensions. Browsers write their origins as scheme and host, though the URL standard
+ * gives them none.
  */
 const APP_ORIGIN =
   /^(?:capacitor|ionic|tauri|app|chrome-extension|moz-extension|safari-web-extension|ms-browser-extension):\/\/[a-z0-9.-]+(?::\d{1,5})?$/i
 
 function isOrigin(text: string): boolean {
   if (APP_ORIGIN.test(text)) return true
-  // An asterisk would be taken for a letter.
+  // The URL parser accepts an asterisk in a host.
   return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text
 }
 
@@ -159,7 +159,7 @@ const urls = list.refine(
   'must be an http(s) URL, or several with commas between',
 )
 
-/** Claims that have another meaning, by RFC 7519 §4.1. */
+/** Claims with another meaning (RFC 7519 §4.1). */
 const OTHER_CLAIMS: ReadonlySet<string> = new Set(['iss', 'aud', 'exp', 'nbf', 'iat'])
 
 function isLoopback(host: string): boolean {
@@ -170,7 +170,7 @@ const hosts = z
   .string()
   .transform((text) => text.split(',').map((part) => part.trim().toLowerCase()))
   .refine(
-    // An asterisk would be taken for a letter.
+    // The URL parser accepts an asterisk in a host.
     (list) =>
       list.every(
         (host) =>
@@ -209,7 +209,7 @@ const Environment = z.object({
   JWT_AUDIENCE: list.default([]),
   JWT_USER_CLAIM: z
     .string()
-    // It is named in answers, and in a header of them, which RFC 6750 §3 holds to these characters.
+    // Its name is in answers and in their WWW-Authenticate header, where RFC 6750 §3 allows only these characters.
     .regex(/^[!#-[\]-~]{1,200}$/, 'must be the name of a claim: printable ASCII without blanks and quotes')
     .refine((claim) => !OTHER_CLAIMS.has(claim), 'must be a claim that names a user')
     .default('sub'),
@@ -235,7 +235,7 @@ const Environment = z.object({
   BODY_MAX_BYTES: whole(256, 1_048_576, 16_384),
   HEADERS_TIMEOUT_MS: whole(100, 3_600_000, 15_000),
   REQUEST_TIMEOUT_MS: whole(100, 3_600_000, 30_000),
-  // Longer than common load balancers keep an idle connection: the side that closes first must not be ours.
+  // Longer than common load balancers keep an idle connection: we must not be the side that closes first.
   KEEP_ALIVE_TIMEOUT_MS: whole(100, 3_600_000, 75_000),
   MAX_EVENT_LOOP_DELAY_MS: whole(50, 60_000, 500),
   MAX_HEAP_PERCENT: whole(10, 100, 85),
@@ -243,7 +243,7 @@ const Environment = z.object({
   MAX_UNSENT_BYTES: whole(1_048_576, 1_099_511_627_776, 67_108_864),
   MAX_UNSENT_BYTES_PER_ADDRESS: whole(1_048_576, 1_099_511_627_776, 33_554_432),
   MAX_UNSENT_BYTES_PER_USER: whole(1_048_576, 1_099_511_627_776, 8_388_608),
-  // So that every token that fits into a request's head can renew a stream.
+  // Large enough for every token that fits into a request's head, so that it can renew a stream.
   MESSAGE_MAX_BYTES: whole(256, 1_048_576, 16_384),
   MESSAGES_PER_MINUTE: whole(6, 1_000_000, 240),
   MAX_WAITING_WRITES: whole(1, 1_000_000, 20_000),
@@ -267,10 +267,9 @@ export const VARIABLES: readonly string[] = [
 ]
 
 /**
- * Parses the environment. Every fault is reported at once, each as `NAME: what is wrong`, so that an operator
- * mends a deployment in one round. An empty variable counts as unset, as shells and compose files write it. Files that
- * NAME_FILE variables name are read now, once.
- * Values are never repeated in a fault: they may be secrets.
+ * Parses the environment. It reports all problems at once, each as `NAME: what is wrong`, so that an operator can fix them in
+ * one round. Values are never repeated, because they may be secrets. An empty variable counts as unset, because shells and
+ * compose files write unset variables so. Files of NAME_FILE variables are read once, now.
  */
 export function parseConfig(environment: Readonly<Record<string, string | undefined>>): ConfigResult {
   const { environment: withSecrets, fromFile, faults: unreadable } = readSecretFiles(environment)

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { type Cursor, formatCursor, type Position, type ResumePoint } from './event.ts'
 
-/** A Mersenne prime: sums of products with it stay below 2^53, so that JavaScript and SQL compute the same. */
+/** A Mersenne prime, small enough that all sums of products stay below 2^53: JavaScript and SQL compute the same. */
 const MODULUS = 2_147_483_647
 
 // The time's part is the same for every user: events that one statement logged have one time.
@@ -10,8 +10,8 @@ let lastPart = Number.NaN
 
 /**
  * Makes and checks the cursors of one user. A cursor's check binds it to the user and to the time at which the event at its
- * number was logged; glimpse.cursor_check() in migrations/0008 computes the same. Made once for each connected user,
- * because the user's part is a hash.
+ * number was logged; glimpse.cursor_check() in migrations/0008 computes the same. There is one for each connected user, so
+ * that the user's hash is computed once.
  */
 export class Cursors {
   readonly #user: number
@@ -20,7 +20,7 @@ export class Cursors {
     this.#user = Number.parseInt(hash('sha256', user, 'hex').slice(0, 8), 16)
   }
 
-  /** @param time µs since 1970; undefined where it is not known: then the cursor has no check */
+  /** @param time µs since 1970; undefined if not known, then the cursor has no check */
   format(epoch: string, { seq, time }: Position): string {
     return formatCursor({ epoch, seq, check: time === undefined ? undefined : this.check(time) })
   }
@@ -34,13 +34,13 @@ export class Cursors {
     return ((lastPart + this.#user) % MODULUS).toString(16)
   }
 
-  /** Whether a cursor can be this user's at an event logged then; one without a check can be anybody's, at any time. */
+  /** Whether a cursor's check fits this user and an event logged at this time. A cursor without a check always fits. */
   fits({ check }: Pick<Cursor, 'check'>, time: number): boolean {
     return check === undefined || check === this.check(time)
   }
 }
 
-/** The number whose time decides whether a resume point is proven; -1 where none does. */
+/** The number whose event time is needed to check a resume point; -1 if none is. */
 export function numberToProve(point: ResumePoint): number {
   return point.from === 'cursor' && point.check !== undefined ? point.seq : -1
 }

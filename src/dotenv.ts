@@ -2,9 +2,9 @@ import { existsSync } from 'node:fs'
 import { StartError } from './errors.ts'
 
 /**
- * Adds the variables of a file `.env` in the working folder to the environment; those that are set already stand.
+ * Adds the variables of a file `.env` in the working folder to the environment. Variables that are set already stay.
  *
- * @throws StartError where there is one that can't be read
+ * @throws StartError if the file exists but cannot be read
  */
 export function loadDotenv(): void {
   if (!existsSync('.env')) return
@@ -16,9 +16,8 @@ export function loadDotenv(): void {
 }
 
 /**
- * The environment as it is now, apart from the process's own. libpq's own variables (PGHOST, PGSSLMODE …) are taken out of the process: what they mean
- * for DATABASE_URL is decided once, where that is parsed, while the drivers would read them each in its own way, for the
- * embedded Postgres too.
+ * A copy of the environment. It removes libpq's variables (PGHOST, PGSSLMODE …) from the process: our parser of DATABASE_URL
+ * reads them from the copy, while each driver would read them in its own way, even for the embedded Postgres.
  */
 export function takeEnvironment(ofProcess: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const environment = { ...ofProcess }

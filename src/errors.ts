@@ -1,4 +1,4 @@
-/** Every way a request can fail, as data: one class, a stable code each, turned into HTTP in one place (http/problem.ts). */
+/** Every way in which a request can fail: one class with stable codes. http/problem.ts turns them into HTTP answers. */
 
 export type ErrorCode =
   | 'malformed_json'
@@ -33,7 +33,7 @@ export type ErrorCode =
 export interface ErrorDetails {
   /** One sentence for the caller; never SQL, never a stack. */
   readonly detail?: string
-  /** The request field or variable at fault. */
+  /** The request field or variable that is wrong. */
   readonly field?: string
   /** Seconds after which trying again makes sense (RFC 9110 §10.2.3). */
   readonly retryAfter?: number
@@ -56,7 +56,7 @@ export class GlimpseError extends Error {
   }
 }
 
-/** A fault the operator has to mend before the service can start: one clear line, exit code 1. */
+/** A problem that the operator must fix before the service can start: one clear line, exit code 1. */
 export class StartError extends Error {
   override readonly name = 'StartError'
 }

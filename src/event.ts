@@ -1,14 +1,33 @@
 /**
- * The glossary: what a user, an event, a stream and a cursor are, and the one wire text every transport sends.
+ * The glossary. SQL, code, documents and metrics use these words, each for one thing.
  *
- * stream  all the events of one user, numbered 1, 2, 3 … without a hole (`seq`)
- * epoch   the name of one history of the database; changes on failover and re-creation, and when an operator says so
- * cursor  `<epoch>.<seq>.<check>`, a place in a stream: everything up to and including `seq` was seen
- * check   binds a cursor to its user and to the event at `seq`, so that it proves its history (cursor.ts)
- * body    an event's JSON without its id, as the log keeps it: `{"seq":42,"type":…,"data":…,"timestamp":…}`
- * time    when an event was logged, µs since 1970 on the database's clock: no other history has that event at that time
- * head    the last `seq` of a stream that was given out; `oldest` is that of the oldest event kept
- * hole    a number that the log should have and has not, because somebody removed the event by hand
+ * user        the user claim of a verified token; every user has one stream
+ * story       owned by its author, a user; views and reactions of others make events for the author
+ * event       a message to one user: `story.viewed`, `story.reacted`, or a type of the application
+ * stream      all events of one user, numbered 1, 2, 3 … without a hole
+ * seq         the number of an event in its stream
+ * log         the table of events. It is the truth; a notification is only a hint
+ * history     what the database has given out since it was created, failed over, or was told to begin anew
+ * epoch       the name of a history
+ * cursor      `<epoch>.<seq>.<check>`, a position in a stream: everything up to and including `seq` was seen
+ * check       binds a cursor to its user and to the event at `seq`, so that it proves its history (cursor.ts)
+ * body        an event's JSON without its id, as the log has it: `{"seq":42,"type":…,"data":…,"timestamp":…}`
+ * time        when an event was logged, µs since 1970 by the database's clock; it differs between histories
+ * head        the last seq of a stream
+ * oldest      the seq of the oldest event kept; older ones were trimmed
+ * read        the read mark: the seq up to which the user has read, on whichever device
+ * hole        a missing number in the log, because somebody removed the event by hand
+ * reset       tells a client that events between its cursor and here may be lost to it
+ * run, chunk  consecutive events of one stream; a chunk is a part of a run, encoded once per transport
+ * connection  one SSE response or one WebSocket. It is behind while events after its cursor are in the log, else live
+ * subscriber  a user who is connected to this instance, with all connections
+ * sink        the transport's side of a connection
+ * bus         carries notifications from the database to the instances
+ * trailer     the last line of a notification: when its events were logged
+ * canary      a test notification, sent as writers send theirs, that must come back over LISTEN
+ * sweep       compares the heads of all connected users with the log, and so finds lost notifications
+ * tally       the kept number of a story's views, or of its reactions with one emoji
+ * quiet       a transaction in which writes make no events (`set local glimpse.quiet = on`)
  */
 
 export type EventType = 'story.viewed' | 'story.reacted'
@@ -64,9 +83,9 @@ export type ControlMessage =
         /** The seq of the oldest event kept (head + 1 where none is). */
         readonly oldest: number
         readonly resumed: boolean
-        /** If nothing else is sent, a heartbeat is sent this often, ms. */
+        /** Interval of heartbeats on a quiet connection, ms. */
         readonly heartbeat_ms: number
-        /** What the user has read, on whichever device, and how many of the kept events came after that. */
+        /** The cursor of the read mark, and the number of kept events after it. */
         readonly read: string
         readonly unread: number
       }
@@ -77,7 +96,7 @@ export type ControlMessage =
       readonly data: { readonly cursor: string; readonly unread: number }
     }
   | {
-      /** The answer to the `{"type":"ping"}` of a client that opened with `?pings=on`: a page can't see the pings of the protocol. */
+      /** The answer to `{"type":"ping"}` if the client opened with `?pings=on`: a page cannot see WebSocket pings. */
       readonly type: 'stream.pong'
       readonly data: Readonly<Record<string, never>>
     }
@@ -93,25 +112,24 @@ export type ControlMessage =
 export interface Cursor {
   readonly epoch: string
   readonly seq: number
-  /** Undefined in a cursor of 0.1, and where the log does not know it. */
+  /** Undefined in a cursor of 0.1, and if the time of its event is not known. */
   readonly check: string | undefined
 }
 
-/** What a client asked to resume after: nothing given, `0` for all that is kept, a cursor, or something else. */
+/** Where a client wants to resume: `now` if it gave nothing, `oldest` for `0`, a cursor, or `invalid` for anything else. */
 export type ResumePoint =
   | { readonly from: 'now' | 'oldest' | 'invalid' }
   | ({ readonly from: 'cursor' } & Cursor)
 
-/** A place in one user's stream: the number, and the time of the event there; 0 at number 0, undefined where it is not known. */
+/** A position in one user's stream: a number and the time of its event; time 0 at number 0, undefined if not known. */
 export interface Position {
   readonly seq: number
   readonly time: number | undefined
 }
 
 /**
- * Where a user's stream stands: `head` the last seq given out (0: none yet), `oldest` that of the oldest event kept,
- * `read` the last one that the user has read (0: none yet); with the times of `head`, of the last event that was trimmed
- * (at `oldest - 1`), and of `read`, where they are known.
+ * The state of a user's stream: `head`, the last seq (0: none yet); `oldest`, the seq of the oldest event kept; `read`, the
+ * read mark (0: none yet); with the times of `head`, of the last trimmed event (at `oldest - 1`) and of `read`, if known.
  */
 export interface StreamHead {
   readonly epoch: string
@@ -124,28 +142,28 @@ export interface StreamHead {
 }
 
 /**
- * A part of a stream, with the stream's state as of the same snapshot; just as the log has it, holes and all. The first may
- * be the event at the place that was read from, with an empty body: its time tells whether the history is the same.
+ * A part of a stream as the log has it, holes included, and the stream's state in the same snapshot. The first event may be
+ * the one at the position that was read from, with an empty body: its time shows whether the history is the same.
  */
 export interface StreamPage extends StreamHead {
   readonly seqs: readonly number[]
   readonly times: readonly number[]
   readonly bodies: readonly string[]
-  /** Whether the log has nothing behind the last of them. */
+  /** Whether the log has no events after the last of these. */
   readonly complete: boolean
 }
 
-/** How many events are kept that the user has not read: a subtraction, because the numbers have no holes. */
+/** The number of kept events that the user has not read. A subtraction is enough, because the numbers have no holes. */
 export function unreadOf({ head, oldest, read }: Pick<StreamHead, 'head' | 'oldest' | 'read'>): number {
   return head - Math.max(read, oldest - 1)
 }
 
-/** Consecutive events of one stream: the first has the number `first`, each other the next. */
+/** Consecutive events of one stream, beginning with the seq `first`. */
 export interface EventRun {
   readonly first: number
-  /** The time of the event before the first; 0 where that is number 0, undefined where it is not known. */
+  /** The time of the event before the first; 0 if that is number 0, undefined if not known. */
   readonly previous: number | undefined
-  /** One for each body. */
+  /** The time of each event. */
   readonly times: readonly number[]
   readonly bodies: readonly string[]
 }
@@ -157,7 +175,7 @@ export function formatCursor({ epoch, seq, check }: Cursor): string {
   return check === undefined ? `${epoch}.${seq}` : `${epoch}.${seq}.${check}`
 }
 
-/** Reads the text of `Last-Event-ID`, `?last_event_id=` or `?after=`; never throws. An empty text asks for nothing. */
+/** Parses `Last-Event-ID`, `?last_event_id=` or `?after=`; never throws. An empty text means `now`. */
 export function parseResumePoint(text: string | null | undefined): ResumePoint {
   if (text === null || text === undefined || text === '') return { from: 'now' }
   if (text === '0') return { from: 'oldest' }
@@ -168,8 +186,8 @@ export function parseResumePoint(text: string | null | undefined): ResumePoint {
 }
 
 /**
- * The event as every transport sends it: the log's body with its id in front. Text in, text out: the body is
- * neither parsed nor built again, so its bytes are the same on SSE, WebSocket and poll.
+ * The event as every transport sends it: the log's body with its id in front. The body is neither parsed nor built again, so
+ * its bytes are the same on SSE, WebSocket and poll.
  */
 export function eventText(id: string, body: string): string {
   return `{"id":"${id}",${body.slice(1)}`
@@ -181,8 +199,8 @@ const TYPE = /^(?!stream\.)[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*$/
 let knownType = ''
 
 /**
- * Whether a text is the body of the event with this number, as glimpse.append() writes it. A line end inside would let it
- * say more than one event on SSE, and a type of `stream.` would be taken for a message about the stream itself.
+ * Whether a text is the body of the event with this number, as glimpse.append() writes it. With a line end inside, one body
+ * could become several SSE events; a type that begins with `stream.` would look like a control message.
  */
 export function isBodyOf(seq: number, text: string): boolean {
   const prefix = `{"seq":${seq},"type":"`
@@ -203,7 +221,7 @@ export function eventTypeOf(seq: number, body: string): string {
   return body.slice(start, body.indexOf('"', start))
 }
 
-/** 1 to 255 characters (code points; OpenID Connect Core §2), no control characters, no lone surrogates: the rule for `sub`, and the CHECK of every table. */
+/** The rule for `sub` and the CHECK of every table: 1 to 255 code points (OpenID Connect Core §2), no control characters, no lone surrogates. */
 export function isUserId(value: unknown): value is string {
   if (typeof value !== 'string' || value.length === 0 || value.length > 510) return false
   return USER_ID.test(value)

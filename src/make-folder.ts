@@ -2,10 +2,10 @@ import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /**
- * Makes a folder with those above it, like `mkdir -p`; one that is there already is fine. Node's own `recursive` spins for
- * ever where a file system says ENOENT of a folder whose parent exists, as /proc does.
+ * Creates a folder and its parents, like `mkdir -p`. Node's own `recursive` loops for ever if a file system reports ENOENT for
+ * a folder whose parent exists, as /proc does.
  *
- * @throws NodeJS.ErrnoException where it can't be made
+ * @throws NodeJS.ErrnoException if it cannot be created
  */
 export async function makeFolder(path: string, mode: number): Promise<void> {
   try {
@@ -22,7 +22,7 @@ async function makeOne(path: string, mode: number): Promise<void> {
   try {
     await mkdir(path, { mode })
   } catch (error) {
-    // Whether it is a folder, whoever uses it finds out.
+    // If it is no folder, using it fails.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
 }

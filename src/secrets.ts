@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 
-/** The variables that hold secrets. Each may also be given as NAME_FILE: a file that holds the value. */
+/** The variables for secrets. Each may also be given as NAME_FILE, a file that contains the value. */
 export const SECRETS = [
   'DATABASE_URL',
   'LISTEN_DATABASE_URL',
@@ -9,30 +9,30 @@ export const SECRETS = [
   'BUS_URL',
 ] as const
 
-/** The secrets of .env.example and the docs: whoever reads the repository knows them. */
+/** The secrets of .env.example and the docs, which everybody can read. */
 export const SAMPLE_SECRETS: ReadonlySet<string> = new Set([
   'at-least-32-bytes-of-your-own-secret',
   'the-secret-before-it-of-32-bytes-or-more',
 ])
 export const SAMPLE_PASSWORDS: ReadonlySet<string> = new Set(['secret', 'password'])
 
-/** More than any secret; a path to the wrong file, or to /dev/zero, must not fill the memory. */
+/** More than any secret needs: a path to a wrong file, or to /dev/zero, must not fill the memory. */
 const MAX_BYTES = 65_536
 
 type Variables = Readonly<Record<string, string | undefined>>
 
 export interface WithSecrets {
-  /** The environment, with what the files hold under the plain names. */
+  /** The environment, with the contents of the files under the plain names. */
   readonly environment: Variables
-  /** The plain names whose values come from a file, or would if it could be read. */
+  /** The plain names of the variables that are given as files, readable or not. */
   readonly fromFile: ReadonlySet<string>
-  /** Each as `NAME: what is wrong`; neither a value nor a path is repeated. */
+  /** Each as `NAME: what is wrong`, without values and paths. */
   readonly faults: readonly string[]
 }
 
 /**
- * Reads the files that NAME_FILE variables name, as Docker, Kubernetes and systemd hand secrets over. Ends of line at the
- * end are dropped: editors and `echo` add one. An empty variable counts as unset.
+ * Reads the files of NAME_FILE variables, the form in which Docker, Kubernetes and systemd provide secrets. Line ends at the
+ * end of a file are dropped, because editors and `echo` add one. An empty variable counts as unset.
  */
 export function readSecretFiles(variables: Variables): WithSecrets {
   const environment = { ...variables }
@@ -61,7 +61,7 @@ export function readSecret(path: string): string {
   const file = openSync(path, 'r')
   let length = 0
   try {
-    // In pieces, because a pipe gives no more at once than was written to it.
+    // In a loop, because a pipe returns no more at once than was written to it.
     for (let read = -1; read !== 0 && length <= MAX_BYTES; length += read)
       read = readSync(file, bytes, length, bytes.length - length, null)
   } finally {
@@ -77,7 +77,7 @@ function decode(bytes: Buffer): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {
-    // Decoded anyway it would be another secret than the issuer's, and every token refused without a word.
+    // Lenient decoding would give another secret than the issuer's, and every token would be refused.
     throw new Error('the file must hold text in UTF-8; encode random bytes in base64 or hex')
   }
 }

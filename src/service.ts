@@ -38,33 +38,33 @@ import { UndoStack, within } from './undo.ts'
 
 /** A running instance. */
 export interface Service {
-  /** Where it listens, such as `http://127.0.0.1:8080`. */
+  /** The URL on which it listens, such as `http://127.0.0.1:8080`. */
   readonly url: string
-  /** Where health and metrics are served, where ADMIN_PORT is set. */
+  /** The URL of health and metrics, if ADMIN_PORT is set. */
   readonly adminUrl: string | undefined
-  /** Stops as on SIGTERM: not ready at once, streams told and ended over the drain time, writes answered, then closed. */
+  /** Stops as on SIGTERM: it is unready at once, ends the streams over the drain time, answers writes, then closes. */
   drain(): Promise<void>
   /** Stops at once. */
   close(): Promise<void>
 }
 
-/** Bounds the loss of any NOTIFY: who is behind after a sweep catches up. */
+/** Bounds how late an event is whose NOTIFY was lost. */
 const SWEEP_INTERVAL_MS = 4000
 
-/** Of the drain time, the part over which streams are ended; then writes are answered, and the rest is for closing. */
+/** Share of the drain time over which streams are ended; the rest is for pending writes and closing. */
 const SPREAD = 0.8
-/** How long closing may take, ms, where Postgres or a peer doesn't answer: at most this, and this part of the drain time. */
+/** The most time for closing if Postgres or a client does not answer, ms; and the share of the drain time for it. */
 const CLOSE_MS = 1000
 const CLOSING = 0.1
 
-/** Pages that are made for one user at a time. */
+/** Polls of one user that are answered at a time. */
 const POLLS_AT_ONCE = 2
 
 /**
- * Starts an instance: database, migrations, bus proven, then HTTP. Whatever was begun is undone where a step fails.
+ * Starts an instance: database, migrations, bus, then HTTP. If a step fails, all earlier steps are undone.
  *
- * @param signal gives the start up, at whatever it waits for: within a second everything begun is undone
- * @throws StartError one line for the operator; the signal's reason where it was aborted
+ * @param signal aborts the start, whatever it waits for: all steps are undone within a second
+ * @throws StartError one line for the operator; the signal's reason if it was aborted
  */
 export async function startService(config: Config, log: Logger, signal?: AbortSignal): Promise<Service> {
   const undo = new UndoStack((what, error) => log.warn({ err: error, what }, 'a part could not be closed'))
@@ -158,7 +158,7 @@ async function start(
       onHandedOn: (sentAt, traced) => {
         const { now } = bus.clock
         if (now === undefined) return
-        // Read a little wrong, it may seem that an event arrived before it was sent.
+        // The clocks are not exact: an event may seem to arrive before it was sent.
         const ageMs = (microseconds: number) => Math.max(now - microseconds / 1000, 0)
         metrics.delivery.observe(ageMs(sentAt) / 1000)
         for (const part of traced) tracing?.delivered(part.traceparent, Date.now() - ageMs(part.sentAt))
@@ -238,7 +238,7 @@ async function start(
   registerGauges(metrics, { ...app, bus, database, version: INFO.version })
   let adminUrl: string | undefined
   if (config.adminPort !== undefined) {
-    // First to open and last to close: a probe must not find it gone while the instance drains.
+    // First to open and last to close, so that probes get answers while the instance drains.
     const admin = createHttpServer(app, ADMIN_ROUTES)
     adminUrl = await listen(admin.server, 'ADMIN_PORT', config.host, config.adminPort)
     undo.push('ADMIN_PORT', () => closeServer(admin))
@@ -247,7 +247,7 @@ async function start(
   const { server } = http
   const url = await listen(server, 'PORT', config.host, config.port)
   undo.push('PORT', () => {
-    // The server waits for upgraded sockets and cannot end them: the hub does, once their stream has begun.
+    // The server waits for upgraded sockets but cannot end them; the hub ends them, once their stream has begun.
     hub.close()
     return closeServer(http)
   })
@@ -262,7 +262,7 @@ async function start(
       const deadline = performance.now() + config.drainTimeoutMs
       const answered = new Promise<void>((resolve) => server.close(() => resolve()))
       await hub.drain(config.drainTimeoutMs * SPREAD, sleep)
-      // In-flight writes are answered; a peer that never takes its answer must not hold the process.
+      // Pending writes are answered, but a client that never reads its answer must not keep the process alive.
       const closingMs = Math.min(CLOSE_MS, config.drainTimeoutMs * CLOSING)
       await within(Math.max(0, deadline - closingMs - performance.now()), answered)
       await undo.undo(Math.max(0, deadline - performance.now()))
@@ -272,13 +272,13 @@ async function start(
 }
 
 /**
- * Connections that the kernel has taken and we have not yet, as far as it allows so many (`net.core.somaxconn`). Past
- * them it drops handshakes, whose clients try again only after 1, 3, 7 … seconds: at Node's 511 a flood, or a crowd that
- * comes back at once, keeps everybody out for a minute.
+ * Connections that wait for accept(), bounded by the kernel too (`net.core.somaxconn`). Past it the kernel drops handshakes,
+ * and clients retry only after 1, 3, 7 … seconds: with Node's default of 511, a flood or a crowd that reconnects at once keeps
+ * everybody out for a minute.
  */
 const BACKLOG = 8192
 
-/** Where the database is: as configured, or an embedded Postgres; migrated where the configuration says so. */
+/** Opens the configured database, or an embedded Postgres, and migrates it if configured. */
 async function openDatabase(
   config: Config,
   log: Logger,
@@ -288,7 +288,7 @@ async function openDatabase(
   let { database } = config
   const embeds = database === undefined
   if (database === undefined) {
-    // Not left half-way: a server that nobody knows of would go on.
+    // Not aborted half-way: the server would go on without an owner.
     const embedded = await startEmbeddedPostgres({ dataDir: config.dataDir, log, signal })
     undo.push('embedded Postgres', () => embedded.release())
     database = parseConnectionUrl(embedded.url)
@@ -296,13 +296,13 @@ async function openDatabase(
   const listen = config.listenDatabase ?? database
   if (!embeds)
     await checkPoolers({ database, listen, declared: config.databasePooler === 'transaction' }, signal)
-  // Migrating holds a session's advisory lock, which a transaction pooler would lose: it goes the direct way too.
+  // A transaction pooler would lose the advisory lock of the migrating session, so it connects directly.
   if (config.migrate) await migrate(listen, log, { signal })
   signal?.throwIfAborted()
   return { connection: database, listen }
 }
 
-/** Settles as a step of the start does, or rejects with the signal's reason where that comes first. */
+/** Settles as a step of the start does, or rejects with the signal's reason if that comes first. */
 function unlessAborted<Result>(signal: AbortSignal | undefined, step: Promise<Result>): Promise<Result> {
   if (signal === undefined) return step
   return new Promise((resolve, reject) => {

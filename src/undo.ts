@@ -1,17 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Undoes a step of the start, waiting for others no longer than this. */
+/** Undoes a step of the start within the given time, ms. */
 export type Undo = (leftMs: number) => unknown
 
-/** Of what is left of the time, a step may take this part: one that hangs leaves some for those after it. */
+/** Share of the remaining time for one step, so that a hanging step leaves time for the others. */
 const SHARE = 0.5
 
-/** Steps of a start, undone in reverse: each in bounded time, and all of them, whatever becomes of the others. */
+/** Undoes the steps of a start in reverse order. Each has bounded time, and a failing step does not stop the others. */
 export class UndoStack {
   readonly #steps: (readonly [what: string, undo: Undo])[] = []
   readonly #onFailed: (what: string, error: unknown) => void
 
-  /** @param onFailed hears of a step that threw, or did not end in its time */
+  /** @param onFailed called for a step that threw or did not end in time */
   constructor(onFailed: (what: string, error: unknown) => void) {
     this.#onFailed = onFailed
   }
@@ -20,7 +20,7 @@ export class UndoStack {
     this.#steps.push([what, undo])
   }
 
-  /** Undoes what was begun and not undone yet. Never rejects. */
+  /** Undoes all steps that are not undone yet. Never rejects. */
   async undo(withinMs: number): Promise<void> {
     const deadline = performance.now() + withinMs
     for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
@@ -37,7 +37,7 @@ export class UndoStack {
   }
 }
 
-/** Waits for something, but not longer than this. */
+/** Waits for a promise, at most this long. */
 export async function within(
   milliseconds: number,
   something: Promise<unknown>,
