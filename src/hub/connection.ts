@@ -6,7 +6,7 @@ import { readOf, type Start } from './resume.ts'
 import type { Sink } from './sink.ts'
 import type { Sleeper } from './wheel.ts'
 
-/** Wall time for what others set (a token's `exp`), monotonic time for what we measure; both in ms. */
+/** Wall time for times that others set (a token's `exp`), monotonic time for our own measurements; both in ms. */
 export interface Clock {
   readonly wall: () => number
   readonly monotonic: () => number
@@ -18,7 +18,7 @@ export interface ConnectionLimits {
   readonly stallTimeoutMs: number
 }
 
-/** How a client should take a close: whether coming back makes sense, and after how long (ms). */
+/** For each reason of a close: whether the client should reconnect, and after how long (ms). */
 export const CLOSES: Readonly<
   Record<CloseReason, { readonly reconnect: boolean; readonly retryMs: number }>
 > = {
@@ -32,18 +32,20 @@ export const CLOSES: Readonly<
 }
 
 /**
- * A cursor over its user's stream. It takes an event when that is exactly the next one, which the time of the event before
- * it proves, and the socket keeps up; in every other case it is behind, and whoever owns it reads the log after its cursor.
+ * A cursor over its user's stream. It accepts an event only if that is exactly the next one, proven by the time of the event
+ * before it, and if the socket keeps up. In every other case it is behind, and its subscriber reads the log after its cursor.
  *
- * opening (no sink yet) → open → closed. Whether an open one is live or catching up follows from two numbers: it is
- * behind while `announced` is greater than `cursor`.
+ * ```
+ * opening (no sink yet) ─▶ live ⇄ behind (announced > cursor) ─▶ closed
+ *    └──────────────────────────────────────────────────────────────┘
+ * ```
  */
 export class Connection implements Sleeper {
   readonly id = randomUUID()
   /** Monotonic, ms. */
   readonly openedAt: number
   readonly user: string
-  /** Where it comes from, as limits count. */
+  /** The network that limits count it against. */
   readonly network: string
   dueAt: number | undefined
   readonly #cursors: Cursors
@@ -55,7 +57,7 @@ export class Connection implements Sleeper {
   #closed: CloseReason | 'gone' | undefined
   #epoch = ''
   #cursor = 0
-  /** The time of the event at the cursor; undefined where it is not known. */
+  /** The time of the event at the cursor; undefined if not known. */
   #time: number | undefined
   #announced = 0
   #read = 0
@@ -86,7 +88,7 @@ export class Connection implements Sleeper {
     return this.#sink?.transport
   }
 
-  /** It has a transport and has not ended. */
+  /** Whether it has a transport and has not ended. */
   get isOpen(): boolean {
     return this.#sink !== undefined && this.#closed === undefined
   }
@@ -103,12 +105,12 @@ export class Connection implements Sleeper {
     return { seq: this.#cursor, time: this.#time }
   }
 
-  /** Up to which number it has heard that there are events. */
+  /** The highest number that it was told of. */
   get announced(): number {
     return this.#announced
   }
 
-  /** Open, with events in the log that it has not been given. */
+  /** Whether it is open and the log has events after its cursor. */
   get behind(): boolean {
     return this.isOpen && this.#announced > this.#cursor
   }
@@ -118,7 +120,7 @@ export class Connection implements Sleeper {
     return this.isOpen ? (this.#sink?.unsent ?? 0) : 0
   }
 
-  /** Whether the outbox has room; a peer that doesn't read must not pile up memory here. */
+  /** Whether the outbox has room. Without this bound, a client that does not read would fill the memory. */
   get writable(): boolean {
     return (
       this.#sink !== undefined &&
@@ -128,8 +130,8 @@ export class Connection implements Sleeper {
   }
 
   /**
-   * The first words on a connection: `stream.open`, and `stream.reset` where the client may have missed something. One
-   * that was ended before it had a transport (replaced, draining) says so instead.
+   * Sends the first messages: `stream.open`, and `stream.reset` if the client may have missed events. A connection that was
+   * closed before it had a transport (replaced, draining) sends `stream.close` instead.
    */
   open(sink: Sink, start: Start, stream: StreamHead): void {
     if (this.#closed !== undefined) {
@@ -161,21 +163,21 @@ export class Connection implements Sleeper {
     if (start.reset !== undefined) this.#tellReset(start.reset, stream.oldest)
   }
 
-  /** The stream has events up to `head` now, whoever said so; of another history that says nothing. */
+  /** Notes that the stream has events up to `head`. Ignored if it is about another history. */
   announce(epoch: string, head: number): void {
     if (head > this.#announced && (this.#sink === undefined || epoch === this.#epoch)) this.#announced = head
   }
 
-  /** The head was read after `announced` was heard, and is lower: the events that it spoke of are gone with their history. */
+  /** Takes back `announced`: a head that was read later is lower, so those events are gone with their history. */
   retract(announced: number, head: number): void {
     if (this.#announced === announced && announced > head) this.#announced = Math.max(head, this.#cursor)
   }
 
   /**
-   * Takes what is next of the run and writes it at once; whatever else the run holds leaves the connection behind.
+   * Writes the events of the chunk that come next. If there is a gap before them, or no room, the connection is behind.
    *
-   * @param fromLog whether it was read from the log behind this connection's place: where nobody knows when the event there
-   *   was logged, the number then has to do
+   * @param fromLog whether the chunk was read from the log after this connection's position. Then, if the time of the event
+   *   there is not known, the number is enough
    * @returns how many events were written
    */
   offer(run: EventChunk, fromLog = false): number {
@@ -186,7 +188,7 @@ export class Connection implements Sleeper {
     if (run.epoch !== this.#epoch || run.last <= this.#cursor) return 0
     this.announce(run.epoch, run.last)
     if (run.first > this.#cursor + 1 || !this.writable) return 0
-    // The number alone proves nothing: a database that was put back gives it again, to another event.
+    // The number alone proves nothing: a restored database gives it again, to another event.
     const before = run.timeAt(this.#cursor)
     const isKnown = before !== undefined && this.#time !== undefined
     if (isKnown ? before !== this.#time : !fromLog) return 0
@@ -197,7 +199,7 @@ export class Connection implements Sleeper {
     return written
   }
 
-  /** Moves to a place from which the stream can be continued, and tells the client that events before it may be lost. */
+  /** Moves to a position from which the stream continues, and tells the client that events before it may be lost. */
   reset(reason: ResetReason, to: Position, stream: StreamHead): void {
     if (!this.isOpen) return
     this.#epoch = stream.epoch
@@ -205,19 +207,19 @@ export class Connection implements Sleeper {
     this.#time = to.time
     this.#announced = stream.head
     this.#tellReset(reason, stream.oldest)
-    // What was unread before says nothing about another history, or about one that has lost its beginning.
+    // The number of unread events of before does not hold in another history, or after a trim.
     this.#read = -1
     this.markRead(stream.epoch, readOf(stream), unreadOf(stream))
   }
 
-  /** Tells how far the user has read, unless the peer knows. What a full outbox has no room for, the next sweep tells. */
+  /** Sends the read mark, unless the client knows it. If the outbox is full, the next sweep sends it. */
   markRead(epoch: string, read: Position, unread: number): void {
     if (!this.isOpen || epoch !== this.#epoch || read.seq <= this.#read || !this.writable) return
     this.#read = read.seq
     this.#sink?.control({ type: 'stream.read', data: { cursor: this.#cursors.format(epoch, read), unread } })
   }
 
-  /** A fresh token of the same user takes the place of the one it was opened with. */
+  /** Extends the connection by a new token of the same user. */
   renew(expiresAt: number): void {
     this.#expiresAt = expiresAt
   }
@@ -244,7 +246,7 @@ export class Connection implements Sleeper {
     return this.alarm(now)
   }
 
-  /** When to look at it next, ms on the monotonic clock: it must not outlive its token, nor fall silent, nor stall for long. */
+  /** When to wake it next (monotonic, ms): for the end of its token, a heartbeat, or a stall. */
   alarm(now: number): number {
     return Math.min(
       now + this.#expiresAt - this.#clock.wall(),
@@ -261,14 +263,14 @@ export class Connection implements Sleeper {
     this.#onClosed(this, reason)
   }
 
-  /** Ends the connection without a word. */
+  /** Ends the connection without a message. */
   destroy(): void {
     if (this.#closed !== undefined) return
     this.gone()
     this.#sink?.destroy()
   }
 
-  /** The peer is gone; called by the transport. */
+  /** Called by the transport when the client is gone. */
   gone(): void {
     if (this.#closed !== undefined) return
     this.#closed = 'gone'

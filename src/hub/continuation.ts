@@ -1,16 +1,16 @@
 import { type EventRun, isBodyOf, type Position, type ResetReason, type StreamPage } from '../event.ts'
 import { edgeOf, endOf } from './resume.ts'
 
-/** How a stream goes on after a place: with these events; or not exactly, and then from where it can. */
+/** How a stream continues after a position: with these events; or with a reset to another position. */
 export type Continuation =
   | { readonly run: EventRun }
   | { readonly reset: ResetReason; readonly to: Position }
   | undefined
 
 /**
- * How a stream goes on after a place, according to a page that was read from there or from before it. Nothing is taken
- * on trust: the event at the place must have the place's time, the numbers must follow it without a hole, and each body
- * must be that of its number. Undefined: nothing comes after it, or not within this page.
+ * How a stream continues after a position, by a page that was read from there or from before it. Everything is checked: the
+ * event at the position must have the position's time, the numbers must follow without a hole, and each body must belong to
+ * its number. Undefined: nothing comes after it, or not in this page.
  */
 export function continueAfter({ seq, time }: Position, page: StreamPage): Continuation {
   const { seqs, times, bodies } = page
@@ -22,10 +22,10 @@ export function continueAfter({ seq, time }: Position, page: StreamPage): Contin
   let next = seqs.findIndex((each) => each >= seq)
   if (next === -1) next = seqs.length
   const isThere = seqs[next] === seq
-  // At the end the head's time decides, as it does where a connection starts: after a head was set by hand, the row there
+  // At the end the time of the head decides, as at the start of a connection: after a head was set by hand, the row there
   // may have another one, and a reader that was moved to the end would be moved there again, for ever.
   const known = seq === end.seq ? end.time : isThere ? times[next] : seq === edge.seq ? edge.time : undefined
-  // A damaged index may give a row twice: counted as what follows, it would move the reader back, for ever.
+  // A damaged index may return a row twice: taken as the next event, it would move the reader back, for ever.
   while (seqs[next] === seq) next++
   if (time !== undefined && known !== undefined && time !== known) return { reset: 'epoch', to: end }
   if (seq === end.seq) return undefined
@@ -33,7 +33,7 @@ export function continueAfter({ seq, time }: Position, page: StreamPage): Contin
   const following = seqs[next]
   if (following === undefined || following > end.seq)
     return page.complete || following !== undefined ? { reset: 'gap', to: end } : undefined
-  // The event at the place is gone, so it can no longer be told whether what follows belongs to the same history.
+  // The event at the position is gone, so nothing proves that the following events belong to the same history.
   const isUnproven = time !== undefined && known === undefined && seq !== edge.seq
   if (following !== seq + 1 || isUnproven)
     return { reset: 'gap', to: { seq: following - 1, time: undefined } }

@@ -2,11 +2,11 @@ import type { Cursors } from '../cursor.ts'
 import type { EventRun } from '../event.ts'
 import type { Sink } from './sink.ts'
 
-/** Events are handed on in chunks, so that a slow reader's outbox grows by no more than one of them past its bound. */
+/** The size of a chunk. The outbox of a slow client exceeds its bound by at most one chunk. */
 const CHUNK_EVENTS = 32
 const CHUNK_CHARACTERS = 16_384
 
-/** The events of a run in chunks, each of which becomes one write per connection. */
+/** Cuts a run into chunks; each becomes one write per connection. */
 export function chunks(
   epoch: string,
   cursors: Cursors,
@@ -47,7 +47,7 @@ export class EventChunk {
     this.#run = run
   }
 
-  /** The time of the event at a number of the chunk, or at the one before its first. */
+  /** The time of an event of the chunk, or of the event before its first. */
   timeAt(seq: number): number | undefined {
     return seq === this.first - 1 ? this.#run.previous : this.#run.times[seq - this.first]
   }

@@ -19,7 +19,7 @@ export interface HubOptions {
     readonly maxConnectionsPerAddress: number
   }
   readonly clock: Clock
-  /** Who keeps account of the connections that are open. */
+  /** Records the open connections. */
   readonly presence?: {
     opened(connection: Connection): void
     closed(id: string): void
@@ -34,21 +34,21 @@ export interface HubOptions {
   readonly metrics: Metrics
 }
 
-/** A place taken for a connection whose transport can begin now. */
+/** A registered connection whose transport can begin now. */
 export interface Registration {
   readonly connection: Connection
-  /** Hands the transport over; the stream's first words are written before this returns. */
+  /** Attaches the transport; the first messages are written before this returns. */
   begin(sink: Sink): void
-  /** The connection lasts until this wall time, ms, from now on. */
+  /** Sets the new end of the connection (wall time, ms). */
   renew(expiresAt: number): void
-  /** The socket has taken all it was given: a connection that was held up can go on. */
+  /** Called when the socket has drained: the connection continues if it was held up. */
   drained(): void
 }
 
-/** A handful of connections is told at once; from some hundreds on, the drain time is what spreads them. */
+/** The drain is spread by this per connection, and at most over the drain time: a few connections end at once. */
 const DRAIN_MS_PER_CONNECTION = 20
 
-/** Users and their connections on this instance: who is here, what they are due, and when it ends. */
+/** The users who are connected to this instance, with their connections. */
 export class Hub {
   readonly traffic: Traffic = { pushed: 0, caughtUp: 0, pages: 0 }
   readonly #options: HubOptions
@@ -56,7 +56,7 @@ export class Hub {
   readonly #wheel: TimerWheel
   readonly #networks: Quota
   readonly #sweep: Sweep
-  /** Made once: thousands of users must not keep closures of their own. */
+  /** Shared by all subscribers, so that thousands of users do not keep closures of their own. */
   readonly #dependencies: HubDependencies
   readonly #onClosed = (connection: Connection, reason: CloseReason | 'gone') =>
     this.#remove(connection, reason)
@@ -90,7 +90,7 @@ export class Hub {
     return this.#connections
   }
 
-  /** Who is behind, and what waits to be sent, found by looking at every connection: for now and then. */
+  /** The number of connections that are behind, and the unsent bytes. It looks at every connection, so call it seldom. */
   survey(): { behind: Record<Sink['transport'], number>; unsentBytes: number } {
     const behind = { sse: 0, websocket: 0, 'durable-stream': 0 }
     let unsentBytes = 0
@@ -113,14 +113,14 @@ export class Hub {
   }
 
   /**
-   * Takes a place for a connection: first it is registered and its user followed, then the head is read, so that an event
-   * can neither slip between the two nor come twice.
+   * Registers a connection and follows its user, then reads the head. In this order no event is missed between the two, and
+   * none comes twice.
    *
-   * @param expiresAt wall time in ms at which the connection ends, unless it is extended
-   * @param network where it comes from, as limits count
-   * @param onPlace is given what frees the place again where the client leaves before its stream begins
-   * @throws GlimpseError `draining`, `full`, `too_many_requests` where the network holds its share of connections, or
-   *   `unavailable` where the log can't be read
+   * @param expiresAt when the connection ends unless it is renewed (wall time, ms)
+   * @param network the network that limits count it against
+   * @param onPlace gets a function that undoes the registration, for a client that leaves before its stream begins
+   * @throws GlimpseError `draining`, `full`, `too_many_requests` if the network has its share of connections, or
+   *   `unavailable` if the log cannot be read
    */
   async enter(
     user: string,
@@ -217,7 +217,7 @@ export class Hub {
     }
   }
 
-  /** Ends everything at once. */
+  /** Ends all connections at once. */
   close(): void {
     this.#draining = true
     this.#wheel.stop()
@@ -226,7 +226,7 @@ export class Hub {
     }
   }
 
-  /** What a transport keeps for as long as the connection lasts; made apart, so that it keeps nothing of its beginning. */
+  /** The functions that a transport keeps while the connection lasts. Made here, so that their closures keep nothing of its start. */
   #handles(subscriber: Subscriber, connection: Connection): Omit<Registration, 'begin'> {
     return {
       connection,
@@ -249,7 +249,7 @@ export class Hub {
     const start = startFrom(resume, stream, subscriber.cursors)
     connection.open(sink, start, stream)
     if (!connection.isOpen) return
-    // The one set on entering knew of no heartbeat yet.
+    // The alarm that was set on entering did not include heartbeats.
     this.#setAlarm(connection)
     if (start.reset !== undefined) this.#options.metrics.resets.inc({ reason: start.reset })
     if (start.reset === 'gap') this.#tellHole()
@@ -264,7 +264,7 @@ export class Hub {
     this.#wheel.set(connection, connection.alarm(this.#options.clock.monotonic()))
   }
 
-  /** Past the bound the oldest connection makes room: a user who opens a new tab means the new one. */
+  /** Past the bound the oldest connection is closed: a user who opens a new tab wants the new one. */
   #replaceOldest(subscriber: Subscriber): void {
     let excess = subscriber.connections.size - this.#options.limits.maxConnectionsPerUser
     for (const oldest of subscriber.connections) {

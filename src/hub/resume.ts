@@ -1,36 +1,36 @@
 import type { Cursors } from '../cursor.ts'
 import type { Position, ResetReason, ResumePoint, StreamHead } from '../event.ts'
 
-/** Where a connection begins in a stream, and whether the client may have missed something on the way there. */
+/** The position where a connection begins, and whether the client may have missed events before it. */
 export interface Start extends Position {
-  /** Whether the stream goes on exactly after the client's cursor. */
+  /** Whether the stream continues exactly after the client's cursor. */
   readonly resumed: boolean
   readonly reset: ResetReason | undefined
 }
 
-/** Where a stream stands, and the time of the event at the number that the client named, where the log has it. */
+/** The state of a stream, and the time of the event at the cursor's number, if the log has it. */
 export interface ResumeHead extends StreamHead {
   readonly askedTime: number | undefined
 }
 
-/** The place just before the oldest event kept. */
+/** The position just before the oldest event kept. */
 export function edgeOf({ oldest, trimmedTime }: Pick<StreamHead, 'oldest' | 'trimmedTime'>): Position {
   return { seq: oldest - 1, time: oldest === 1 ? 0 : trimmedTime }
 }
 
-/** The place up to which the user has read. */
+/** The position of the read mark. */
 export function readOf({ read, readTime }: Pick<StreamHead, 'read' | 'readTime'>): Position {
   return { seq: read, time: read === 0 ? 0 : readTime }
 }
 
-/** The place at a stream's end. */
+/** The position at the end of a stream. */
 export function endOf({ head, headTime }: Pick<StreamHead, 'head' | 'headTime'>): Position {
   return { seq: head, time: head === 0 ? 0 : headTime }
 }
 
 /**
- * Decides from where a client continues. History that is partly gone continues with the oldest event kept; a cursor
- * that says nothing about this history continues from now, because anything else might show an event twice.
+ * Decides where a client continues. A cursor before the oldest event kept continues with that event. A cursor that is not of
+ * this history continues from now, because anything else might send an event twice.
  */
 export function startFrom(point: ResumePoint, stream: ResumeHead, cursors: Cursors): Start {
   const end = endOf(stream)
@@ -49,7 +49,7 @@ export function startFrom(point: ResumePoint, stream: ResumeHead, cursors: Curso
       if (seq < edge.seq) return { ...edge, resumed: false, reset: 'trimmed' }
       const isKept = seq > edge.seq && seq < end.seq
       const time = seq === end.seq ? end.time : seq === edge.seq ? edge.time : stream.askedTime
-      // A cursor of 0.1 proves nothing and is believed; so is one whose event 0.1 trimmed without noting its time.
+      // A cursor of 0.1 has no check and is believed; so is a cursor whose event 0.1 trimmed without storing its time.
       if (point.check === undefined || (time === undefined && !isKept))
         return { seq, time, resumed: true, reset: undefined }
       if (time === undefined) return { seq, time, resumed: false, reset: 'gap' }

@@ -12,22 +12,22 @@ import { continueAfter } from './continuation.ts'
 import { chunks } from './event-chunk.ts'
 import { endOf, type ResumeHead, readOf } from './resume.ts'
 
-/** The log, as far as the hub needs it. Reads of many users may be answered by one statement. */
+/** The log, as the hub needs it. One statement may answer reads of many users. */
 export interface Log {
-  /** @param seq the number whose event's time is asked for too; -1 for none */
+  /** @param seq also return the time of the event with this number; -1 for none */
   head(user: string, seq: number): Promise<ResumeHead>
-  /** In order; undefined where that one stream cannot be read. */
+  /** In order; undefined for a stream that cannot be read. */
   heads(users: readonly string[]): Promise<readonly (StreamHead | undefined)[]>
-  /** The event at `after` and the next ones, as many as one page holds, and where the stream stood then. */
+  /** The event at `after` and the following ones, as many as a page holds, with the state of the stream. */
   page(user: string, after: number): Promise<StreamPage>
 }
 
-/** Where a connection stands, and what it has heard of. */
+/** A connection's position, and the highest number that it was told of. */
 interface Standing extends Position {
   readonly announced: number
 }
 
-/** What was written to connections since the start: plain numbers, because they are added to for each event. */
+/** What was written to connections since the start. Plain numbers, because they change with each event. */
 export interface Traffic {
   /** Events that went out as they happened. */
   pushed: number
@@ -42,19 +42,19 @@ export interface HubDependencies {
   readonly traffic: Traffic
   readonly onFailure: (error: unknown) => void
   readonly onReset: (reason: ResetReason) => void
-  /** A hole was found in the log that none of the user's connections had met before. */
+  /** Called for a hole in the log that no connection of the user has met before. */
   readonly onHole: () => void
   readonly onEpoch: (epoch: string) => void
 }
 
-/** One user who is connected here, with all of the user's connections and the one reader that brings them up. */
+/** A user who is connected here, with all connections and the one reader of the log for those that are behind. */
 export class Subscriber {
   readonly user: string
   readonly cursors: Cursors
   readonly connections = new Set<Connection>()
   readonly #hub: HubDependencies
   #reading = false
-  /** Behind which number the last hole ended, so that it is told once, not for each connection. */
+  /** The number at which the last hole ended, so that a hole is reported once, not for each connection. */
   #holeAt = -1
 
   constructor(user: string, hub: HubDependencies) {
@@ -64,26 +64,26 @@ export class Subscriber {
   }
 
   /**
-   * Events came over the bus: those whose turn it is go out at once, whoever is behind then reads the log. Connections in
-   * another history don't take them.
+   * Takes events from the bus. Connections for which they come next write them at once; for those behind, the log is read.
+   * Connections in another history ignore them.
    */
   push(epoch: string, run: EventRun): void {
     this.#hub.traffic.pushed += this.#offer(epoch, run, false)
     this.catchUp()
   }
 
-  /** Something says the stream has reached `head`: a hint without a body, or the sweep. */
+  /** Notes that the stream has reached `head`, from a hint without a body or from the sweep. */
   announce(epoch: string, head: number): void {
     for (const connection of this.connections) connection.announce(epoch, head)
     this.catchUp()
   }
 
-  /** The user has read so far: all of the user's devices are told. */
+  /** Sends the read mark to all connections of the user. */
   markRead(epoch: string, read: Position, unread: number): void {
     for (const connection of this.connections) connection.markRead(epoch, read, unread)
   }
 
-  /** Where each connection stands, to be given to `compare` with heads that are read after this. */
+  /** The present state of each connection, for `compare` with a head that is read after this. */
   standings(): ReadonlyMap<Connection, Standing> {
     return new Map(
       [...this.connections].map((connection) => {
@@ -93,7 +93,7 @@ export class Subscriber {
     )
   }
 
-  /** The sweep read the stream's head from the log. Cursors that were beyond it already, or in another history, reset. */
+  /** Compares with a head that the sweep read. Connections that were already beyond it, or in another history, are reset. */
   compare(stream: StreamHead, before: ReadonlyMap<Connection, Standing>): void {
     this.#hub.onEpoch(stream.epoch)
     const end = endOf(stream)
@@ -110,13 +110,13 @@ export class Subscriber {
   }
 
   /**
-   * Reads the log until none of the connections that can be written to is behind. One reader serves them all, from
-   * the least cursor on. It stops where a read brings nothing forward, and the next sweep starts it again.
+   * Reads the log until no writable connection is behind. One reader serves all connections, from the lowest cursor on. It
+   * stops if a page moves no connection; the next sweep starts it again.
    */
   catchUp(): void {
     if (this.#reading) return
     const after = this.#leastCursorBehind()
-    // Asked after each event, and hardly ever is anybody behind: no promise for that.
+    // Called after each event, and hardly ever is a connection behind: make no promise for that.
     if (after !== undefined) this.#readAfter(after).catch(this.#hub.onFailure)
   }
 
@@ -128,7 +128,7 @@ export class Subscriber {
         if (!this.#deliver(page, after)) return
       }
     } finally {
-      // In the same turn as the last look at the connections: who falls behind after it finds no reader, and starts one.
+      // In the same turn as the last look at the connections: one that falls behind later finds no reader and starts one.
       this.#reading = false
     }
   }
@@ -159,7 +159,7 @@ export class Subscriber {
         runs.set(continuation.run.first, continuation.run)
       }
     }
-    // The run of the least cursor comes first, and serves whoever stands within it too.
+    // The run of the lowest cursor comes first and also serves the connections within it.
     for (const first of [...runs.keys()].sort((a, b) => a - b)) {
       const written = this.#offer(page.epoch, runs.get(first) as EventRun, true)
       this.#hub.traffic.caughtUp += written

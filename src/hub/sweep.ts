@@ -4,7 +4,7 @@ import type { Log, Subscriber } from './subscriber.ts'
 /** How many heads one statement asks for. */
 const CHUNK = 2000
 
-/** Compares every connected user's head in the log with what was delivered: bounds the loss of any NOTIFY. */
+/** Compares every connected user's head in the log with what was delivered, and so finds lost notifications. */
 export class Sweep {
   readonly #subscribers: () => Iterable<Subscriber>
   readonly #eventLog: Log

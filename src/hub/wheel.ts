@@ -1,14 +1,14 @@
-/** Something that wants to be woken at a time; it says itself when next. */
+/** Something that is woken at a time, and then says when next. */
 export interface Sleeper {
-  /** When it is to be woken, in ms on the wheel's clock, while it has a place; only the wheel sets it. */
+  /** When it will be woken (the wheel's clock, ms); undefined if it has no alarm. Only the wheel sets it. */
   dueAt: number | undefined
-  /** @returns when to be woken again, in ms on the wheel's clock; undefined: never */
+  /** @returns when to wake it again (the wheel's clock, ms); undefined: never */
   wake(now: number): number | undefined
 }
 
 /**
  * One timer for all connections (a hashed timing wheel): ten thousand heartbeats, expiries and stalls cost one
- * interval instead of thirty thousand timers. A sleeper has one place; it is woken at most one tick late.
+ * interval instead of thirty thousand timers. A sleeper has one alarm and is woken at most one tick late.
  */
 export class TimerWheel {
   readonly #slots: Set<Sleeper>[]
@@ -38,7 +38,7 @@ export class TimerWheel {
     this.#timer = undefined
   }
 
-  /** Sets the sleeper's one alarm; an earlier setting is replaced. */
+  /** Sets the sleeper's alarm; it replaces an earlier one. */
   set(sleeper: Sleeper, dueAt: number): void {
     this.delete(sleeper)
     sleeper.dueAt = dueAt
@@ -71,7 +71,7 @@ export class TimerWheel {
   }
 
   #slotOf(dueAt: number): Set<Sleeper> {
-    // What is overdue already goes where the next advance looks first.
+    // An alarm that is overdue goes into the slot that the next advance looks at first.
     const tick = Math.max(Math.floor(dueAt / this.#tickMs), this.#tick)
     const slot = this.#slots[tick % this.#slots.length]
     if (slot === undefined) throw new Error('a wheel has at least one slot')

@@ -12,9 +12,9 @@ import { formatOffset } from './stream-offset.ts'
 /**
  * The live reads of the Durable Streams protocol, version 1.0 (github.com/durable-streams, PROTOCOL.md §5.6 and §5.7).
  *
- * The codec's frames are not what goes out: a control message with the next offset must follow each message with data, and
- * only the connection knows whether more data is on its way. So a frame is the cursor of its last event on a line of its
- * own, then the events as JSON with commas between.
+ * The codec's frames are not sent as they are: a control message with the next offset must follow each message with data, and
+ * only the connection knows whether more data follows. So a frame has the cursor of its last event on the first line, then
+ * the events as JSON, separated by commas.
  */
 const durableCodec: Codec = {
   encode(_first, ids, bodies) {
@@ -23,17 +23,17 @@ const durableCodec: Codec = {
   },
 }
 
-/** What a reader has not been given yet, and where it stands after that. */
+/** Events that a reader has not received yet, and its position after them. */
 interface Given {
-  /** JSON objects with commas between; empty where there is nothing. */
+  /** JSON objects separated by commas; empty if there are none. */
   readonly events: string
-  /** Undefined until the stream's first word. */
+  /** Undefined until the stream has begun. */
   readonly cursor: string | undefined
 }
 
 /**
- * Collects what the hub writes in one turn of the event loop, a page of the log for example, and hands it on at its end:
- * the hub cuts pages into chunks, and each would be a message, or even a request, of its own.
+ * Collects what the hub writes in one turn of the event loop, for example a page of the log, and passes it on at its end. The
+ * hub cuts pages into chunks; without this each chunk would become a message, or even a request, of its own.
  */
 abstract class CollectingSink implements Sink {
   readonly transport = 'durable-stream'
@@ -52,9 +52,9 @@ abstract class CollectingSink implements Sink {
   abstract heartbeat(): boolean
   abstract close(reason: CloseReason, retryMs: number): void
   abstract destroy(): void
-  /** Called once a turn in which something was written or the stream began. */
+  /** Called at the end of each turn in which something was written or the stream began. */
   protected abstract give(given: Given): void
-  /** Events before the stream's next place may be lost to the reader. */
+  /** Called for a reset: events before the next position may be lost to the reader. */
   protected abstract lost(): void
 
   write(frames: Buffer): void {
@@ -73,7 +73,7 @@ abstract class CollectingSink implements Sink {
     } else if (message.type === 'stream.reset') this.lost()
   }
 
-  /** What was collected, taken away. */
+  /** Returns and clears what was collected. */
   protected take(): Given {
     const given = { events: this.#events.join(','), cursor: this.#cursor }
     this.#events = []
@@ -91,7 +91,7 @@ abstract class CollectingSink implements Sink {
   }
 }
 
-/** A service that ends a connection for good says so, or the client would at once be back to replace its successor. */
+/** Whether the client must not reconnect: else it would come back at once and replace the connection that replaced it. */
 function isFinal(reason: CloseReason): boolean {
   return !CLOSES[reason].reconnect
 }
@@ -108,13 +108,13 @@ export type Waited =
   | { readonly outcome: 'lost' }
 
 /**
- * A long poll (§5.6): waits for what comes after the registration's place, for one heartbeat at most. Limits, presence,
- * the drain and the end of the token hold for it as for any connection.
+ * A long poll (§5.6): waits for events after the registration's position, for one heartbeat at most. It counts as a connection
+ * for limits, presence, the drain and the end of the token.
  */
 export function waitForEvents(response: ServerResponse, registration: Registration): Promise<Waited> {
   return new Promise((resolve) => {
     const { connection } = registration
-    // A wait is no idle connection: the server's own timeout for those would cut it.
+    // The server's timeout for idle connections would end the wait.
     response.socket?.setTimeout(0)
     const answer = (waited: Waited) => {
       connection.gone()
@@ -143,7 +143,7 @@ class LongPollSink extends CollectingSink {
     return this.collected
   }
 
-  /** A wait that has lasted for a heartbeat ends: `false` says that this connection is over. */
+  /** Ends the wait after one heartbeat: `false` ends the connection. */
   heartbeat(): boolean {
     this.#nothing(false)
     return false
@@ -224,15 +224,15 @@ class DurableSseSink extends CollectingSink {
 
   protected give(given: Given): void {
     const { behind, isOpen } = this.#connection
-    // The stream's beginning alone, with data on its way that will say the offset itself.
+    // Only the beginning of the stream: the data that follows brings its offset.
     if (!isOpen || (given.events === '' && behind)) return
     const upToDate = behind ? {} : { upToDate: true }
     this.#socket.write(messages(given, { streamCursor: this.#streamCursor.value, ...upToDate }))
   }
 
-  /** The protocol has no word for it within a stream: the client comes back with its offset, and is told by 410. */
+  /** The protocol has no message for a reset: the stream ends, the client reconnects with its offset, and gets 410. */
   protected lost(): void {
-    // First, because what the hub goes on with after a reset would be written after the end.
+    // First, because the hub continues after a reset, and that must not be written after the end.
     this.#connection.gone()
     this.#socket.end()
     destroyLater(this.#socket)

@@ -1,23 +1,23 @@
 import type { Socket } from 'node:net'
 
-/** How long a peer may take to read the last words, in ms. */
+/** How long the peer may take to read the last bytes, ms. */
 export const LINGER_MS = 2000
 
 /** A symbol, because the garbage collector scans large WeakSets. */
 const ENDING = Symbol('ending')
 
 /**
- * The one way to end a socket: last words behind what was already written, then the end, and destroyed within 2 s
- * whatever the peer does. What the peer still sends until then is read and thrown away: closed with bytes unread, the
- * kernel would answer with a reset, which takes the last words out of the peer's hands.
+ * Ends a socket: writes the last bytes, ends it, and destroys it within 2 s whatever the peer does. Until then it reads and
+ * drops what the peer sends: if a socket is closed with unread bytes, the kernel sends a reset, and the peer may lose the last
+ * bytes.
  */
 export function endSocket(socket: Socket & { [ENDING]?: true }, lastWords?: string): void {
   if (socket[ENDING] || socket.destroyed) return
   socket[ENDING] = true
-  // A parser or WebSocket receiver left in place would go on working for whoever keeps sending.
+  // A parser or WebSocket receiver that stays would go on processing what the peer sends.
   socket.removeAllListeners('data')
   socket.on('data', discard)
-  // A peer that closed its side first may have had ours closed already.
+  // If the peer closed its side first, ours may be closed already.
   if (socket.writable) socket.end(lastWords ?? '')
   socket.resume()
   destroyLater(socket)
@@ -25,7 +25,7 @@ export function endSocket(socket: Socket & { [ENDING]?: true }, lastWords?: stri
 
 function discard(): void {}
 
-/** Destroys a socket that was told to end, if its peer has not taken the end by then: it must not hold memory for ever. */
+/** Destroys an ended socket whose peer does not close it in time, so that it does not hold memory for ever. */
 export function destroyLater(socket: Socket): void {
   const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref()
   socket.once('close', () => clearTimeout(timer))

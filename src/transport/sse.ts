@@ -19,8 +19,8 @@ export const sseCodec: Codec = {
 }
 
 /**
- * A control message as a frame. Those that say where the stream goes on carry it as `id`, so that a bare EventSource
- * resumes there; the cursor of `stream.read` is another place.
+ * A control message as a frame. `stream.open` and `stream.reset` carry their cursor as `id`, so that an EventSource resumes
+ * there. `stream.read` does not: its cursor is another position.
  */
 export function sseControl(message: ControlMessage): string {
   const isPlace = message.type === 'stream.open' || message.type === 'stream.reset'
@@ -28,7 +28,7 @@ export function sseControl(message: ControlMessage): string {
   return `${id}event: ${message.type}\ndata: ${JSON.stringify(message)}\n\n`
 }
 
-/** How long a bare EventSource waits before it comes back, in ms. */
+/** How long an EventSource waits before it reconnects, ms. */
 const RETRY_MS = 2000
 
 export const HEARTBEAT = Buffer.from(':\n\n')
@@ -49,8 +49,8 @@ export function beginSse(
 /**
  * Begins an event stream on a response that nothing was written to yet.
  *
- * After the headers, frames go straight to the socket: one shared Buffer each, with no chunk framing and no copy. So
- * the body is delimited by the connection's end (RFC 9112 §6.3), and back-pressure and the end are ours to see to.
+ * After the headers, frames are written straight to the socket: one shared Buffer each, without chunked encoding and without
+ * a copy. So the end of the connection ends the body (RFC 9112 §6.3), and we handle back-pressure and the end.
  *
  * @param options.first what goes out before the first message
  */
@@ -66,7 +66,7 @@ export function beginEventStream(
   }
   response.useChunkedEncodingByDefault = false
   response.shouldKeepAlive = false
-  // Headers and first words leave in one packet: three writes were a tenth of what a connection costs.
+  // Headers and first messages in one packet: three writes were a tenth of the cost of a connection.
   socket.cork()
   response.writeHead(200, {
     ...headers,
@@ -78,13 +78,13 @@ export function beginEventStream(
     'Referrer-Policy': 'no-referrer',
   })
   response.flushHeaders()
-  // A quiet stream is no idle connection.
+  // The timeout for idle connections must not end a quiet stream.
   socket.setTimeout(0)
   if (first !== '') socket.write(first)
   listen(socket, registration)
   registration.begin(sinkOn(socket))
   socket.uncork()
-  // A body that nobody asked for would stop the socket from being read, and its end from being noticed.
+  // An unread request body would stop reading from the socket, and its end would not be noticed.
   if (!response.req.complete) response.req.resume()
   forget(response.req)
 }
@@ -95,7 +95,7 @@ interface EventStream {
   readonly sinkOn: (socket: Socket) => Sink
 }
 
-/** Apart from the rest: a listener keeps all variables around it for as long as the stream lasts. */
+/** A function of its own: listeners keep all variables around them in memory while the stream lasts. */
 function listen(socket: Socket, { connection, drained }: Registration): void {
   socket.on('close', () => connection.gone())
   socket.on('drain', drained)
@@ -103,7 +103,7 @@ function listen(socket: Socket, { connection, drained }: Registration): void {
 
 const NO_HEADERS = Object.freeze({})
 
-/** Node keeps the request until its connection ends, with a token in its URL; a stream that lasts for hours needs none of it. */
+/** Drops the request, which Node keeps until its connection ends: it may have a token in its URL, and takes memory. */
 function forget(request: IncomingMessage): void {
   request.url = ''
   request.headers = NO_HEADERS
@@ -143,7 +143,7 @@ class SseSink implements Sink {
   close(reason: CloseReason, retryMs: number): void {
     const { reconnect } = CLOSES[reason]
     const message = sseControl({ type: 'stream.close', data: { reason, reconnect, retry_ms: retryMs } })
-    // EventSource knows no "don't come back", only a time to wait: a day, so that a replaced tab doesn't fight its successor.
+    // EventSource cannot be told to stay away, only to wait: a day, so that a replaced tab does not replace its successor.
     endSocket(this.#socket, `retry: ${retryMs}\n${message}`)
   }
 

@@ -5,14 +5,14 @@ const INTERVAL_MS = 20_000
 const MAX_JITTER = 180
 
 /**
- * `Stream-Cursor` (Durable Streams §8.1): a number that never goes back, neither with time nor against what the client
- * has. Clients echo it, so that no cache gives the same answer to a client that waits twice at one offset.
+ * `Stream-Cursor` (Durable Streams §8.1): a number that never decreases, neither over time nor below the client's own. Clients
+ * echo it, so that no cache gives the same answer twice to a client that waits at one offset.
  */
 export class StreamCursor {
   readonly #least: number
   readonly #now: () => number
 
-  /** @param echoed `?cursor=` of the request; what is no number counts for nothing */
+  /** @param echoed `?cursor=` of the request; ignored if it is no number */
   constructor(echoed: string | null, now: () => number = Date.now, random: () => number = Math.random) {
     this.#now = now
     const theirs = /^\d{1,15}$/.test(echoed ?? '') ? Number(echoed) : -1

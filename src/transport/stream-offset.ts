@@ -7,14 +7,14 @@ const SEQ_DIGITS = 16
 const OFFSET = new RegExp(`^([0-9a-z]+)\\.(\\d{${SEQ_DIGITS}})(\\..*)?$`)
 
 /**
- * A cursor as an offset of the Durable Streams protocol, whose §6 wants offsets of one stream to sort as text:
+ * A cursor as an offset of the Durable Streams protocol. Its §6 requires that offsets of one stream sort as text:
  * `7f3a9c.42` → `7f3a9c.0000000000000042`.
  */
 export function formatOffset(cursor: string): string {
   return cursor.replace(/\.(\d+)/, (_, seq: string) => `.${seq.padStart(SEQ_DIGITS, '0')}`)
 }
 
-/** Where `?offset=` says that a reader goes on: `-1`, `now`, or what {@link formatOffset} gave; never throws. */
+/** Parses `?offset=`: `-1`, `now`, or a result of {@link formatOffset}; never throws. */
 export function parseOffset(text: string): ResumePoint {
   if (text === '-1') return { from: 'oldest' }
   if (text === 'now') return { from: 'now' }

@@ -16,7 +16,7 @@ export const CLOSE_CODES: Readonly<Record<CloseReason, number>> = {
   token_expired: 4001,
   stalled: 4002,
   replaced: 4500,
-  // For the client the same: somebody meant it, and coming back would undo it.
+  // The same for the client: it must not reconnect, because that would undo what somebody wanted.
   closed: 4500,
 }
 const POLICY_VIOLATION = 1008
@@ -58,20 +58,20 @@ function writeHeader(frames: Buffer, offset: number, length: number): number {
   return offset + headerLength(length)
 }
 
-/** What a client may send, and how much of it; any other message is ignored. */
+/** Limits of messages from the client. Only `auth` and `ping` have an effect. */
 export interface ClientMessages {
-  /** Beyond it: close code 1009. The only message there is carries a token. */
+  /** A larger message closes with code 1009. The largest useful one carries a token. */
   readonly messageMaxBytes: number
-  /** Messages, pings and unasked-for pongs; beyond it: close code 1008. */
+  /** Messages, pings and unsolicited pongs; more close with code 1008. */
   readonly messagesPerMinute: number
   readonly onLimited: () => void
-  /** Verifies a fresh token: its user and when it ends, or undefined where it is no good. */
+  /** Verifies a new token. @returns its user and when it expires; undefined if it is not valid */
   readonly verify: (
     token: string,
   ) => Promise<{ readonly user: string; readonly expiresAt: number } | undefined>
 }
 
-/** Upgrades requests to WebSocket and joins them to their places. */
+/** Upgrades requests to WebSockets and attaches them to their registrations. */
 export class WebSocketTransport {
   readonly #messages: ClientMessages
   readonly #rate: Rate
@@ -86,7 +86,7 @@ export class WebSocketTransport {
       // Compression would copy and deflate each small event once per socket.
       perMessageDeflate: false,
       maxPayload: messages.messageMaxBytes,
-      // Whoever closes first, and for whichever reason: the default lets a peer hold its socket for half a minute.
+      // For every close, ours or the peer's: the default lets a peer keep its socket for half a minute.
       closeTimeout: LINGER_MS,
     }
     this.#server = new WebSocketServer(options)
@@ -107,7 +107,7 @@ export class WebSocketTransport {
       connection.gone()
       return
     }
-    // The handshake and the first words leave in one packet: each write is a tenth of what a connection costs.
+    // The handshake and the first messages in one packet: each write is a tenth of the cost of a connection.
     socket.cork()
     this.#server.handleUpgrade(request, socket, head, (websocket) => {
       const sink = new WebSocketSink(websocket, socket, answersPings)
@@ -117,7 +117,7 @@ export class WebSocketTransport {
     socket.uncork()
   }
 
-  /** Apart from the rest: a listener keeps all variables around it for as long as the connection lasts. */
+  /** A function of its own: listeners keep all variables around them in memory while the connection lasts. */
   #listen(
     websocket: WebSocket,
     socket: Socket,
@@ -126,7 +126,7 @@ export class WebSocketTransport {
   ): void {
     // A protocol error closes the connection with its code (RFC 6455 §7.1.7); without a listener it would throw.
     websocket.on('error', ignore)
-    // ws limits the size of messages, not their number: pings alone could keep us busy.
+    // ws limits the size of messages but not their number: a flood of pings could keep us busy.
     const received = { emptyAt: 0 }
     const mayGoOn = () => this.#mayGoOn(received, websocket, socket)
     websocket.on('ping', mayGoOn)
@@ -171,7 +171,7 @@ function onClose(socket: Socket, connection: Registration['connection']): void {
   socket.on('close', () => connection.gone())
 }
 
-/** What a client sent, as far as it is an object in JSON. */
+/** The message, if it is a JSON object. */
 function parseMessage(text: string): { readonly type?: unknown; readonly token?: unknown } | undefined {
   try {
     const message: unknown = JSON.parse(text)
@@ -181,9 +181,9 @@ function parseMessage(text: string): { readonly type?: unknown; readonly token?:
   }
 }
 
-/** Pings left unanswered after which a peer counts as gone. */
+/** After this many unanswered pings the client counts as gone. */
 const MAX_UNANSWERED_PINGS = 2
-/** What a living peer will have read by then. */
+/** A live client has read this much by then. */
 const READ_BY_THEN_BYTES = 65_536
 
 class WebSocketSink implements Sink {
@@ -209,7 +209,7 @@ class WebSocketSink implements Sink {
     return this.#socket.bytesWritten - this.#socket.writableLength
   }
 
-  /** Straight to the socket: ws would make a header for each message and socket. Whole frames, so its own may stand between. */
+  /** Writes straight to the socket, because ws would make a header for each socket. Whole frames, so that frames of ws may come between. */
   write(frames: Buffer): void {
     if (this.#websocket.readyState === this.#websocket.OPEN) this.#socket.write(frames)
   }
@@ -218,12 +218,12 @@ class WebSocketSink implements Sink {
     this.#websocket.send(JSON.stringify(message))
   }
 
-  /** Only while nothing waits to be read: answers to one who asks and never reads would pile up. */
+  /** Answers only while nothing is unsent: answers to a client that never reads would fill the memory. */
   pong(): void {
     if (this.#answersPings && this.unsent === 0) this.control({ type: 'stream.pong', data: {} })
   }
 
-  /** A pong came. @returns whether a ping of ours was waiting for it */
+  /** Notes a pong. @returns whether it answers a ping of ours */
   answered(): boolean {
     const asked = this.#unansweredPings > 0
     this.#unansweredPings = 0
@@ -239,8 +239,8 @@ class WebSocketSink implements Sink {
   }
 
   /**
-   * Whether a living peer has come to our pings: its pongs are stuck behind what it was sent and has not read, and that may
-   * be megabytes, in the kernels of both sides. One that reads no more at all stalls, or TCP gives it up.
+   * Whether a live client must have reached our pings. Pings wait behind unread data, which may be megabytes in the kernels of
+   * both sides. A client that reads nothing at all is closed as stalled, or by TCP.
    */
   get #hasRead(): boolean {
     return this.sent - this.#sentAtPong <= READ_BY_THEN_BYTES
@@ -250,7 +250,7 @@ class WebSocketSink implements Sink {
     const { reconnect } = CLOSES[reason]
     this.control({ type: 'stream.close', data: { reason, reconnect, retry_ms: retryMs } })
     this.#websocket.close(CLOSE_CODES[reason], reason)
-    // ws has a timer of its own, but none where the peer has closed its side before.
+    // ws has its own timer, but not if the peer has closed its side before.
     destroyLater(this.#socket)
   }
 
