@@ -73,6 +73,8 @@ export class Relay {
   #lastBeat = 0
   #proof = { payload: '', heard: () => {} }
   #interrupt = () => {}
+  #mayPublish = () => {}
+  #refusalTold = false
   #unlisten: (() => void)[] = []
 
   constructor(options: RelayOptions) {
@@ -91,8 +93,9 @@ export class Relay {
   start(): void {
     const { link, subjects } = this.#options
     this.#unlisten = [
-      link.subscribe(subjects.beat, () => {
-        this.#lastBeat = this.#options.now()
+      link.subscribe(subjects.beat, (text) => {
+        if (text === '') this.#lastBeat = this.#options.now()
+        else if (text === this.#options.name) this.#mayPublish()
       }),
       link.listen({
         onUp: () => {
@@ -133,7 +136,7 @@ export class Relay {
 
   /** From asking for the lock to losing it. */
   async #term(): Promise<void> {
-    if (!this.#options.link.up) return
+    if (!this.#options.link.up || !(await this.#provesRights())) return
     let lost = false
     const session = await this.#options.openSession({
       connection: this.#options.connection,
@@ -159,6 +162,23 @@ export class Relay {
       this.#session = undefined
       this.#payloads = []
     }
+  }
+
+  /** Whether what this relay publishes is heard: one that may not publish would hold the lock for nothing. */
+  async #provesRights(): Promise<boolean> {
+    const { link, subjects, name, log } = this.#options
+    const heard = new Promise<true>((resolve) => {
+      this.#mayPublish = () => resolve(true)
+    })
+    link.publish(subjects.beat, name)
+    if ((await Promise.race([heard, this.#pause(TIMEOUT_MS)])) === true) return true
+    if (!this.#closing.signal.aborted && link.up && !this.#refusalTold) {
+      this.#refusalTold = true
+      log.error(
+        'NATS lets this process publish nothing: BUS_RELAY=on needs the rights of a relay (deploy/nats.conf); or set BUS_RELAY=off',
+      )
+    }
+    return false
   }
 
   /** @returns what is wrong with the session; undefined where the relay is to close */

@@ -168,14 +168,33 @@ describe('of several relays', () => {
     expect([holder.relay.relaying, deaf.relay.relaying]).toEqual([true, false])
   })
 
-  it('one whose link is down does not ask for the lock', async () => {
+  it('one whose link is down does not ask for the lock, nor one whose link goes down while it asks', async () => {
     const nats = new FakeNats()
-    const all = start(nats, 2)
+    let elections = 0
+    const onRelaying = (relaying: boolean) => {
+      if (relaying) elections++
+    }
+    const all = start(nats, 3, { onRelaying })
     const first = await oneOf(all)
     for (const each of all) if (each !== first) each.link.down()
     await first.relay.close()
     const [third] = start(nats, 1) as [Started]
     await expect.poll(() => third.relay.relaying, PATIENCE).toBe(true)
+    expect(elections).toBe(1)
+  })
+
+  it('one that may not publish does not ask for the lock, and says what is missing', async () => {
+    const nats = new FakeNats()
+    const said: string[] = []
+    const log = createLogger('silent')
+    log.error = (...args: unknown[]) => void said.push(String(args.at(-1)))
+    const link = nats.link()
+    link.publish = () => {}
+    const [refused] = start(nats, 1, { log, link }) as [Started]
+    await expect.poll(() => said, PATIENCE).toEqual([expect.stringContaining('set BUS_RELAY=off')])
+    const [allowed] = start(nats, 1) as [Started]
+    await expect.poll(() => allowed.relay.relaying, PATIENCE).toBe(true)
+    expect(refused.relay.relaying).toBe(false)
   })
 
   it('those of another namespace work beside it', async () => {

@@ -10,6 +10,9 @@ import { scenario as holes } from './holes.ts'
 import { scenario as killInstance } from './kill-instance.ts'
 import { scenario as killPostgres } from './kill-postgres.ts'
 import { scenario as lockedAuthor } from './locked-author.ts'
+import { natsMessageScenarios } from './nats-messages.ts'
+import { natsRelayScenarios } from './nats-relay.ts'
+import { natsServerScenarios } from './nats-server.ts'
 import { scenario as pooler } from './pooler.ts'
 import { scenario as randomCuts } from './random-cuts.ts'
 import { scenario as replacedDatabase } from './replaced-database.ts'
@@ -54,4 +57,7 @@ export const SCENARIOS: readonly Scenario[] = [
   viralAuthor,
   trimmed,
   churn,
+  ...natsServerScenarios,
+  ...natsRelayScenarios,
+  ...natsMessageScenarios,
 ]
