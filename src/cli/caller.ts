@@ -11,12 +11,11 @@ export const callerOptions = {
 
 const TOKEN_SECONDS = 3600
 
-/** How long an answer may take, ms. */
+/** Timeout of an answer, ms. */
 const ANSWER_MS = 15_000
 
 /**
- * Where the service is, without a slash at the end: `--url`, else GLIMPSE_URL, else where one with the same HOST and PORT
- * listens.
+ * The service's URL without a slash at the end: `--url`, else GLIMPSE_URL, else the address of HOST and PORT.
  */
 export function serviceUrl(environment: Environment, option: string | boolean | undefined): string {
   const { HOST, PORT, GLIMPSE_URL } = environment
@@ -30,26 +29,26 @@ export function serviceUrl(environment: Environment, option: string | boolean | 
   const parsed = parseConfig({ HOST, PORT })
   if (!parsed.ok) throw new UsageError(parsed.faults.join('; '))
   const { host, port } = parsed.config
-  // The addresses for all of a machine's own are none that can be called.
+  // 0.0.0.0 and :: mean all addresses of a machine; they cannot be called.
   const called = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
   return `http://${called.includes(':') ? `[${called}]` : called}:${port}`
 }
 
-/** Whom a command calls as. */
+/** The user as whom a command calls. */
 export interface Credentials {
   getToken(): Promise<string>
-  /** The token, where it is given and can't be renewed. */
+  /** A given token, which cannot be renewed. */
   readonly fixed: string | undefined
-  /** What a refused token was, for people: which secret signed it, or where it was given. Never the token or the secret. */
+  /** For the message about a refused token: which secret signed it, or where it was given. Never the token or the secret. */
   readonly origin: string
 }
 
 /**
- * Where tokens come from: `--token`, else, where no user is named, GLIMPSE_TOKEN, else a new development token for the user
- * at each call.
+ * The token for calls: `--token`; else, if no user is named, GLIMPSE_TOKEN; else a new development token for the user at each
+ * call.
  *
- * @param missing what to say where neither a user nor a token is given
- * @throws UsageError, or StartError where there is no secret to sign with
+ * @param missing the message if neither a user nor a token is given
+ * @throws UsageError, or StartError if there is no secret to sign with
  */
 export async function credentialsOf(
   environment: Environment,
@@ -65,7 +64,7 @@ export async function credentialsOf(
     throw new UsageError(missing)
   }
   const mint = () => mintToken(environment, user, TOKEN_SECONDS)
-  // What is wrong with the user or the secret is said at once.
+  // Signed once now, to report a wrong user or secret at once.
   let fresh: string | undefined = await mint()
   return {
     fixed: undefined,
@@ -88,7 +87,7 @@ function secretName({ JWT_SECRET, JWT_SECRET_FILE, DATA_DIR }: Environment): str
   return `the development secret ${resolve(DATA_DIR || '.glimpse', 'jwt-secret')}`
 }
 
-/** What the service said no to. */
+/** The error for a 401. */
 export function unauthorized(detail: string, { origin }: Pick<Credentials, 'origin'>): CallError {
   const hint = origin.startsWith('the token')
     ? ''
@@ -96,7 +95,7 @@ export function unauthorized(detail: string, { origin }: Pick<Credentials, 'orig
   return new CallError(EXIT.unauthorized, `401: ${printable(detail)} The service refused ${origin}${hint}`)
 }
 
-/** The service that a command waits for in vain. */
+/** The error for a service that cannot be reached. */
 export function unreachable(url: string, reason: string): CallError {
   return new CallError(
     EXIT.unreachable,
@@ -104,7 +103,7 @@ export function unreachable(url: string, reason: string): CallError {
   )
 }
 
-/** What fetch says of a service that is not there; any other error stays itself. */
+/** Turns fetch's error for an unreachable service into a clear one; other errors are returned unchanged. */
 export function fetchFailure(url: string, error: unknown): unknown {
   const { name, cause } = error as Error
   if (name !== 'TypeError' && name !== 'TimeoutError') return error
@@ -115,9 +114,9 @@ export function fetchFailure(url: string, error: unknown): unknown {
 export type Json = Readonly<Record<string, unknown>>
 
 /**
- * Calls the service, and resolves to its answer.
+ * Calls the service and resolves to its answer.
  *
- * @throws CallError where it refuses, doesn't take the token or can't be reached
+ * @throws CallError if it refuses the request or the token, or cannot be reached
  */
 export async function callService(
   url: string,

@@ -2,34 +2,34 @@ import { parseArgs, styleText } from 'node:util'
 import { nearest } from './nearest.ts'
 
 /**
- * The exit codes of every command: done; a problem; called wrongly, before anything was asked of the service; refused by the
- * service; its 401, where another token or secret may help; the service cannot be reached, where waiting may.
+ * The exit codes of all commands: done; a problem; wrong usage, before any call to the service; refused by the service; a 401,
+ * where another token or secret may help; service unreachable, where waiting may help.
  */
 export const EXIT = { ok: 0, problem: 1, usage: 2, refused: 3, unauthorized: 4, unreachable: 5 } as const
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** What a command works with; only the edge, main.ts, takes it from the process. */
+/** What a command gets from the process, by main.ts. */
 export interface Terminal {
   readonly environment: Environment
   readonly stdout: NodeJS.WriteStream
   readonly stderr: NodeJS.WriteStream
-  /** Aborted by the first Ctrl-C or SIGTERM, from the first time it is asked for. */
+  /** Aborted by the first Ctrl-C or SIGTERM after its first use. */
   readonly interrupted: AbortSignal
 }
 
 export interface Command {
   readonly help: string
-  /** Resolves to the exit code. Throws UsageError, or StartError or GlimpseError for a fault told in one line. */
+  /** Resolves to the exit code. Throws UsageError; StartError or GlimpseError for a problem that is reported in one line. */
   run(args: readonly string[], terminal: Terminal): Promise<number>
 }
 
-/** The command was called wrongly: one line, and exit code 2. */
+/** Wrong usage: one line, and exit code 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-/** The service refused, or couldn't be reached: one line, and the exit code that says which. */
+/** The service refused or could not be reached: one line, and the exit code for it. */
 export class CallError extends Error {
   override readonly name = 'CallError'
   readonly exit: number
@@ -51,7 +51,7 @@ export interface Parsed {
   readonly positionals: readonly string[]
 }
 
-/** node:util's parseArgs, whose refusals become UsageErrors that name the nearest option there is. */
+/** node:util's parseArgs, with UsageErrors that suggest the nearest option. */
 export function parse(args: readonly string[], options: Readonly<Record<string, Option>>): Parsed {
   try {
     const { values, positionals } = parseArgs({
@@ -75,13 +75,13 @@ export function parse(args: readonly string[], options: Readonly<Record<string, 
 
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'
 
-/** Colours a text where the stream is a terminal that shows colours (NO_COLOR and FORCE_COLOR are heeded). */
+/** Colours a text if the stream is a terminal with colours. Respects NO_COLOR and FORCE_COLOR. */
 export function paint(stream: NodeJS.WriteStream, style: Style, text: string): string {
-  // It would look at standard output instead.
+  // By default it would check standard output instead.
   return stream.isTTY && stream.hasColors() ? styleText(style, text, { validateStream: false }) : text
 }
 
-/** What others wrote, made fit for a terminal: no control character, no escape sequence, no change of direction. */
+/** Makes foreign text safe for a terminal: removes control characters, escape sequences and changes of direction. */
 export function printable(text: string): string {
   return text.replaceAll(
     /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,

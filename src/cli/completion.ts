@@ -14,7 +14,7 @@ Examples:
 Exit codes: 0 printed, 2 called wrongly.
 `
 
-/** What can be completed: each command with its options, read from its help, so that the two never differ. */
+/** Commands with their options, read from their help, so that the two never differ. */
 type Words = ReadonlyMap<string, readonly string[]>
 
 /** @param commands each command's name with its help */

@@ -7,9 +7,9 @@ import { openPool, type Pool } from '../postgres/pool.ts'
 import { type Environment, UsageError } from './command.ts'
 
 /**
- * The database of DATABASE_URL, or the embedded one that runs.
+ * The database of DATABASE_URL, or the running embedded one.
  *
- * @throws StartError where there is none
+ * @throws StartError if there is none
  */
 export async function findDatabase(environment: Environment): Promise<ConnectionOptions> {
   const parsed = parseConfig(environment)
@@ -23,10 +23,10 @@ export async function findDatabase(environment: Environment): Promise<Connection
 }
 
 /**
- * Does something with that database, in statements that may each take a day.
+ * Runs work on that database. A statement may take up to a day.
  *
- * @param command names the session, and what failed
- * @throws StartError in one line where it fails
+ * @param command names the session, and the failed command in errors
+ * @throws StartError in one line if it fails
  */
 export async function withDatabase<Result>(
   environment: Environment,
@@ -45,14 +45,14 @@ export async function withDatabase<Result>(
 
 const DAY_MS = 86_400_000
 
-/** @throws UsageError where it is none, or another number of them than one */
+/** @throws UsageError unless there is exactly one valid user */
 export function oneUser(command: string, positionals: readonly string[]): string {
   const [user, ...more] = positionals
   if (user === undefined || more.length > 0) throw new UsageError(`${command} takes one user`)
   return aUser(user)
 }
 
-/** @throws UsageError where it is none */
+/** @throws UsageError if it is no valid user */
 export function aUser(text: string): string {
   if (isUserId(text)) return text
   throw new UsageError('a user has 1 to 255 characters, none of them a control character')

@@ -3,9 +3,9 @@ import { UsageError } from './command.ts'
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
 
 /**
- * Seconds of a text such as `90`, `45s`, `30m`, `1h`, `1d` or `2w`.
+ * Parses a time such as `90`, `45s`, `30m`, `1h`, `1d` or `2w` into seconds.
  *
- * @throws UsageError for any other text, and outside 1 to `max` seconds
+ * @throws UsageError for any other text, and outside of 1 to `max` seconds
  */
 export function parseDuration(option: string, text: string, max: number): number {
   const [, digits, unit = 's'] = /^(\d{1,12})([smhdw])?$/.exec(text) ?? []

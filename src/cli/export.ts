@@ -66,7 +66,7 @@ export const exportUser: Command = {
   },
 }
 
-/** In lower case, because the hexadecimal digits of an escape may be of either. */
+/** In lower case, because hexadecimal digits of an escape may be upper or lower case. */
 function escaped(user: string): string {
   const inAscii = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
   return JSON.stringify(user)

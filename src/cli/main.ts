@@ -6,9 +6,9 @@ import { CallError, type Command, EXIT, paint, type Terminal, UsageError } from 
 import { createCompletion } from './completion.ts'
 import { nearest } from './nearest.ts'
 
-/** The edge of the command line: the environment, the terminal, signals and the exit code. */
+/** The edge of the command line: it owns the environment, the terminal, signals and the exit code. */
 
-/** Each is loaded when it is called: the service's modules take half a second that a token need not wait for. */
+/** Commands are loaded when called: the service's modules take half a second, and `glimpse token` does not need them. */
 const COMMANDS = new Map<string, { readonly summary: string; readonly load: () => Promise<Command> }>([
   ['serve', { summary: 'run the service', load: async () => (await import('./serve.ts')).serve }],
   [
@@ -151,7 +151,7 @@ async function main([name, ...rest]: readonly string[], terminal: Terminal): Pro
   }
 }
 
-/** One line, never a stack. */
+/** Prints one line, without a stack. */
 function refuse(terminal: Terminal, name: string, error: unknown): number {
   const usage = error instanceof UsageError
   const message = isClear(error) ? error.message : `unexpected: ${describe(error)}`
@@ -169,7 +169,7 @@ function describe(error: unknown): string {
 let interruption: AbortController | undefined
 let environment: NodeJS.ProcessEnv | undefined
 const terminal: Terminal = {
-  /** As .env has completed it. */
+  /** The environment with the variables of .env. */
   get environment() {
     environment ??= takeEnvironment(process.env)
     return environment
@@ -185,6 +185,6 @@ const terminal: Terminal = {
     return interruption.signal
   },
 }
-// `glimpse tail alice | head` closes our output early: not a fault.
+// `glimpse tail alice | head` closes our output early: that is no error.
 process.stdout.on('error', () => process.exit(EXIT.ok))
 process.exitCode = await main(process.argv.slice(2), terminal)

@@ -36,7 +36,7 @@ export const migrate: Command = {
   },
 }
 
-/** Migrates, or waits for it, and logs as the service does; resolves to the exit code. */
+/** Migrates, or waits until another has, and logs like the service. Resolves to the exit code. */
 export async function runMigrations(
   environment: Environment,
   signal: AbortSignal,
@@ -44,7 +44,7 @@ export async function runMigrations(
 ): Promise<number> {
   const log = createLogger('info')
   logStrayOutput(log)
-  // Whatever else is wrong with the service's variables concerns no migration.
+  // Problems with other variables do not matter for a migration.
   const connections = Object.entries(environment).filter(([name]) => /^(LISTEN_)?DATABASE_URL|^PG/.test(name))
   const parsed = parseConfig(Object.fromEntries(connections))
   if (!parsed.ok) {

@@ -1,4 +1,4 @@
-/** The name that was probably meant: at most two letters, and a third of them, away. Undefined where none is near. */
+/** The probably meant name: at most two letters, and a third of the letters, different. Undefined if there is none. */
 export function nearest(text: string, names: readonly string[]): string | undefined {
   const limit = Math.min(2, Math.ceil(text.length / 3))
   const [best] = names
@@ -8,7 +8,7 @@ export function nearest(text: string, names: readonly string[]): string | undefi
   return best?.name
 }
 
-/** Letters to add, drop or change to make one text of the other (Levenshtein). */
+/** The number of letters to add, drop or change between two texts (Levenshtein). */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i)
   for (let i = 1; i <= a.length; i += 1) {

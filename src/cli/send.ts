@@ -30,13 +30,13 @@ Exit codes: 0 written, 1 a problem here, 2 called wrongly, 3 the service refused
 5 it cannot be reached.
 `
 
-/** The longest that a story may live; the service decides, this is for a quick answer. */
+/** The longest lifetime of a story. The service checks it too; this gives a quick answer. */
 const STORY_MAX_SECONDS = 604_800
 
 interface Write {
   readonly path: string
   readonly body?: object
-  /** What is printed of the answer. */
+  /** The line to print for the answer. */
   readonly line: (answer: Json, isOwnStory: () => Promise<boolean>) => Promise<string>
 }
 
@@ -101,7 +101,7 @@ async function outcome(done: string, recorded: unknown, isOwn: () => Promise<boo
   return (await isOwn()) ? `${done}; no event follows, because the story is your own` : done
 }
 
-/** Whether who viewed or reacted is the author; asked only for people, who would wait for an event in vain. */
+/** Whether the caller is the author. Asked only for a terminal, whose user would wait for an event in vain. */
 async function isOwnStory(url: string, credentials: Credentials, answer: Json): Promise<boolean> {
   const user = answer.viewer_id ?? answer.user_id
   const path = `/stories/${encodeURIComponent(String(answer.story_id))}`

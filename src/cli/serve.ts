@@ -33,13 +33,13 @@ export const serve: Command = {
   },
 }
 
-/** Draining keeps its time by itself; this much later the process ends whatever it does. */
+/** If draining takes this much longer than DRAIN_TIMEOUT_MS, the process ends anyway. */
 const LATE_MS = 100
 
 /**
- * Runs an instance from its start to the end of the process: a stopped one exits with 0 after draining.
+ * Runs an instance until the end of the process. When it is stopped, it drains and exits with code 0.
  *
- * @returns 1 where it could not start; 0 once it runs, and then it is not to be taken for the end
+ * @returns 1 if it could not start; 0 when it runs, which is not the end
  */
 export async function runService(environment: Environment): Promise<number> {
   const parsed = parseConfig(environment)
@@ -56,11 +56,11 @@ export async function runService(environment: Environment): Promise<number> {
     starting.abort()
   }
   const onSignal = (signal: NodeJS.Signals) => {
-    // Asked twice, a person at a terminal means now.
+    // A second Ctrl-C means: stop now.
     if (stopping && signal === 'SIGINT') process.exit(130)
     if (stopping) return
     stopping = true
-    // Whatever hangs: a step of the start that is given up, a part that cannot be closed.
+    // For anything that hangs: an aborted step of the start, or a part that cannot be closed.
     setTimeout(() => process.exit(EXIT.ok), parsed.config.drainTimeoutMs + LATE_MS)
     stop()
   }
@@ -80,7 +80,7 @@ export async function runService(environment: Environment): Promise<number> {
   } catch (error) {
     if (stopping) {
       log.info('stopped while starting')
-      // A step that was given up may still wait for somebody.
+      // An aborted step may still wait for something.
       process.exit(EXIT.ok)
     }
     if (error instanceof StartError) log.fatal(error.message)
@@ -89,7 +89,7 @@ export async function runService(environment: Environment): Promise<number> {
   }
 }
 
-/** Under `npm start`, SIGTERM to npm ends only the shell between: without this the service would go on unseen. */
+/** Under `npm start`, SIGTERM to npm ends only the shell in between: without this the service would keep running. */
 function whenParentEnds(callback: () => void): void {
   const parent = process.ppid
   const timer = setInterval(() => {

@@ -1,8 +1,7 @@
 import { CONNECTIONS } from '../postgres/database.ts'
 
 /**
- * What docs/scaling.md measured, and from there the formulae; the rest was measured for docs/sizing.md. CPU in µs of one
- * core, sizes in bytes.
+ * Figures measured for docs/scaling.md, and those of docs/sizing.md. CPU in µs of one core, sizes in bytes.
  */
 export const FIGURES = {
   postgresEventUs: 27.7,
@@ -22,19 +21,19 @@ export const FIGURES = {
   processBytes: 112_000_000,
 } as const
 
-/** Statements that an instance has on the way at a time, and rows in one at most. */
+/** Statements that an instance has in flight, and the most rows in one. */
 const IN_FLIGHT = 2
 const MAX_BATCH = 500
-/** How busy a core may be, so that a burst finds room. */
+/** The highest planned load of a core, to leave room for bursts. */
 const HEADROOM = 0.6
 /** Streams that one instance takes by default: MAX_CONNECTIONS. */
 const INSTANCE_CONNECTIONS = 50_000
-/** More instances than anybody runs on one database; past them the load has to be divided. */
+/** More instances than are sensible on one database; a larger load must be divided. */
 const MOST_INSTANCES = 200
 const DAY_SECONDS = 86_400
 /** Descriptors of an instance besides those of its streams. */
 const OTHER_DESCRIPTORS = 100
-/** Connections to Postgres that stay free: superusers' reserve, a migration, a psql. */
+/** Spare connections to Postgres: the superusers' reserve, a migration, psql. */
 const SPARE_CONNECTIONS = 10
 
 export interface Load {
@@ -43,7 +42,7 @@ export interface Load {
   readonly connectionsPerUser: number
   /** Views and reactions a day. */
   readonly views: number
-  /** The busiest second against the day's average. */
+  /** The rate of the busiest second relative to the day's average. */
   readonly peak: number
   readonly retentionHours: number
 }
@@ -51,7 +50,7 @@ export interface Load {
 export interface Sizing {
   readonly events: { readonly perSecond: number; readonly atPeak: number }
   readonly instances: {
-    /** One more than carry the load, so that one can be missing. */
+    /** One more than the load needs, so that one may be missing. */
     readonly count: number
     readonly connectionsEach: number
     readonly memoryBytesEach: number
@@ -61,7 +60,7 @@ export interface Sizing {
   readonly postgres: {
     readonly cores: number
     readonly statementsPerSecond: number
-    /** While a rolling update runs one instance more than usual. */
+    /** With one more instance than usual, for a rolling update. */
     readonly maxConnections: number
     readonly walBytesPerDay: number
     readonly walBytesPerSecondAtPeak: number
@@ -72,7 +71,7 @@ export interface Sizing {
 }
 
 /**
- * What a load takes on one database, by the formulae of docs/sizing.md. Undefined where no number of instances carries it:
+ * The resources for a load on one database, by the formulae of docs/sizing.md. Undefined if no number of instances is enough:
  * then users must be divided over databases.
  */
 export function sizeOf(load: Load): Sizing | undefined {
@@ -88,7 +87,7 @@ export function sizeOf(load: Load): Sizing | undefined {
     const strain = strainOf(carrying, atPeak, connectionsPerUser)
     if (strain.instanceCores > HEADROOM) continue
     const count = carrying + 1
-    // What each holds while one is missing.
+    // For each instance while one is missing.
     const connectionsEach = Math.ceil(connections / carrying)
     const kept = perSecond * retentionHours * 3600
     return {
@@ -126,7 +125,7 @@ interface Strain {
   readonly instanceCores: number
 }
 
-/** The batch is what arrives while a statement is on its way; solved by repetition. */
+/** The size of a batch is what arrives while a statement runs, which depends on that size; solved by iteration. */
 function strainOf(instances: number, rate: number, connectionsPerUser: number): Strain {
   let batch = 1
   for (let i = 0; i < 100; i++) {

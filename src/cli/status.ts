@@ -15,7 +15,7 @@ Examples:
 Exit codes: 0 ready, 1 not ready, 2 called wrongly, 3 something else answers there, 5 the service cannot be reached.
 `
 
-/** How long an answer may take, ms. */
+/** Timeout of an answer, ms. */
 const ANSWER_MS = 5000
 
 export const status: Command = {
@@ -34,7 +34,7 @@ export const status: Command = {
   },
 }
 
-/** Why the service is not ready; empty where it is. */
+/** Why the service is not ready; empty if it is. */
 async function unreadiness(url: string): Promise<readonly string[]> {
   const target = `${url}/readyz`
   let response: Response

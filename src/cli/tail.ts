@@ -93,11 +93,11 @@ interface Reading {
   readonly signal: AbortSignal
 }
 
-/** Prints the events there are, page by page; resolves to the cursor after the last one. */
+/** Prints the present events, page by page; resolves to the cursor after the last one. */
 async function readOnce({ url, credentials, after, printer, signal }: Reading): Promise<string | undefined> {
   let cursor = after
   for (;;) {
-    // Without a cursor the poll begins with now.
+    // Without a cursor, a poll begins now.
     const query = cursor === 'now' ? '' : `?after=${encodeURIComponent(cursor)}&limit=1000`
     const page = (await callService(`${url}/events${query}`, credentials)) as unknown as Page
     if (page.reset !== null) printer.reset({ ...page.reset, cursor: page.cursor })
@@ -118,7 +118,7 @@ interface Page {
   readonly reset: { readonly reason: string; readonly oldest: number } | null
 }
 
-/** Follows the stream until it is told to end; resolves to the cursor after the last event. */
+/** Follows the stream until the end is requested; resolves to the cursor after the last event. */
 async function follow({
   url,
   credentials,
@@ -133,7 +133,7 @@ async function follow({
   let lost: Error | undefined
   const stream = connect({
     url,
-    // A given token can't be renewed, and the client should know.
+    // The client must know that a given token cannot be renewed.
     ...(credentials.fixed === undefined
       ? { getToken: () => credentials.getToken() }
       : { token: credentials.fixed }),
@@ -165,7 +165,7 @@ async function follow({
   return stream.cursor
 }
 
-/** @throws UsageError for what is neither `now`, `0` nor a cursor */
+/** @throws UsageError unless it is `now`, `0` or a cursor */
 function afterOf(value: string | boolean): string {
   const text = String(value)
   if (text === 'now') return text
@@ -212,10 +212,10 @@ class Printer {
   }
 
   /**
-   * Prints an event, unless it is of another type. Waits while whoever reads us is busy: the stream is held up, and
-   * nothing piles up here.
+   * Prints an event, unless it is of another type. Waits while the reader of our output is busy, so that nothing is buffered
+   * here.
    *
-   * @returns whether that was the last one to print
+   * @returns whether that was the last event to print
    */
   async event(event: GlimpseEvent): Promise<boolean> {
     if (this.#left <= 0) return true
@@ -236,7 +236,7 @@ class Printer {
 
   state(state: State, url: string): void {
     if (state.name === 'live') this.say(`live over ${state.transport}`)
-    // The first waiting is the beginning.
+    // The first wait is the start.
     if (state.name === 'waiting' && state.reason !== 'starting')
       this.say(
         state.reason === 'the service cannot be reached'
@@ -245,7 +245,7 @@ class Printer {
       )
   }
 
-  /** To standard error, once until something else is to be said. */
+  /** Prints to standard error; the same text only once in a row. */
   say(text: string): void {
     if (text === this.#said) return
     this.#said = text
@@ -267,7 +267,7 @@ class Printer {
       case 'story.reacted':
         return `${who(event.data.user_id)} reacted ${printable(event.data.emoji)} to ${story(event.data.story_id)}`
       default: {
-        // One of your own making: docs/extending.md.
+        // An application's own type: docs/extending.md.
         const { type, data } = event as { readonly type: string; readonly data: unknown }
         return `${type} ${printable(JSON.stringify(data))}`
       }
@@ -275,7 +275,7 @@ class Printer {
   }
 }
 
-/** What a reset means to somebody who reads along; any other reason is named. */
+/** The messages for resets; other reasons are printed by name. */
 const RESETS: Readonly<Record<string, string>> = {
   invalid:
     'the cursor is not valid; starting with new events (earlier events are skipped). Use --after 0 for all kept events.',

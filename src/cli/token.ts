@@ -40,9 +40,9 @@ export const token: Command = {
 }
 
 /**
- * A development token for `user`, signed with what the service on the same variables verifies with. It makes no secret.
+ * A development token for `user`, signed with the secret of a service with the same variables. It creates no secret.
  *
- * @throws StartError where tokens come from elsewhere or a variable is wrong, GlimpseError `invalid_field`
+ * @throws StartError if tokens come from elsewhere or a variable is wrong; GlimpseError `invalid_field`
  */
 export async function mintToken(
   environment: Environment,

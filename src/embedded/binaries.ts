@@ -9,7 +9,7 @@ export interface Binaries {
   readonly pg_ctl: string
 }
 
-/** The same as `locateBinaries`, made ready to run. */
+/** Like `locateBinaries`, and makes them ready to run. */
 export async function findBinaries(platform: string, arch: string): Promise<Binaries> {
   const binaries = await locateBinaries(platform, arch)
   await mendBinaries(binaries)
@@ -34,8 +34,8 @@ export async function locateBinaries(platform: string, arch: string): Promise<Bi
 }
 
 /**
- * Does what the package's install script does, since some npm versions and settings skip it: without its links
- * the server can't find its libraries. Any number of processes may do this at once.
+ * Does the work of the package's install script, which some npm versions and settings skip: without its links the server
+ * does not find its libraries. Several processes may do this at the same time.
  */
 export async function mendBinaries(binaries: Binaries): Promise<void> {
   const root = dirname(dirname(dirname(binaries.postgres)))

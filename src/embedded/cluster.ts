@@ -9,8 +9,8 @@ import { commandLine, ENVIRONMENT, handOver, type RunAs } from './run-as.ts'
 import { reasonIn } from './server-log.ts'
 
 /**
- * Makes the data folder where there is none; called under the lock. initdb works in a folder of its own that is
- * renamed when whole, so that one killed half-way never looks like a database; its remains are cleared here.
+ * Creates the data folder if it is missing; called under the lock. initdb works in another folder that is renamed when
+ * complete, so that an interrupted initdb never looks like a database. Its remains are removed here.
  */
 export async function ensureCluster(
   layout: Layout,
@@ -49,7 +49,7 @@ export async function ensureCluster(
       `--pwfile=${passwordFile}`,
       ...(durable ? [] : ['--no-sync']),
     ])
-    // The folder's own contents were synced by initdb; a rename within one file system is all or nothing.
+    // initdb has synced the contents; a rename within one file system is atomic.
     await rename(data, layout.data)
   } finally {
     await rm(workshop, { recursive: true, force: true, maxRetries: 5 })
@@ -68,7 +68,7 @@ async function initdb(
     '--auth=scram-sha-256',
     '--encoding=UTF8',
     '--locale=C',
-    // Postgres' own C.UTF-8: the same order on every machine, whichever locales that has.
+    // The builtin locale C.UTF-8 of Postgres sorts the same on every machine.
     '--locale-provider=builtin',
     '--builtin-locale=C.UTF-8',
     '--no-instructions',

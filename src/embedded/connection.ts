@@ -4,10 +4,10 @@ import { createServer } from 'node:net'
 import { StartError } from '../errors.ts'
 import { adopt, type Layout } from './layout.ts'
 
-/** What a client needs to know beside the host, which is always 127.0.0.1. */
+/** What a client needs to connect; the host is always 127.0.0.1. */
 export interface Connection {
   readonly password: string
-  /** The port of the last start: kept while it is free, so that URLs somebody copied stay valid. */
+  /** The port of the last start. It is used again if it is free, so that copied URLs stay valid. */
   readonly port: number
 }
 
@@ -22,7 +22,7 @@ export function newConnection(): Connection {
   return { password: randomBytes(18).toString('base64url'), port: 0 }
 }
 
-/** Undefined where none was written yet. */
+/** Undefined if none was written yet. */
 export async function readConnection(layout: Layout): Promise<Connection | undefined> {
   try {
     return JSON.parse(await readFile(layout.connection, 'utf8')) as Connection
@@ -42,7 +42,7 @@ export async function writeConnection(layout: Layout, connection: Connection): P
   await rename(draft, layout.connection)
 }
 
-/** The wanted port of 127.0.0.1 where it is free, else any. Somebody may still take it before Postgres does. */
+/** The wanted port of 127.0.0.1 if it is free, else any. Another program may still take it before Postgres does. */
 export async function freePort(wanted: number): Promise<number> {
   return (await tryPort(wanted)) ?? (await tryPort(0)) ?? 0
 }

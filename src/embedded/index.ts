@@ -23,25 +23,25 @@ import { type Settings, startServer, stopServer, untilReady } from './server.ts'
 import { watchServer } from './watch.ts'
 
 export interface EmbeddedPostgresOptions {
-  /** DATA_DIR; made where it is missing. The server's files lie in its folder `postgres`. */
+  /** DATA_DIR, created if missing. The server's files are in its folder `postgres`. */
   readonly dataDir: string
   readonly log: Logger
-  /** postgresql.conf settings for the one who starts the server; a running one is shared as it is. */
+  /** postgresql.conf settings, if this process starts the server; a running server is shared as it is. */
   readonly settings?: Settings
-  /** Gives the start up where it waits for another process or for the server; its reason is thrown. */
+  /** Aborts the start while it waits for another process or for the server; throws its reason. */
   readonly signal?: AbortSignal | undefined
 }
 
 export interface EmbeddedPostgres {
-  /** `postgres://glimpse:<password>@127.0.0.1:<port>/glimpse`, the same for everybody who shares the folder. */
+  /** `postgres://glimpse:<password>@127.0.0.1:<port>/glimpse`, the same for all processes that share the folder. */
   readonly url: string
-  /** Leaves the server; the last one to leave stops it. Never rejects; calling it again changes nothing. */
+  /** Leaves the server; the last process to leave stops it. Never rejects; further calls do nothing. */
   release(): Promise<void>
 }
 
 /**
  * A real Postgres for development, kept in DATA_DIR and shared by every process that names the same folder.
- * Starts one where none runs, first clearing up after whatever was killed. Throws StartError, in one line.
+ * Starts one if none runs, and first removes what a killed one left. Throws StartError, in one line.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { dataDir, log, signal } = options
@@ -92,7 +92,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
 
   const { connection, lease } = await lockedToStart(enter).catch((error: NodeJS.ErrnoException) => {
-    // A full disk or a missing permission can show anywhere; all of it is the operator's to mend.
+    // A full disk or a missing permission can appear anywhere; the operator must fix it.
     if (error.syscall === undefined) throw error
     throw new StartError(`DATA_DIR ${dataDir} can't be used: ${error.message}`, { cause: error })
   })
@@ -102,7 +102,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     url: urlOf(connection),
     release() {
       unwatch()
-      // A failure leaves a server running that the next start shares: not worth failing a shutdown for.
+      // After a failure the server keeps running, and the next start shares it: no reason to fail a shutdown.
       released ??= locked(() => leave(lease)).catch((error: unknown) =>
         log.warn({ err: error }, 'embedded Postgres could not be stopped'),
       )
@@ -111,7 +111,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
 }
 
-/** The server somebody else started; waits for one that is just starting, and for one that is stopping to be gone. */
+/** A server that another process started. Waits until it has started, or until a stopping one is gone. */
 async function findRunning(
   layout: Layout,
   log: Logger,
@@ -136,7 +136,7 @@ async function startAndConnect(
   return connect(layout, await startServer(layout, binaries, way, { port, settings, log, signal }))
 }
 
-/** Proves that our password opens this server, and makes the database where it is missing. */
+/** Checks that our password works on this server, and creates the database if it is missing. */
 async function connect(layout: Layout, postmaster: Postmaster): Promise<Connection> {
   const known = (await readConnection(layout)) ?? newConnection()
   const connection = { ...known, port: postmaster.port }
@@ -159,7 +159,7 @@ async function connect(layout: Layout, postmaster: Postmaster): Promise<Connecti
   return connection
 }
 
-/** Making a database copies some files, which takes a while on a slow disk. */
+/** Creating a database copies files, which takes a while on a slow disk. */
 const STATEMENT_TIMEOUT_MS = 60_000
 const PATIENCE_MS = 120_000
 

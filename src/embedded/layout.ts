@@ -3,12 +3,12 @@ import { join } from 'node:path'
 import { StartError } from '../errors.ts'
 import { makeFolder } from '../make-folder.ts'
 
-/** What lies under DATA_DIR/postgres. All paths are absolute and without links, as /proc/<pid>/cwd shows them. */
+/** The files in DATA_DIR/postgres. All paths are absolute and without links, as in /proc/<pid>/cwd. */
 export interface Layout {
   /** DATA_DIR as the operator wrote it: the name to use in messages. */
   readonly dataDir: string
   readonly home: string
-  /** The Postgres data directory. It appears whole, by a rename, or not at all. */
+  /** The Postgres data directory. It appears complete, by a rename, or not at all. */
   readonly data: string
   /** Port and password, mode 0600: everything a client needs. */
   readonly connection: string
@@ -17,7 +17,7 @@ export interface Layout {
   readonly leases: string
 }
 
-/** Makes DATA_DIR/postgres (mode 0700) and names what lies in it; StartError where it can't be written. */
+/** Creates DATA_DIR/postgres (mode 0700). Throws StartError if it cannot be written. */
 export async function openLayout(dataDir: string): Promise<Layout> {
   try {
     await makeFolder(join(dataDir, 'postgres'), 0o700)
@@ -30,7 +30,7 @@ export async function openLayout(dataDir: string): Promise<Layout> {
   }
 }
 
-/** The same names without making anything; undefined where nothing was made yet. */
+/** The same without creating anything; undefined if nothing exists yet. */
 export async function findLayout(dataDir: string): Promise<Layout | undefined> {
   try {
     return layoutOf(dataDir, await realpath(join(dataDir, 'postgres')))
@@ -41,8 +41,7 @@ export async function findLayout(dataDir: string): Promise<Layout | undefined> {
 }
 
 /**
- * Gives a file to whoever owns the server's folder. Started once with sudo, we would otherwise leave files there
- * that its owner can't open the next time.
+ * Gives a file to the owner of the server's folder. Otherwise, after a start with sudo, the owner could not open it.
  */
 export async function adopt(layout: Layout, path: string): Promise<void> {
   if (process.getuid?.() !== 0) return

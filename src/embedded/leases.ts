@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { identifySelf, isAlive, parseIdentity } from './process.ts'
 
 /**
- * Who uses the server: one file per start. Every function here is called under the lock, so that a file is
- * never read half-written.
+ * The processes that use the server: one file per start. Every function here is called under the lock, so that no file is
+ * read half-written.
  */
 export async function takeLease(folder: string): Promise<string> {
   const lease = join(folder, `${process.pid}-${crypto.randomUUID()}`)
@@ -17,7 +17,7 @@ export async function dropLease(lease: string): Promise<void> {
   await rm(lease, { force: true })
 }
 
-/** How many living holders are left, once the dead ones' leases are cleared away. */
+/** Removes leases of dead processes. @returns the number of the others */
 export async function countLeases(folder: string): Promise<number> {
   let living = 0
   for (const name of await readdir(folder)) {

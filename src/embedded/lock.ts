@@ -6,22 +6,22 @@ import { identifySelf, isAlive, type ProcessIdentity, parseIdentity } from './pr
 /**
  * A lock between processes that survives kill -9 of its holder, from plain files (Node has no flock).
  *
- * Tickets are files 1, 2, 3 …, each naming its holder; the highest one counts. Who finds it freed or its holder
- * dead takes the next number with link(2), which lets exactly one succeed. Numbers only rise: nobody ever takes a
- * dead holder's ticket away, which is where lock files usually go wrong (two processes find the same dead holder,
- * the slower one deletes the lock the quicker one has just taken).
+ * Tickets are files 1, 2, 3 …, each with its holder; the highest one counts. A process that finds it freed, or its holder
+ * dead, takes the next number with link(2), which only one process can do. Numbers only rise, and nobody deletes the ticket
+ * of a dead holder. That is where lock files usually fail: two processes find the same dead holder, and the slower one
+ * deletes the lock that the quicker one has just taken.
  */
 export async function withLock<T>(folder: string, work: () => Promise<T>, onWait?: OnWait): Promise<T> {
   const mine = await acquire(folder, onWait)
   try {
     return await work()
   } finally {
-    // Emptied, not written anew: a full disk must not keep the lock held.
+    // Truncated instead of rewritten, so that a full disk does not keep the lock held.
     await truncate(join(folder, String(mine)))
   }
 }
 
-/** Called once a second while another process holds the lock; may throw to give up. */
+/** Called once a second while another process holds the lock; may throw to stop waiting. */
 type OnWait = (holder: ProcessIdentity, waitedMs: number) => void
 
 async function acquire(folder: string, onWait: OnWait | undefined): Promise<number> {
@@ -47,9 +47,9 @@ async function take(folder: string, number: number): Promise<boolean> {
   const draft = join(folder, `draft-${process.pid}-${crypto.randomUUID()}`)
   try {
     await writeFile(draft, JSON.stringify(await identifySelf()))
-    // Readable whatever the umask: the folder's owner must see that root holds the lock.
+    // Readable whatever the umask is: the folder's owner must see that root holds the lock.
     await chmod(draft, 0o644)
-    // A link appears with its content; a file opened with O_EXCL would stay empty if we died before writing.
+    // A link appears with its content; a file created with O_EXCL would stay empty if we died before writing.
     await link(draft, join(folder, String(number)))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
@@ -59,11 +59,11 @@ async function take(folder: string, number: number): Promise<boolean> {
   }
   const all = await tickets(folder)
   if (all.at(-1) !== number) {
-    // We looked long ago: the number had come, been freed and cleared away since.
+    // Our listing was old: since then this number was taken, freed and removed.
     await rm(join(folder, String(number)), { force: true })
     return false
   }
-  // The ticket before ours stays, so that no listing made meanwhile comes out empty.
+  // The ticket before ours stays, so that no concurrent listing is empty.
   for (const old of all) if (old < number - 1) await rm(join(folder, String(old)), { force: true })
   return true
 }
@@ -76,7 +76,7 @@ async function tickets(folder: string): Promise<number[]> {
     .sort((a, b) => a - b)
 }
 
-/** The living holder of a ticket; undefined where it is freed (empty), gone, or its holder dead. */
+/** The living holder of a ticket; undefined if the ticket is freed (empty) or gone, or the holder dead. */
 async function holderOf(folder: string, ticket: number): Promise<ProcessIdentity | undefined> {
   const text = await readFile(join(folder, String(ticket)), 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error

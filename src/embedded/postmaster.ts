@@ -10,12 +10,12 @@ export interface Postmaster extends ProcessIdentity {
   readonly ready: boolean
 }
 
-/** The file in which Postgres says who runs on the folder; it stays behind when that one is killed. */
+/** The pid file of Postgres; it stays if the server is killed. */
 export function pidFile(layout: Layout): string {
   return join(layout.data, 'postmaster.pid')
 }
 
-/** Who runs on this data folder; undefined where nobody does, whatever the pid file says. */
+/** The running server of this data folder; undefined if there is none, even if there is a pid file. */
 export async function findPostmaster(layout: Layout): Promise<Postmaster | undefined> {
   const lines = (await readFile(pidFile(layout), 'utf8').catch(() => '')).split('\n')
   const pid = Number(lines[0])
@@ -27,12 +27,12 @@ export async function findPostmaster(layout: Layout): Promise<Postmaster | undef
 
 async function servesFolder(pid: number, data: string): Promise<boolean> {
   if (process.platform !== 'linux') return true
-  // Root in a container may not look at another account's working directory, but at its command line it may.
+  // In a container, root may not be allowed to read the working directory of another account, but its command line.
   const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
   return command.split('\0').includes(data) || isPostgresIn(pid, data)
 }
 
-/** Whether it is a Postgres that works in this folder (somebody's shell may stand there as well). Linux only. */
+/** Whether it is a Postgres whose working directory is this folder, and not a shell, for example. Linux only. */
 export async function isPostgresIn(pid: number, data: string): Promise<boolean> {
   const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => undefined)
   return cwd === data && (await procStat(pid))?.command === 'postgres'

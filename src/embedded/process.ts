@@ -3,14 +3,14 @@ import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { StartError } from '../errors.ts'
 
-/** One process and no other: the pid alone is given out again, after a reboot even within seconds. */
+/** Identifies one process. The pid is not enough, because it is used again, after a reboot even within seconds. */
 export interface ProcessIdentity {
   readonly pid: number
-  /** Opaque; two processes that had the same pid differ here. */
+  /** Opaque; it differs between two processes with the same pid. */
   readonly started: string
 }
 
-/** The process that has this pid now; undefined where none has, or only a zombie that nobody collected. */
+/** The process with this pid; undefined if there is none, or only a zombie. */
 export async function identify(pid: number): Promise<ProcessIdentity | undefined> {
   if (process.platform === 'linux') return identifyByProc(pid)
   if (process.platform === 'win32') return exists(pid) ? { pid, started: '' } : undefined
@@ -23,7 +23,7 @@ export async function identifySelf(): Promise<ProcessIdentity> {
   return self
 }
 
-/** Reads back what JSON.stringify made of one; undefined for a file that its writer, or the power, died over. */
+/** Parses the JSON of one; undefined if the file was not written completely. */
 export function parseIdentity(text: string): ProcessIdentity | undefined {
   try {
     return JSON.parse(text) as ProcessIdentity
@@ -39,23 +39,23 @@ export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
 async function identifyByProc(pid: number): Promise<ProcessIdentity | undefined> {
   const stat = await procStat(pid)
   if (stat === undefined || stat.state === 'Z' || stat.state === 'X') return undefined
-  // The start time counts ticks since boot, so that without the boot's name a reboot could bring it back.
+  // The start time counts ticks since boot: without the boot id, it could be the same after a reboot.
   const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')
   return { pid, started: `${boot.trim()}/${stat.startTicks}` }
 }
 
 interface ProcStat {
-  /** The program's file name, at most 15 bytes of it. */
+  /** The program's file name, at most 15 bytes. */
   readonly command: string
   readonly state: string
   readonly startTicks: string
 }
 
-/** proc_pid_stat(5), as far as it is used here. Linux only. */
+/** The fields of proc_pid_stat(5) that we use. Linux only. */
 export async function procStat(pid: number): Promise<ProcStat | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
   if (text === undefined) return undefined
-  // The command stands in parentheses and may itself contain any of them.
+  // The command is in parentheses and may contain parentheses and spaces.
   const open = text.indexOf('(')
   const close = text.lastIndexOf(')')
   const rest = text.slice(close + 2).split(' ')
@@ -71,7 +71,7 @@ async function identifyByPs(pid: number): Promise<ProcessIdentity | undefined> {
   return { pid, started }
 }
 
-/** Signals a process that may be gone by now. */
+/** Sends a signal to a process that may be gone. */
 export function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name)

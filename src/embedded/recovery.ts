@@ -6,9 +6,9 @@ import { isPostgresIn, pidFile } from './postmaster.ts'
 import { identify, isAlive, type ProcessIdentity, signal } from './process.ts'
 
 /**
- * Clears what a server killed with -9 leaves behind; called under the lock, once findPostmaster found none.
- * Its orphaned backends go on working, and while one lives Postgres refuses to start on the folder (measured: for
- * up to 28 s). And its pid file keeps a new server out where the pid now belongs to another process.
+ * Removes what a server leaves that was killed with -9; called under the lock, after findPostmaster found none. Its orphaned
+ * backends keep working, and while one lives Postgres refuses to start on the folder (measured: for up to 28 s). And its pid
+ * file blocks a new server if the pid now belongs to another process.
  */
 export async function clearRemains(layout: Layout, log: Logger): Promise<void> {
   const orphans = await postgresIn(layout.data)
@@ -19,10 +19,10 @@ export async function clearRemains(layout: Layout, log: Logger): Promise<void> {
   await rm(pidFile(layout), { force: true })
 }
 
-/** Signals those still alive and waits up to 2 s for them to go. */
+/** Signals those that are alive and waits up to 2 s for their end. */
 async function end(orphans: readonly ProcessIdentity[], data: string, name: NodeJS.Signals): Promise<void> {
   for (const orphan of orphans) {
-    // Looked at again: the pid may have been given to an innocent process since.
+    // Checked again: another process may have the pid now.
     if ((await isAlive(orphan)) && (await isPostgresIn(orphan.pid, data))) signal(orphan.pid, name)
   }
   for (let waited = 0; waited < 2000; waited += 20) {
@@ -32,7 +32,7 @@ async function end(orphans: readonly ProcessIdentity[], data: string, name: Node
   }
 }
 
-/** Linux only; elsewhere none are found, and Postgres is asked again until they are gone. */
+/** Linux only. Elsewhere none are found, and the start is repeated until they are gone. */
 async function postgresIn(data: string): Promise<ProcessIdentity[]> {
   if (process.platform !== 'linux') return []
   const found: ProcessIdentity[] = []

@@ -5,9 +5,9 @@ import { StartError } from '../errors.ts'
 import { type Account, type NamedAccount, readAccounts } from './accounts.ts'
 import type { Layout } from './layout.ts'
 
-/** How to start a Postgres program so that it finds itself an ordinary user with a name, as it insists on. */
+/** How to start a Postgres program as an ordinary user with a name, which it requires. */
 export interface RunAs {
-  /** Goes before the program and its arguments. */
+  /** Words before the program and its arguments. */
   readonly prefix: readonly string[]
   /** The account to switch to, which then owns the server's files. */
   readonly account?: Account
@@ -20,15 +20,15 @@ export const ENVIRONMENT =
     : { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', LC_ALL: 'C' }
 
 /**
- * Finds a way in this order: as we are; in a user namespace, where files stay ours, so that it works under a home
- * of mode 0700 too; as whoever owns the data, or the folder DATA_DIR lies in; as `postgres` or `nobody`. Each way
- * is tried before it is chosen. Throws StartError where none works.
+ * Finds a way in this order: as the present user; in a user namespace, where files stay ours, so that it also works under a
+ * home of mode 0700; as the owner of the data, or of the folder with DATA_DIR; as `postgres` or `nobody`. Each way is tried
+ * before it is chosen. Throws StartError if none works.
  */
 export function chooseRunAs(postgres: string, layout: Layout): RunAs {
   const uid = process.getuid?.()
   if (uid === undefined) return { prefix: [] }
   const accounts = readAccounts()
-  // macOS keeps its people elsewhere than in /etc/passwd; there every ordinary user has a name.
+  // macOS does not keep its users in /etc/passwd; there every ordinary user has a name.
   const hasName = process.platform !== 'linux' || accounts.some((account) => account.uid === uid)
   const ways = uid !== 0 && hasName ? [{ prefix: [] }] : otherWays(accounts, layout, uid === 0)
 
@@ -44,7 +44,7 @@ export function chooseRunAs(postgres: string, layout: Layout): RunAs {
   )
 }
 
-/** Command and arguments for spawn, to be called with the way's account. */
+/** Command and arguments for spawn, to be used with the account of the way. */
 export function commandLine(way: RunAs, program: string, args: readonly string[]): [string, string[]] {
   const [command = program, ...rest] = [...way.prefix, program, ...args]
   return [command, rest]
@@ -75,7 +75,7 @@ function otherWays(accounts: readonly NamedAccount[], layout: Layout, root: bool
   return ways
 }
 
-/** Undefined where this way can run the server's programs and write to its folder; else why not. */
+/** Undefined if this way can run the server's programs and write to its folder; else the reason why not. */
 function tryOut(postgres: string, layout: Layout, way: RunAs): string | undefined {
   const owner = ownerOf(layout.data)
   if (way.account !== undefined) {
@@ -96,7 +96,7 @@ function tryOut(postgres: string, layout: Layout, way: RunAs): string | undefine
   return who + (error?.message ?? stderr.trim().split('\n').at(-1))
 }
 
-/** The account owns the server's folder and may pass through DATA_DIR, not list it: the development secret is there. */
+/** Makes the account the owner of the server's folder. It may pass through DATA_DIR but not list it, because of the development secret. */
 function openTo(account: Account, layout: Layout): void {
   for (const path of [layout.home, layout.lock, layout.leases]) chownSync(path, account.uid, account.gid)
   const dataDir = dirname(layout.home)

@@ -2,7 +2,7 @@ import { open, readFile, rename, stat } from 'node:fs/promises'
 
 const MAX_BYTES = 4 * 1024 * 1024
 
-/** A file descriptor for the server's output, appended to; the log before last is dropped once the last grew large. */
+/** Opens the server's log for appending. If it is large, it first replaces the previous log. */
 export async function openServerLog(
   path: string,
 ): Promise<{ readonly fd: number; close(): Promise<void>; readonly offset: number }> {
@@ -15,13 +15,13 @@ export async function openServerLog(
   return { fd: file.fd, offset: size > MAX_BYTES ? 0 : size, close: () => file.close() }
 }
 
-/** What the server wrote since `offset`, in bytes. */
+/** The text that the server wrote after `offset` (bytes). */
 export async function readServerLog(path: string, offset: number): Promise<string> {
   const bytes = await readFile(path).catch(() => Buffer.alloc(0))
   return bytes.subarray(offset).toString('utf8')
 }
 
-/** The line that says why: the first grave one, which others follow from, without its time and pid. */
+/** The reason of a failure: the first error line, which causes the others, without time and pid. */
 export function reasonIn(text: string): string | undefined {
   const lines = text.split('\n').filter((line) => line.trim() !== '')
   const grave = lines.find((line) => /\b(PANIC|FATAL|ERROR|error): /.test(line)) ?? lines.at(-1)

@@ -27,11 +27,11 @@ interface LaunchOptions {
   readonly port: number
   readonly settings: Settings
   readonly log: Logger
-  /** Gives up waiting for the server. */
+  /** Stops waiting for the server. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** Starts a server on the folder and resolves once it takes connections; called under the lock. */
+/** Starts a server on the folder and resolves when it accepts connections; called under the lock. */
 export async function startServer(
   layout: Layout,
   binaries: Binaries,
@@ -44,9 +44,9 @@ export async function startServer(
     const port = await freePort(binds === 0 ? options.port : 0)
     const outcome = await launch(layout, binaries, way, { ...options, port })
     if (typeof outcome !== 'string') return outcome
-    // Somebody took the port between our look and Postgres' bind: another one will do.
+    // Another program took the port before Postgres did: try another port.
     if (outcome.includes('Address already in use') && ++binds < BIND_ATTEMPTS) continue
-    // Orphans of a killed server that we could not find (not on Linux, or not ours to look at) end by themselves.
+    // Orphans of a killed server that we cannot find (not on Linux, or no permission) end by themselves.
     if (outcome.includes('pre-existing shared memory') && Date.now() < deadline) {
       await sleep(500)
       continue
@@ -57,7 +57,7 @@ export async function startServer(
   }
 }
 
-/** The running server, or what it wrote before it gave up. */
+/** The running server; or its output if it failed to start. */
 async function launch(
   layout: Layout,
   binaries: Binaries,
@@ -67,7 +67,7 @@ async function launch(
   const output = await openServerLog(layout.log)
   await adopt(layout, layout.log)
   const [command, args] = commandLine(way, binaries.postgres, ['-D', layout.data, ...flags(port, settings)])
-  // A session of its own, so that Ctrl-C in our terminal does not reach a server that others may share.
+  // A session of its own, so that Ctrl-C in our terminal does not end a server that other processes share.
   const child = spawn(command, args, {
     detached: true,
     stdio: ['ignore', output.fd, output.fd],
@@ -87,7 +87,7 @@ async function launch(
   await output.close()
 
   const ready = await untilReady(layout, log, () => {
-    // Whoever catches it stops the server.
+    // The code that catches it stops the server.
     interrupted?.throwIfAborted()
     return state.fault !== undefined
   })
@@ -95,7 +95,7 @@ async function launch(
   return `${state.fault}\n${await readServerLog(layout.log, output.offset)}`
 }
 
-/** Waits for as long as the server needs: crash recovery may take minutes. Undefined once it is gone. */
+/** Waits as long as the server needs, because crash recovery may take minutes. Undefined if it is gone. */
 export async function untilReady(
   layout: Layout,
   log: Logger,
@@ -115,7 +115,7 @@ function flags(port: number, settings: Settings): string[] {
   const all = {
     ...DEFAULTS,
     listen_addresses: '127.0.0.1',
-    // No socket file: its path may be at most 107 bytes, and a data folder may lie deep.
+    // No Unix socket: its path may have at most 107 bytes, and the path of a data folder may be longer.
     unix_socket_directories: '',
     ...settings,
     port: String(port),
@@ -123,7 +123,7 @@ function flags(port: number, settings: Settings): string[] {
   return Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])
 }
 
-/** Fast shutdown: sessions end, a checkpoint is written. Harder where that takes over half a minute. */
+/** Fast shutdown: ends sessions and writes a checkpoint. If it takes over half a minute: immediate shutdown, then SIGKILL. */
 export async function stopServer(layout: Layout, binaries: Binaries, postmaster: Postmaster): Promise<void> {
   if (process.platform === 'win32') {
     // Windows has no signals; pg_ctl speaks to the server through a named pipe.

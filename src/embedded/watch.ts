@@ -8,12 +8,11 @@ const MAX_PAUSE_MS = 30_000
 const MAX_LOG_BYTES = 64 * 1024 * 1024
 
 /**
- * Looks after the server while we use it: one that was killed (the kernel's out-of-memory killer takes big
- * processes first) is started again on the same port, and its log is kept bounded. One that somebody stopped in
- * the proper way stays stopped. Keeps no process alive.
+ * Watches the server while we use it. A killed server (the out-of-memory killer prefers large processes) is started again on
+ * the same port; one that was stopped regularly stays stopped. Also bounds the size of its log. Keeps no process alive.
  *
- * @param revive starts the server again where it is still down; called one at a time, and later after each failure
- * @returns ends the watch
+ * @param revive starts the server if it is still down; calls do not overlap, and come later after each failure
+ * @returns stops watching
  */
 export function watchServer(layout: Layout, log: Logger, revive: () => Promise<void>): () => void {
   let timer: NodeJS.Timeout
@@ -41,7 +40,7 @@ export function watchServer(layout: Layout, log: Logger, revive: () => Promise<v
   }
 }
 
-/** A server that stops takes its pid file with it; one that is killed can't. */
+/** A server that stops removes its pid file; a killed one cannot. */
 async function wasKilled(layout: Layout): Promise<boolean> {
   if ((await findPostmaster(layout)) !== undefined) return false
   return access(pidFile(layout)).then(
@@ -50,7 +49,7 @@ async function wasKilled(layout: Layout): Promise<boolean> {
   )
 }
 
-/** Emptied under the server, which appends: it goes on at the new end. */
+/** Truncates the log. The server appends, so it continues at the new end. */
 async function boundLog(path: string): Promise<void> {
   const size = await stat(path).then(
     (stats) => stats.size,

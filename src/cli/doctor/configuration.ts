@@ -8,7 +8,7 @@ import { type Finding, ok, problem, warning } from './finding.ts'
 
 const NEW_SECRET = `node -p "require('crypto').randomBytes(32).toString('base64url')" makes one`
 
-/** How to fix a problem, by the variables it names; what the variable may be, the problem itself says. */
+/** How to fix a problem, by its variables. The problem itself says which values are allowed. */
 const FIXES: Readonly<Record<string, string>> = {
   JWT_SECRET: `use a longer secret: ${NEW_SECRET}`,
   'JWT_SECRET, JWKS_URL': `keep JWKS_URL where an identity provider signs your tokens, else JWT_SECRET: ${NEW_SECRET}`,
@@ -20,13 +20,13 @@ const FIXES: Readonly<Record<string, string>> = {
 
 export interface ConfigurationReport {
   readonly findings: readonly Finding[]
-  /** What the other checks go by: faulty variables are left out of it. */
+  /** The configuration for the other checks, without the wrong variables. */
   readonly config: Config
-  /** Whether the database is one that nobody can tell, rather than the embedded one. */
+  /** Whether DATABASE_URL is set but wrong, so that the database is unknown rather than embedded. */
   readonly databaseUnknown: boolean
 }
 
-/** Parses the variables as the service does; what is at problem does not keep the rest from being checked. */
+/** Parses the variables as the service does. The rest is checked even if some are wrong. */
 export function checkConfiguration(environment: Environment): ConfigurationReport {
   const parsed = parseConfig(environment)
   const problems = parsed.ok ? [] : parsed.faults
@@ -50,7 +50,7 @@ export function checkConfiguration(environment: Environment): ConfigurationRepor
   }
 }
 
-/** The variables that problems name, each `NAME: what is wrong` or `NAME, NAME: …`. */
+/** The variables of problems of the form `NAME: what is wrong` or `NAME, NAME: …`. */
 function namesOf(problems: readonly string[]): string[] {
   return problems.flatMap((text) => text.split(': ')[0]?.split(', ') ?? [])
 }
@@ -62,16 +62,16 @@ function setHere(environment: Environment): string {
 
 function withoutFaulty(environment: Environment, problems: readonly string[]): Config {
   const named = new Set(namesOf(problems))
-  // What production demands was said; without it the rest of the configuration can be looked at.
+  // What production requires was reported; without it the rest of the configuration can be checked.
   const rest = Object.entries(environment).filter(([name]) => !named.has(name) && name !== 'NODE_ENV')
   const parsed = parseConfig(Object.fromEntries(rest))
   const defaults = parseConfig({})
   if (parsed.ok) return parsed.config
   if (defaults.ok) return defaults.config
-  throw new Error('the defaults are at problem')
+  throw new Error('the defaults are not valid')
 }
 
-/** A misspelt variable is silently none at all: .env is the one place where that can be seen. */
+/** A misspelt variable has no effect and gives no error: only in .env can it be found. */
 function checkFile(): Finding[] {
   if (!existsSync('.env')) return []
   const names = Object.keys(parseEnv(readFileSync('.env', 'utf8')))
@@ -79,7 +79,7 @@ function checkFile(): Finding[] {
     .filter((name) => !VARIABLES.includes(name))
     .flatMap((name) => {
       const meant = nearest(name, VARIABLES)
-      // Others may keep variables of their own in the file.
+      // The file may contain variables of other programs.
       if (meant === undefined) return []
       return [
         problem('.env', `${name} is no variable of Glimpse`, `rename it to ${meant}, if that was meant`),
@@ -87,7 +87,7 @@ function checkFile(): Finding[] {
     })
 }
 
-/** What is valid and yet not what anybody wants. */
+/** Settings that are valid but probably not wanted. */
 function checkSense(config: Config): Finding[] {
   const findings: Finding[] = []
   if (config.auth.secrets.some((secret) => SAMPLE_SECRETS.has(secret)))

@@ -5,10 +5,9 @@ import { type Finding, problem } from './finding.ts'
 const CONNECT_TIMEOUT_MS = 5000
 
 /**
- * One connection for the checks, made as the service makes its own, with the settings that it makes: what is wrong with
- * the rest is then wrong for the service too.
+ * One connection for the checks, opened like the service's own and with the same settings, so that it has the same problems.
  *
- * @param pooler where there is one, nothing can be set, as for the service
+ * @param pooler through a pooler no settings are made, as in the service
  */
 export function openDatabase(
   connection: ConnectionOptions,
@@ -25,7 +24,7 @@ export function openDatabase(
   })
 }
 
-/** What a connection may say of itself in a report: never its password. */
+/** A connection for the report, without its password. */
 export function describe({ user, database, endpoints }: ConnectionOptions): string {
   const places = endpoints.map(
     ({ host, port, path }) => path ?? `${host.includes(':') ? `[${host}]` : host}:${port}`,
@@ -33,7 +32,7 @@ export function describe({ user, database, endpoints }: ConnectionOptions): stri
   return `${user}@${places.join(',')}/${database}`
 }
 
-/** What to do about a connection that failed, by the code of the system call or the SQLSTATE. */
+/** How to fix a failed connection, by the error code or the SQLSTATE. */
 const FIXES: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there: start Postgres, or correct host and port',
   ENOENT: 'there is no such socket: start Postgres, or correct the folder of its socket',
@@ -53,7 +52,7 @@ const FIXES: Readonly<Record<string, string>> = {
   '57P03': 'it is starting or stopping: try again in a moment',
 }
 
-/** @param variable the one that holds the URL */
+/** @param variable the variable of the URL */
 export function connectionProblem(variable: string, connection: ConnectionOptions, error: unknown): Finding {
   const { code = '', message } = error as NodeJS.ErrnoException
   const reason = message || code

@@ -9,7 +9,7 @@ import { type Finding, ok, problem } from './finding.ts'
 import type { Survey } from './server.ts'
 
 const CHANNEL = 'glimpse_doctor'
-/** As long as an instance waits for its canary. */
+/** An instance waits this long for its canary. */
 const PATIENCE_MS = 2500
 
 /** Whether a NOTIFY over DATABASE_URL is heard by a LISTEN over LISTEN_DATABASE_URL, and if not, why. */
@@ -83,7 +83,7 @@ interface Place {
   readonly pooled: boolean
 }
 
-/** The database as nobody else's, and whether something stands before it. */
+/** What identifies the database, and whether a pooler is in front. */
 async function readPlace(sql: postgres.Sql): Promise<Place> {
   const rows = await sql<{ name: string; pid: number }[]>`
     select concat_ws('/', (select system_identifier from pg_control_system()), oid) as name, pg_backend_pid() as pid

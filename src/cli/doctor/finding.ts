@@ -1,9 +1,9 @@
 import { withTimeout } from '../../limits/with-timeout.ts'
 
-/** `problem`: it will not work, or not keep its promises; `warning`: it works, with something to know; `skipped`: not looked at. */
+/** `problem`: it does not work or breaks a promise; `warning`: it works, but; `skipped`: not checked. */
 export type Verdict = 'ok' | 'warning' | 'problem' | 'skipped'
 
-/** What one check found. Neither text ever holds a password or a secret. */
+/** The result of one check. Its texts never contain a password or a secret. */
 export interface Finding {
   readonly check: string
   readonly verdict: Verdict
@@ -27,7 +27,7 @@ export const problem = (check: string, says: string, fix: string): Finding => ({
   fix,
 })
 
-/** Runs a check. One that fails or hangs is itself a finding: the others must still be heard. */
+/** Runs a check. If it fails or hangs, that is a finding too, and the other checks still run. */
 export async function attempt(
   check: string,
   work: () => Promise<readonly Finding[]>,

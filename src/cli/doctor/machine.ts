@@ -17,7 +17,7 @@ export function checkNode(version: string): Finding[] {
   return [problem('node', `${version} is too old`, `install Node ${OLDEST_NODE.join('.')} or newer`)]
 }
 
-/** Each connection is a descriptor, and so is each to Postgres. */
+/** Descriptors for other purposes than streams, such as connections to Postgres. */
 const OTHER_DESCRIPTORS = 100
 
 export function checkDescriptors(config: Config, environment: Environment): Finding[] {
@@ -27,7 +27,7 @@ export function checkDescriptors(config: Config, environment: Environment): Find
   if (limit >= needed) return [ok('open files', `${limit} allowed, ${needed} needed for MAX_CONNECTIONS`)]
   const says = `the open-file limit is ${limit}, but MAX_CONNECTIONS=${config.maxConnections} needs ${needed}: new clients are refused when the limit is reached`
   const fix = `raise the limit (ulimit -n ${needed}; systemd: LimitNOFILE=${needed}), or set MAX_CONNECTIONS=${Math.max(limit - OTHER_DESCRIPTORS, 1)}`
-  // The default is meant for a server; a laptop need not hold it.
+  // The default of MAX_CONNECTIONS is for servers; a laptop does not need it.
   const meant = config.production || (environment.MAX_CONNECTIONS ?? '') !== ''
   return [meant ? problem('open files', says, fix) : warning('open files', says, fix)]
 }
@@ -35,7 +35,7 @@ export function checkDescriptors(config: Config, environment: Environment): Find
 /** Node raises its soft limit to the hard one at start, so this is what a server gets. Undefined on Windows. */
 function openFilesLimit(): number | undefined {
   const report = process.report as typeof process.report & { excludeNetwork?: boolean }
-  // Otherwise it looks up the name of each peer.
+  // Otherwise the report looks up the name of each peer.
   report.excludeNetwork = true
   const { userLimits } = report.getReport() as {
     userLimits?: { open_files?: { soft: number | 'unlimited' } }
@@ -44,7 +44,7 @@ function openFilesLimit(): number | undefined {
   return soft === 'unlimited' ? Number.POSITIVE_INFINITY : soft
 }
 
-/** DATA_DIR holds the embedded Postgres and the development secret; where neither is used nothing needs it. */
+/** DATA_DIR has the embedded Postgres and the development secret. It is checked only if one of them is used. */
 export async function checkDataDir(
   config: Config,
   { embedded }: { readonly embedded: boolean },
@@ -66,7 +66,7 @@ export async function checkDataDir(
   return findings
 }
 
-/** The folder itself, or the nearest one above it that is there. */
+/** The folder, or its nearest parent that exists. */
 async function existingFolder(path: string): Promise<string> {
   const there = await stat(path).then(
     () => true,
@@ -108,7 +108,7 @@ async function checkDisk(folder: string): Promise<Finding[]> {
   return [free < TOO_LITTLE_SPACE ? problem('disk', says, fix) : warning('disk', says, fix)]
 }
 
-/** Whether HOST:PORT can be listened on; an instance that already runs there is none the worse for it. */
+/** Whether HOST:PORT is free. A Glimpse that already runs there is fine too. */
 export async function checkPort({ host, port }: Config): Promise<Finding[]> {
   const code = await tryToListen(host, port)
   const at = `${host}:${port}`
@@ -139,11 +139,11 @@ function tryToListen(host: string, port: number): Promise<string | undefined> {
 }
 
 async function isGlimpse(host: string, port: number): Promise<boolean> {
-  // The address for all of a machine's own is none that can be called.
+  // 0.0.0.0 and :: mean all addresses of a machine; they cannot be called.
   const name =
     host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host
   try {
-    // In production there is no document that would name it.
+    // /livez, because with PAGES=off there is no document that names the service.
     const answer = await fetch(`http://${name}:${port}/livez`, { signal: AbortSignal.timeout(2000) })
     return isDeepStrictEqual(await answer.json(), { status: 'live' })
   } catch {

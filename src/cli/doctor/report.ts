@@ -14,7 +14,7 @@ export function count(findings: readonly Finding[], verdict: Verdict): number {
   return findings.filter((finding) => finding.verdict === verdict).length
 }
 
-/** One line a finding, and under it how to fix it. */
+/** One line per finding, with its fix below. */
 export function formatReport(findings: readonly Finding[], stream: NodeJS.WriteStream): string {
   const width = Math.max(...findings.map(({ check }) => check.length))
   const lines = findings.flatMap(({ check, verdict, says, fix }) => {

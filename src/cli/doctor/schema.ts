@@ -98,7 +98,7 @@ async function checkMigrations(
 class Rehearsed extends Error {}
 
 /**
- * A view in a transaction that is rolled back must make an event, by the way that every writer goes. Nothing of it
+ * A test view, in a transaction that is rolled back, must create an event, by the same triggers as every write. Nothing of it
  * stays, and nobody is notified.
  */
 async function rehearse(sql: postgres.Sql): Promise<Finding[]> {

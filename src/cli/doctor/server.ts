@@ -5,7 +5,7 @@ import { SESSION_SETTINGS } from '../../postgres/session.ts'
 import { OLDEST_VERSION } from '../../store/requirements.ts'
 import { type Finding, ok, problem, warning } from './finding.ts'
 
-/** What the server says of itself, and of who asks. */
+/** Facts about the server and our session. */
 export interface Survey {
   readonly version: number
   readonly version_text: string
@@ -24,7 +24,7 @@ export interface Survey {
   readonly instances: number
   readonly queue_usage: number
   readonly clock_ms: number
-  /** Those that the service sets for its sessions, as they are without it. */
+  /** The settings that the service changes for its sessions, with their defaults here. */
   readonly settings: Readonly<Record<string, string>>
   readonly replication_role: string
   readonly quiet: boolean
@@ -33,9 +33,9 @@ export interface Survey {
   readonly stuck: readonly number[] | null
   /** The server process that answered. */
   readonly pid: number
-  /** The one that the connection was told of at its start; a pooler makes up its own. */
+  /** The process id announced at the start of the connection; a pooler makes up its own. */
   readonly announced_pid: number
-  /** Postgres' clock minus ours, in milliseconds, at least; the way there and back is taken off. */
+  /** Postgres' clock minus ours, ms; at least, because the round trip is deducted. */
   readonly clock_off_ms: number
 }
 
@@ -132,7 +132,7 @@ function checkKind(survey: Survey): Finding[] {
 /** They end sessions that a pooler keeps, or hold for transactions that we don't begin. */
 const HARMLESS: ReadonlySet<string> = new Set(['idle_session_timeout', 'default_transaction_deferrable'])
 
-/** A reserve for one `migrate`, one psql and this. */
+/** A reserve for `glimpse migrate`, psql and this command. */
 const SPARE_CONNECTIONS = 3
 
 function checkRoom(survey: Survey): Finding[] {
@@ -152,7 +152,7 @@ function checkRoom(survey: Survey): Finding[] {
   const fix =
     `raise max_connections, or the limit of the database or role, to ${needed} for each instance and some to spare; ` +
     'or put a pooler in DATABASE_URL and the direct way in LISTEN_DATABASE_URL'
-  // Those that run have theirs already.
+  // Running instances have their connections already.
   return [survey.instances > 0 ? warning('connections', says, fix) : problem('connections', says, fix)]
 }
 
