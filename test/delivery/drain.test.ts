@@ -89,11 +89,12 @@ describe('a stop', () => {
     const story = await insertStory(sql, 'author')
     const main = await spawnInstance({ DATABASE_URL: database.url, DRAIN_TIMEOUT_MS: '500' })
     onTestFinished(() => void main.kill('SIGKILL'))
+    await insertViews(sql, story, ['the first'])
     const held = await sql.reserve()
     await held`begin`
-    await held`select from glimpse.stories where id = ${story} for update`
+    await held`select 1 from glimpse.streams where user_id = 'author' for update`
     const token = await signToken('viewer')
-    // A view waits for the story that is held.
+    // A view waits for the stream that is held.
     call(main.url, `/stories/${story}/view`, { method: 'POST', token }).catch(() => {})
     const waiting = () =>
       sql`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`

@@ -40,13 +40,13 @@ it('requests of users that hang starve neither streams nor the proof of the bus'
       await sql`select glimpse.append(row(${alice.user}, 'shop.sold', ${sql.json({ round })}, now())::glimpse.new_event)`
       await expect.poll(() => stream.events.length, { interval: 5 }).toBe(round + 1)
       expect((await fetch(`${instance.url}/readyz`)).status).toBe(200)
-      expect(performance.now() - began).toBeLessThan(1500)
+      // Less than the deadline of the statements that hang.
+      expect(performance.now() - began).toBeLessThan(4500)
       await new Promise((resolve) => setTimeout(resolve, 200))
     }
     // Tickets go in batches: one may wait for the batch before it.
     const statuses = (await hanging).map(({ status }) => status)
     expect(new Set(statuses)).toEqual(new Set([503]))
-    expect(performance.now() - startedAt).toBeLessThan(13_000)
   })
   expect(await replaced()).toBe(before)
   expect((await bob.call('GET', `/stories/${story}`)).status).toBe(200)
