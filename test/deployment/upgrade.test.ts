@@ -207,9 +207,9 @@ describe('beside each other', () => {
     }
   })
 
-  it('a client that goes back to 0.1 is reset and told so, unless it leaves the check out', async () => {
-    const before = await start('0.1')
+  it('0.1 starts on this schema; a client that goes back to it is reset and told so, unless it leaves the check out', async () => {
     const after = await start('this')
+    const before = await start('0.1')
     const [alice, bob] = await people(after.url)
     const story = await alice.post()
     const stream = await open('sse', alice)
