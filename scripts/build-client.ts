@@ -43,6 +43,8 @@ export const CLIENT_BUILD = {
   legalComments: 'none',
   logLevel: 'warning',
   mangleProps: new RegExp(`^(__.+|${INTERNAL_NAMES.join('|')})$`),
+  // Each module is minified by itself, and they hand objects to each other.
+  mangleCache: Object.fromEntries(INTERNAL_NAMES.map((name, index) => [name, `_${index.toString(36)}`])),
 } as const satisfies BuildOptions
 
 /** @param names of the package's other modules, whose imports stay as they are, so that each module exists once */

@@ -227,9 +227,11 @@ export class Tabs {
     const options = how.steal ? how : { signal: waiting.signal }
     navigator.locks
       .request(this.#options.name, options, () => (waiting.signal.aborted ? undefined : this.#lead()))
-      .catch(() => {
-        // Aborted by us, or stolen.
+      .catch((error: unknown) => {
+        // Aborted by us.
         if (this.#waiting !== waiting) return
+        // Stolen; after anything else trying again would end the same way, at once and without end.
+        if (!(error instanceof DOMException)) throw error
         this.#options.context.debug('tabs: another tab took over')
         this.#resign()
         this.#contend({})

@@ -139,6 +139,35 @@ describe('the size of connect', () => {
   })
 })
 
+describe('tab sharing, a module apart', () => {
+  it('knows the properties of the main module by the same short names', async () => {
+    await folder.write({
+      'sharing.mjs': `
+        import { connect } from 'glimpse-client'
+        // A browser whose only tab gets the lock at once.
+        const locks = { request: async (name, options, callback) => callback(), query: async () => ({ held: [] }) }
+        Object.defineProperty(globalThis, 'navigator', { value: { locks } })
+        const event = (seq) => ({ id: 'e.' + seq + '.c', seq, type: 'story.viewed', data: {}, timestamp: '' })
+        let head = 1
+        const fetch = async (url) => {
+          const after = Number(new URL(url).searchParams.get('after')?.split('.')[1] ?? head)
+          const events = Array.from({ length: head - after }, (_, nth) => event(after + nth + 1))
+          return Response.json({ events, cursor: 'e.' + head + '.c', has_more: false, reset: null, read: 'e.0.c', unread: head })
+        }
+        const stream = connect({
+          url: 'http://service.test', token: 'x.' + btoa('{"sub":"alice"}') + '.x', share: 'tabs', transport: 'poll', fetch,
+          timing: { pollIntervalMs: 10 },
+          onState: ({ name }) => { if (name === 'live') head = 3 },
+          onEvent: ({ seq }) => { console.log(seq); if (seq === 3) stream.close() },
+        })
+        setTimeout(() => process.exit(1), 30_000).unref()
+        await stream.done
+        process.exit(0)`,
+    })
+    expect((await folder.run(process.execPath, 'sharing.mjs')).trim().split('\n')).toEqual(['2', '3'])
+  })
+})
+
 describe('private fields', () => {
   it('are plain ones: what wraps a stream in a Proxy, as Vue does, can call it', async () => {
     await folder.write({
