@@ -1,21 +1,21 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
 
-/** What a handler answers. A string or Buffer body goes out as it is, anything else as JSON. */
+/** An answer of a handler. A string or Buffer is sent as it is, any other body as JSON. */
 export interface Answer {
   readonly status: number
   readonly headers?: OutgoingHttpHeaders
   readonly body?: unknown
 }
 
-/** An answer's body as it is sent. */
+/** An answer's body in the form in which it is sent. */
 export function answerBytes({ body }: Answer): string | Buffer {
   if (typeof body === 'string' || Buffer.isBuffer(body)) return body
   return body === undefined ? '' : JSON.stringify(body)
 }
 
 /**
- * Writes an answer in one go. What the API says is personal and changes at any time: nothing may store it, and no
- * browser may guess its type.
+ * Writes an answer at once. Answers of the API are personal and change at any time: caches must not store them, and browsers
+ * must not guess their type.
  */
 export function sendAnswer(
   response: ServerResponse,
@@ -29,7 +29,7 @@ export function sendAnswer(
     'X-Content-Type-Options': 'nosniff',
     'Referrer-Policy': 'no-referrer',
     ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
-    // RFC 9110 §8.6: no Content-Length in a 204, and in a 304 only that of the answer it stands for.
+    // RFC 9110 §8.6: no Content-Length in a 204, and in a 304 only that of the corresponding 200.
     ...(answer.status === 204 || answer.status === 304 ? {} : { 'Content-Length': Buffer.byteLength(bytes) }),
     ...headers,
     ...answer.headers,

@@ -21,7 +21,7 @@ export async function readJson({ app, request, body }: Context): Promise<unknown
   }
   let text: string
   try {
-    // RFC 8259 §8.1: JSON is UTF-8. Lenient decoding would store a different text than was sent.
+    // RFC 8259 §8.1: JSON is UTF-8. Lenient decoding would store another text than was sent.
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
     return JSON.parse(text)
   } catch (cause) {
@@ -30,11 +30,11 @@ export async function readJson({ app, request, body }: Context): Promise<unknown
 }
 
 /**
- * Bounds every body, also where none belongs: one that says its length is refused by it, of any other as much is read
- * before the handler as it may have.
+ * Bounds every body, even if the route needs none. A body with a Content-Length is refused by it; any other is read before the
+ * handler, up to the bound.
  *
- * @returns undefined where the handler may read the body, or leave it
- * @throws GlimpseError `body_too_large`, also by the promise
+ * @returns undefined if the handler may read the body or ignore it
+ * @throws GlimpseError `body_too_large`; the promise rejects with it too
  */
 export function boundedBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> | undefined {
   const { headers } = request

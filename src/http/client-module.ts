@@ -5,10 +5,10 @@ import type { Answer } from './answer.ts'
 import type { Handler } from './context.ts'
 import { hasTag } from './etag.ts'
 
-/** The client in one module, as it was built; absent where the service runs from its sources and nothing was built yet. */
+/** The built client in one module; missing if the service runs from its sources and nothing was built. */
 const MODULE = new URL('../../dist/client.js', import.meta.url)
 
-/** A file that any page may import: it holds nothing of a user. It changes with the service, so it is asked for anew. */
+/** A file that any page may import, because it has no user data. It changes with the service, so caches revalidate it. */
 function publicFile(url: URL, type: string): Answer | undefined {
   if (!existsSync(url)) return undefined
   const body = readFileSync(url)

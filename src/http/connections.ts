@@ -7,13 +7,13 @@ import { stored } from './stored.ts'
 export const getConnections: Handler = async (context) => {
   const { app } = context
   const { user } = await authenticate(context)
-  // Who has just connected here wants to see that too.
+  // So that the list includes a connection that was opened here just now.
   await app.presence.written()
   const connections = await stored(context, () => userConnections(app.sql, user))
   return { status: 200, body: { connections } }
 }
 
-/** `DELETE /me/connections/{id}`: ends it, here at once and elsewhere within moments. */
+/** `DELETE /me/connections/{id}`: ends it, on this instance at once and on others within a second. */
 export const deleteConnection: Handler = async (context) => {
   const { app, params } = context
   const { user } = await authenticate(context)

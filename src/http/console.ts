@@ -11,7 +11,7 @@ const TYPES: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml',
 }
 
-/** Everything from this origin, nothing inline: a name or a text that somehow became markup could still do nothing. */
+/** Only resources of this origin and nothing inline: user text that became markup by a bug still could not run. */
 const SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -23,7 +23,7 @@ const SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** A folder's files, read once: a request can name one of them and nothing else on the disk. */
+/** A folder's files, read once, so that a request can name no other file of the disk. */
 function filesOf(folder: URL): ReadonlyMap<string, Answer> {
   return new Map(
     readdirSync(folder)
@@ -45,18 +45,18 @@ function filesOf(folder: URL): ReadonlyMap<string, Answer> {
 
 const page = filesOf(new URL('../../src/console/', import.meta.url))
 
-/** The client as it was built, in modules; none where the service runs from its sources and nothing was built yet. */
+/** The built client in modules; missing if the service runs from its sources and nothing was built. */
 const CLIENT = new URL('../../dist/client/', import.meta.url)
 const client = existsSync(CLIENT) ? filesOf(CLIENT) : new Map<string, Answer>()
 
-/** `GET /` and `GET /console/{file}`: the page to try the service on. */
+/** `GET /` and `GET /console/{file}`: the demo page. */
 export const getConsole: Handler = ({ params }) => {
   const file = page.get(params.file ?? 'index.html')
   if (file === undefined) throw new GlimpseError('not_found')
   return file
 }
 
-/** `GET /console/client/{file}`: the client that the page is made with. */
+/** `GET /console/client/{file}`: the client that the demo page uses. */
 export const getConsoleClient: Handler = ({ params }) => {
   const file = client.get(params.file ?? '')
   if (file === undefined) throw new GlimpseError('not_found')

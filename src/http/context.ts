@@ -24,38 +24,38 @@ import type { Answer } from './answer.ts'
 import { findTicket, findToken } from './find-token.ts'
 import { normalPath, queryOf } from './path.ts'
 
-/** What the handlers work with; made once, in service.ts. */
+/** What handlers use; created once, in service.ts. */
 export interface App {
   readonly config: Config
   readonly log: Logger
   readonly metrics: Metrics
   readonly tracing: Tracing | undefined
   readonly limits: Limits
-  /** For reading. */
+  /** The pool for reads. */
   readonly sql: Pool
-  /** For writes outside a batch: they may wait for a lock, which must not keep readers from a connection. */
+  /** The pool for writes outside of batches. They may wait for locks, and readers must not wait for their connections. */
   readonly edits: Pool
   readonly views: Batcher<View, Recorded>
   readonly reactions: Batcher<Reaction, Recorded>
   readonly reads: Batcher<ReadMark, ReadOutcome>
   readonly eventLog: EventLog
-  /** Every request that waits for Postgres other than in a batch goes through it. */
+  /** Bounds the requests that wait for Postgres, except those in batches. */
   readonly waiting: Gate
   readonly pressure: Pressure
-  /** Pages of one user are made few at a time: until it is sent, each takes some times its size. */
+  /** Bounds the concurrent polls of one user: until it is sent, a page takes several times its size in memory. */
   readonly polls: Turns
   readonly hub: Hub
   readonly presence: Presence
   readonly websockets: WebSocketTransport
   readonly verifier: TokenVerifier
   readonly tickets: Tickets
-  /** Signs a development token; undefined in production and where tokens come from a JWKS issuer. */
+  /** Signs a development token; undefined in production and if tokens come from a JWKS issuer. */
   readonly issueToken: ((user: string, expiresInSeconds: number) => Promise<string>) | undefined
-  /** Why an event sent now would not arrive; empty where it would. */
+  /** Why an event sent now would not arrive; empty if it would. */
   readonly unready: () => readonly string[]
 }
 
-/** The parts of a request's URL; the query is parsed only where somebody asks for it. */
+/** The parts of a request's URL. The query is parsed on first use. */
 export class RequestUrl {
   readonly path: string
   readonly #target: string
@@ -73,33 +73,33 @@ export class RequestUrl {
   }
 }
 
-/** One request on its way through a handler. */
+/** One request and what its handler needs. */
 export interface Context {
   readonly app: App
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly url: RequestUrl
-  /** Where it comes from, as limits count: an address, or the network of an IPv6 one. */
+  /** The network that limits count it against: an IPv4 address, or the /64 of an IPv6 address. */
   readonly network: string
   readonly params: Readonly<Record<string, string | undefined>>
-  /** Headers that go with every answer, such as those of CORS. */
+  /** Headers for every answer to it, such as those of CORS. */
   readonly headers: OutgoingHttpHeaders
-  /** The rest of an upgraded connection's first packet; undefined for a plain request. */
+  /** Bytes after the head of an upgrade request; undefined for other requests. */
   readonly upgradeHead: Buffer | undefined
-  /** The body, where it had to be read before the handler. */
+  /** The body, if it was read before the handler. */
   readonly body: Buffer | undefined
-  /** Who calls, once that is known; what the answer takes of our memory is counted against them. */
+  /** The caller, once authenticated. Unsent bytes of the answer count against this user. */
   user?: string
 }
 
-/** Answers a request, or takes its response over and returns undefined. Throws GlimpseError to refuse. */
+/** Answers a request; or takes over its response and returns undefined. Throws GlimpseError to refuse. */
 export type Handler = (context: Context) => Promise<Answer | undefined> | Answer | undefined
 
 /**
- * Who calls. The token comes from the header, from `?token=` where `query` allows it, or from the cookie; where it does, a
- * ticket can stand for it.
+ * Authenticates the caller. The token comes from the header, from `?token=` if `query` is set, or from the cookie; with
+ * `query`, a ticket may replace it.
  *
- * @throws GlimpseError `unauthorized`, `too_many_requests` where the user asks too often
+ * @throws GlimpseError `unauthorized`; `too_many_requests` if the user sends too many requests
  */
 export async function authenticate(context: Context, { query = false } = {}): Promise<Identity> {
   const { app, request, url } = context

@@ -9,44 +9,44 @@ export interface ConversationOptions {
   readonly keepAliveTimeoutMs: number
   readonly answerTimeoutMs: number
   readonly unsent: UnsentLimits
-  /** A bound was met: too many requests sent ahead, an answer not taken in time, or too much that is not taken. */
+  /** Called at a bound: too many pipelined requests, an answer not read in time, or too many unread answers. */
   readonly onLimited: (limit: 'pipelined_requests' | 'answer_timeout' | 'unsent_answers') => void
-  /** Answers a request; called with the next only after the answer to the last was taken. */
+  /** Answers a request. Called for the next one only after the client has read the last answer. */
   readonly answer: (request: IncomingMessage, response: ServerResponse, conversation: Conversation) => void
 }
 
 type Exchange = readonly [IncomingMessage, ServerResponse]
 
-/** A chunk as Node reads it, 64 KiB, holds fewer requests than this unless they carry no token. */
+/** Node's chunk of 64 KiB has fewer requests than this, unless they have no token. */
 const MAX_PIPELINED = 512
-/** Requests that wait on all sockets; each holds some 2 kB. */
+/** Pipelined requests that wait on all sockets; each takes about 2 kB. */
 const MAX_WAITING = 8192
 
 const CONVERSATION = Symbol('conversation')
 type Held = Socket & { [CONVERSATION]?: Conversation | undefined }
 
-/** One for all sockets: a stream must not keep the conversation that it began as. */
+/** Shared by all sockets, so that a stream does not keep its conversation in memory. */
 function closed(this: Held): void {
   this[CONVERSATION]?.close()
 }
 
-/** The kernel has the whole answer. One for all responses, as above. */
+/** The kernel has taken the whole answer. Shared by all responses, as above. */
 function taken(this: ServerResponse): void {
   const socket: Held = this.req.socket
   socket[CONVERSATION]?.taken()
 }
 
-/** Node resumes a socket after each request that it has read, and whenever the socket has drained. */
+/** Pauses again, because Node resumes a socket after each request that it has read and after each drain. */
 function stayPaused(this: Held): void {
   if (this[CONVERSATION]?.full) this.pause()
 }
 
-/** The peer closed its side, and Node then ours: what it does not read any more must not keep the socket. */
+/** The peer has closed its side, and then Node ours: an answer that is not read any more must not keep the socket. */
 function ended(this: Socket): void {
   destroyLater(this)
 }
 
-/** Every socket of an HTTP server until it becomes a stream; one interval serves all of their deadlines. */
+/** All sockets of an HTTP server until they become streams. One interval checks all deadlines. */
 export class Conversations {
   readonly options: ConversationOptions
   readonly unsent: UnsentAnswers
@@ -74,7 +74,7 @@ export class Conversations {
     server.on('close', () => clearInterval(timer))
   }
 
-  /** What is being said on a socket of this server; undefined where it became a stream or is ending. */
+  /** The conversation on a socket; undefined if it has become a stream or is ending. */
   of(socket: Held): Conversation | undefined {
     return socket[CONVERSATION]
   }
@@ -84,12 +84,12 @@ export class Conversations {
     for (const conversation of this.#open) conversation.socket.destroy()
   }
 
-  /** A time on the clock of `overdue`, at least `ms` from now. Read once a tick, the clock costs a request nothing. */
+  /** A deadline at least `ms` from now. The clock is read once per tick, so it costs a request nothing. */
   after(ms: number): number {
     return this.#now + ms + this.#tickMs
   }
 
-  /** Takes a place for a request that waits for the answer to the one before. */
+  /** Counts one more pipelined request. @returns false if too many wait */
   wait(): boolean {
     if (this.#waiting >= MAX_WAITING) return false
     this.#waiting++
@@ -113,15 +113,15 @@ export class Conversations {
 }
 
 /**
- * One socket, and what is said on it: a request, its answer, the next request.
+ * The requests and answers on one socket.
  *
- *     waiting ──a head is complete──▶ answering ──the answer was taken──▶ waiting
+ *     waiting ──a head is complete──▶ answering ──the answer was read──▶ waiting
  *        │                                │ ├────it is a stream──▶ left (to the hub)
  *        ╰──the deadline passes───────────┴─┴────it was the last──▶ left (ending)
  *
- * One request at a time: those sent ahead wait, and the socket is paused meanwhile. So a connection never holds more
- * than one answer, however much is asked on it. A waiting socket has an absolute deadline, which no byte extends but the
- * last one of a head; an answer has one too, so that nobody can take it byte by byte for ever.
+ * One request at a time: pipelined requests wait, and the socket is paused meanwhile. So a connection has at most one answer
+ * in memory. A waiting socket has an absolute deadline, which only a complete head extends. An answer has a deadline too, so
+ * that nobody can read it byte by byte for ever.
  */
 export class Conversation {
   readonly socket: Socket
@@ -132,26 +132,26 @@ export class Conversation {
   #queue: Exchange[] = []
   #pauses = false
   #unsent: UnsentAnswer | undefined
-  /** What is said once the requests before it are answered, and then the socket ends. */
+  /** The last text, sent after the answers to earlier requests; then the socket ends. */
   #lastWords: { readonly text: string | undefined } | undefined
 
   constructor(socket: Socket, all: Conversations) {
     this.socket = socket
     this.#all = all
-    // Node answers a late first head 408; this is for what it takes for none.
+    // Node answers a late first head with 408; this is for bytes that Node does not count as a head.
     this.deadline = all.after(all.options.headersTimeoutMs + 1000)
   }
 
-  /** A request came. */
+  /** Takes a request. */
   receive(request: IncomingMessage, response: ServerResponse): void {
     if (this.#state === 'waiting') this.#begin(request, response)
     else this.#wait(request, response)
   }
 
-  /** A request left the parser to become a stream of its own kind. @returns false where it can't be answered */
+  /** Takes an upgrade request, which has left the parser. @returns false if it cannot be answered */
   upgrade(): boolean {
     if (this.#state !== 'waiting') {
-      // It was sent ahead: who asks for another protocol must wait for the answers before.
+      // It was pipelined: an upgrade must wait for the earlier answers.
       this.leaveAfterAnswers()
       return false
     }
@@ -161,9 +161,9 @@ export class Conversation {
   }
 
   /**
-   * Asks for room for a long answer, before it is written.
+   * Checks that there is room for a long answer, before it is written.
    *
-   * @throws GlimpseError `too_many_requests` where the user or the address has not taken its earlier answers
+   * @throws GlimpseError `too_many_requests` if the user or the address has not read its earlier answers
    */
   admit(bytes: number, network: string, user: string | undefined): void {
     const whose = this.#all.unsent.exceeded(bytes, network, user)
@@ -175,7 +175,7 @@ export class Conversation {
     })
   }
 
-  /** The answer was handed over: from now on the peer has a bounded time to take it. */
+  /** The answer was written: from now on the client has a bounded time to read it. */
   answered(network: string, user: string | undefined): void {
     if (this.#state !== 'answering') return
     this.deadline = this.#all.after(this.#all.options.answerTimeoutMs)
@@ -185,24 +185,24 @@ export class Conversation {
     this.#all.unsent.hold(this.#unsent)
   }
 
-  /** The socket is a stream from now on: the hub sees to its bounds and its end. */
+  /** The socket becomes a stream: from now on the hub handles its bounds and its end. */
   stream(): void {
     const sentAhead = this.#queue.length > 0
     this.#leave()
-    // Nothing behind a stream is carried out (RFC 9112 §9.6).
+    // Requests after a stream are ignored (RFC 9112 §9.6).
     if (sentAhead) endSocket(this.socket)
   }
 
-  /** The answer that is about to be written is the last one: nothing behind it is carried out. */
+  /** The next answer is the last one; further requests are ignored. */
   leaveAfterAnswer(): void {
     this.#lastWords = { text: undefined }
     this.#all.waited(this.#queue.length)
     this.#queue = []
-    // Node calls it after an answer with `Connection: close`; its own would reset whoever still sends.
+    // Node calls it after an answer with `Connection: close`. Node's own would reset a connection that is still sending.
     this.socket.destroySoon = () => this.end()
   }
 
-  /** Nothing more can be read here: says why once the requests before are answered, and ends. */
+  /** Nothing more can be read: after the answers to earlier requests it sends the text and ends. */
   leaveAfterAnswers(text?: string): void {
     if (this.#lastWords !== undefined) return
     if (this.#state === 'answering') {
@@ -211,13 +211,13 @@ export class Conversation {
     } else this.end(text)
   }
 
-  /** Ends the socket, whatever is under way. */
+  /** Ends the socket at once. */
   end(lastWords?: string): void {
     this.#leave()
     endSocket(this.socket, lastWords)
   }
 
-  /** Whether nothing more may be read before some answers were taken. */
+  /** Whether reading must stop until the client has read some answers. */
   get full(): boolean {
     return this.#queue.length > 0 || this.#lastWords !== undefined
   }
@@ -257,7 +257,7 @@ export class Conversation {
     if (this.#lastWords !== undefined) return
     if (this.#queue.length >= MAX_PIPELINED || !this.#all.wait()) {
       this.#all.options.onLimited('pipelined_requests')
-      // Not only left unanswered: Node would keep each request of the chunk for as long as the socket lives.
+      // Node would keep each request of the chunk for as long as the socket lives.
       this.socket.destroy()
       return
     }
@@ -269,7 +269,7 @@ export class Conversation {
     this.socket.pause()
   }
 
-  /** The answer was taken: the next one's turn has come. */
+  /** The client has read the answer: the next request is answered. */
   taken(): void {
     this.#release()
     if (this.#state !== 'answering') return

@@ -5,13 +5,13 @@ import type { Context } from './context.ts'
 import { originVerdict } from './origin.ts'
 
 /**
- * The CORS headers (Fetch standard §3.2) of an answer: for a listed origin exactly that origin, never a wildcard, so
- * that credentials can be allowed; for any other none, and the browser keeps the answer from the page.
+ * The CORS headers (Fetch standard §3.2) of an answer. For a listed origin exactly that origin, never a wildcard, so that
+ * credentials are possible; for any other origin none, so that the browser hides the answer from the page.
  */
 export function corsHeaders(request: IncomingMessage, listed: readonly string[]): OutgoingHttpHeaders {
   if (listed.length === 0) return {}
   const verdict = originVerdict(request, listed)
-  // A shared cache must not hand one origin's headers to another.
+  // A shared cache must not give one origin's headers to another.
   if (verdict !== 'listed') return { Vary: 'Origin' }
   return {
     Vary: 'Origin',
@@ -23,7 +23,7 @@ export function corsHeaders(request: IncomingMessage, listed: readonly string[])
 }
 
 /**
- * Refuses what a page of another site sends, whatever credentials the browser would add.
+ * Refuses requests from pages of other sites, whatever credentials the browser adds.
  *
  * @throws GlimpseError `origin_not_allowed`
  */
@@ -34,13 +34,13 @@ export function refuseForeignOrigin({ app, request }: Context): void {
 const foreignOrigin = () =>
   new GlimpseError('origin_not_allowed', { detail: 'CORS_ORIGINS does not list this origin.' })
 
-/** Ours, and those that tracing and fetch libraries add to every request of a page: one not listed here fails all of them. */
+/** Our headers, and those that tracing and fetch libraries add to every request: if one is not listed, all requests fail. */
 const ALLOWED_HEADERS = [
   'Authorization, Content-Type, If-None-Match, Last-Event-ID, Cache-Control, X-Requested-With',
   'traceparent, tracestate, baggage, sentry-trace',
 ].join(', ')
 
-/** Answers OPTIONS: what the path can do, and for a preflight from a listed origin that the real request may come. */
+/** Answers OPTIONS: the methods of the path, and for a preflight from a listed origin the permission for the real request. */
 export function optionsAnswer(
   request: IncomingMessage,
   listed: readonly string[],

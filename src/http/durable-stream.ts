@@ -53,7 +53,7 @@ function liveOf({ searchParams }: RequestUrl): Live | undefined {
   throw new GlimpseError('invalid_field', { field: 'live', detail: 'live must be long-poll or sse.' })
 }
 
-/** Where the reader goes on. A live one must say so: by default it would be given everything there ever was. */
+/** Where the reader continues. A live read must say so, because the default is everything that is kept. */
 function pointOf({ searchParams }: RequestUrl, isLive: boolean): ResumePoint {
   const [offset, ...more] = searchParams.getAll('offset')
   if (offset === undefined && !isLive) return { from: 'oldest' }
@@ -77,7 +77,7 @@ function lostHistory(): GlimpseError {
 const SECURITY = { 'Cross-Origin-Resource-Policy': 'same-origin' }
 const JSON_MODE = { 'Content-Type': 'application/json' }
 
-/** The place after all there is, for HEAD and `offset=now`. */
+/** The end of the stream, for HEAD and `offset=now`. */
 async function tailOf({ app }: Context, { user }: Identity): Promise<string> {
   const { cursor } = await readPage(app, user, { from: 'now' })
   return formatOffset(cursor)
@@ -115,7 +115,7 @@ function pageAnswer(
     readonly streamCursor: StreamCursor
   },
 ): Answer {
-  // The URL is the same for all users, and their places may be: a tag must not match across them.
+  // All users have the same URL and may have the same offsets: a tag of one user must not match for another.
   const owner = createHash('sha256').update(user).digest('base64url').slice(0, 12)
   const from = url.searchParams.get('offset') ?? '-1'
   const tag = `"${owner}:${from}:${formatOffset(page.to)}"`
@@ -158,7 +158,7 @@ async function follow(
     })
   }
   if (point.from === 'cursor') {
-    // Within the stream there is no word for it, so whoever has lost something must hear it before.
+    // The stream has no message for a reset, so a loss must be answered before it begins.
     const { reset } = await readPage(app, identity.user, point, 1)
     if (reset !== undefined) throw lostHistory()
   }

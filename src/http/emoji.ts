@@ -1,17 +1,17 @@
 const VARIATION_SELECTOR = '\ufe0f'
 
-/** Pickers put one behind any character; a leading one, or two in a row, no picker sends. */
+/** Variation selectors U+FE0F. Pickers send one after any character, but never a leading one or two in a row. */
 const SELECTORS = /(?<!\u200d|\ufe0f|^)\ufe0f/gu
 
-/** Characters that are shown as text unless a selector, or a skin tone, follows. */
+/** Characters that are shown as text, unless a selector or a skin tone follows. */
 const SHOWN_AS_TEXT = /(?!\p{Emoji_Presentation})\p{Emoji}(?!\p{Emoji_Modifier})/gu
 
 /** UTS #51 ED-27. */
 const ONE_EMOJI = /^\p{RGI_Emoji}$/v
 
 /**
- * An emoji in its fully-qualified form, as Unicode's emoji-test.txt lists it: `❤` → `❤️`, `👍️` → `👍`. The same emoji
- * comes with different selectors from different pickers, and would otherwise be counted as several.
+ * An emoji in its fully-qualified form, as in Unicode's emoji-test.txt: `❤` → `❤️`, `👍️` → `👍`. Pickers send the same emoji
+ * with different selectors; without this it would be counted as several.
  *
  * It knows the emoji of the Unicode version that Node was built with.
  *

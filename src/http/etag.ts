@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 
 /**
- * Whether the caller has this answer already (RFC 9110 §13.1.2). Compared weakly, because a proxy that compressed the
- * answer may have marked its tag so.
+ * Whether the caller has this answer already (RFC 9110 §13.1.2). Weak comparison, because a proxy that compressed the answer
+ * may have made its tag weak.
  */
 export function hasTag({ headers }: IncomingMessage, tag: string): boolean {
   const known = headers['if-none-match']?.split(',').map((each) => each.trim().replace(/^W\//, ''))

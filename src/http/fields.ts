@@ -7,7 +7,7 @@ import { fullyQualified } from './emoji.ts'
 // These schemas are also what /openapi.json shows. What JSON Schema cannot derive from a refinement stands in its
 // `meta`, which checks nothing here.
 
-/** Postgres keeps no NUL in text, and UTF-8 no lone surrogate: either would fail a whole batch. */
+/** Postgres text cannot contain NUL, and UTF-8 no lone surrogate: either would fail a whole batch. */
 const STORABLE_TEXT = /^[^\0\ud800-\udfff]*$/u
 
 const MAX_TEXT_CHARACTERS = 2000
@@ -82,7 +82,7 @@ export function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknow
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
-/** A connection's id from the path. What is no UUID names no connection. */
+/** A connection's id from the path. Throws `unknown_connection` if it is no UUID. */
 export function connectionId(text: string | undefined): string {
   const id = text?.toLowerCase() ?? ''
   if (!UUID.test(id)) throw unknownConnection()
@@ -92,7 +92,7 @@ export function connectionId(text: string | undefined): string {
 export const unknownConnection = () =>
   new GlimpseError('unknown_connection', { detail: 'You have no such connection.' })
 
-/** A story's id from the path, in lower case. What is no UUID names no story, so it is unknown rather than invalid. */
+/** A story's id from the path, in lower case. Throws `unknown_story` if it is no UUID, because no story has such an id. */
 export function storyId(text: string | undefined): string {
   const id = text?.toLowerCase() ?? ''
   if (!UUID.test(id)) throw new GlimpseError('unknown_story', { detail: 'There is no such story.' })

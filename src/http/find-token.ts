@@ -4,9 +4,9 @@ import { originVerdict } from './origin.ts'
 import { countHeaders } from './request-head.ts'
 
 export interface Carriers {
-  /** Whether `?token=` counts: only for streams, which browsers open without headers. URLs end up in logs. */
+  /** Whether `?token=` is read: only for streams, which browsers open without headers, because URLs end up in logs. */
   readonly query: boolean
-  /** Whether `?token=` is refused where it would count. */
+  /** Whether `?token=` is allowed at all (TOKEN_IN_URL). */
   readonly tokenInUrl: boolean
   /** Origins besides the service's own whose pages may send the cookie. */
   readonly corsOrigins: readonly string[]
@@ -15,12 +15,12 @@ export interface Carriers {
 export const TOKEN_COOKIE = 'glimpse_token'
 
 /**
- * The token of a request, from the first carrier that is there: `Authorization: Bearer` (RFC 6750 §2.1), `?token=`,
- * the cookie `glimpse_token`; undefined where there is none. A carrier that is there but unreadable is never passed
- * over for a weaker one: the caller would act as somebody else than it meant to.
+ * The token of a request, from the first that is present: `Authorization: Bearer` (RFC 6750 §2.1), `?token=`, the cookie
+ * `glimpse_token`; undefined if there is none. If one is present but not readable, the next is not tried: the caller would act
+ * as another user than intended.
  *
- * Throws `unauthorized` for a carrier that is malformed or given twice, `origin_not_allowed` for a cookie that another
- * site's page may have made the browser send.
+ * Throws `unauthorized` if it is malformed or sent twice, `origin_not_allowed` for a cookie that a page of another site may
+ * have made the browser send.
  */
 export function findToken(
   request: IncomingMessage,
@@ -40,7 +40,7 @@ const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*)$/i
 function fromHeader(request: IncomingMessage): string | undefined {
   const { authorization } = request.headers
   if (authorization === undefined) return undefined
-  // Node keeps the first of several; a proxy in front may have checked another one.
+  // Node keeps the first of several, and a proxy in front may have checked another.
   if (countHeaders(request, 'authorization') > 1) throw unreadable('The Authorization header was sent twice.')
   const [, token] = BEARER.exec(authorization) ?? []
   if (token === undefined) throw unreadable('The Authorization header must be "Bearer" and one token.')
@@ -55,8 +55,8 @@ function fromQuery(parameters: URLSearchParams, tokenInUrl: boolean): string | u
 }
 
 /**
- * The ticket of a request for a stream, where no header speaks for the caller: `?ticket=` goes before `?token=` and the
- * cookie. Throws `unauthorized` for one that is empty or given twice.
+ * The ticket of a request for a stream without an Authorization header: `?ticket=` comes before `?token=` and the cookie.
+ * Throws `unauthorized` if it is empty or given twice.
  */
 export function findTicket(
   request: IncomingMessage,
@@ -76,9 +76,9 @@ function fromCookie(request: IncomingMessage, corsOrigins: readonly string[]): s
   const { cookie } = request.headers
   if (cookie === undefined) return undefined
   const [token, ...more] = cookieValues(cookie, TOKEN_COOKIE)
-  // A logout leaves the cookie empty: that is no token rather than a bad one.
+  // A logout leaves the cookie empty: that means no token.
   if (token === undefined || (token === '' && more.length === 0)) return undefined
-  // A sibling domain can add a cookie of the same name, and with it its own user.
+  // A sibling domain can set a cookie of the same name, with a token of its own user.
   if (more.length > 0) throw unreadable(`The cookie ${TOKEN_COOKIE} was sent twice.`)
   if (!mayUseCookie(request, corsOrigins))
     throw new GlimpseError('origin_not_allowed', {
@@ -87,7 +87,7 @@ function fromCookie(request: IncomingMessage, corsOrigins: readonly string[]): s
   return token
 }
 
-/** RFC 6265 §5.4 as browsers send it: `name=value; name=value`, a value perhaps in quotes. */
+/** The values of a cookie (RFC 6265 §5.4): `name=value; name=value`, where a value may be quoted. */
 function cookieValues(header: string, name: string): string[] {
   const values: string[] = []
   for (const pair of header.split(';')) {
@@ -103,7 +103,7 @@ function cookieValues(header: string, name: string): string[] {
   return values
 }
 
-/** Browsers send cookies whoever asks. Without an Origin, `Sec-Fetch-Site` tells; without both, only reading is safe. */
+/** Browsers send cookies for every site. Without an Origin `Sec-Fetch-Site` decides; without both only reading is safe. */
 function mayUseCookie(request: IncomingMessage, corsOrigins: readonly string[]): boolean {
   switch (originVerdict(request, corsOrigins)) {
     case 'own':

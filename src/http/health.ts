@@ -1,9 +1,9 @@
 import type { Handler } from './context.ts'
 
-/** The process runs and answers. */
+/** `GET /livez`: the process runs and answers. */
 export const getLive: Handler = () => ({ status: 200, body: { status: 'live' } })
 
-/** 200 only while an event sent now would arrive. */
+/** `GET /readyz`: 200 only while an event sent now would arrive. */
 export const getReady: Handler = ({ app }) => {
   const reasons = app.unready()
   return reasons.length === 0
@@ -11,7 +11,7 @@ export const getReady: Handler = ({ app }) => {
     : { status: 503, headers: { 'Retry-After': '1' }, body: { status: 'not ready', reasons } }
 }
 
-/** Prometheus text format. */
+/** `GET /metrics`, in the Prometheus text format. */
 export const getMetrics: Handler = async ({ app }) => ({
   status: 200,
   headers: { 'Content-Type': app.metrics.registry.contentType },

@@ -4,9 +4,9 @@ import type { IncomingMessage } from 'node:http'
 export type OriginVerdict = 'none' | 'own' | 'listed' | 'foreign'
 
 /**
- * Where a request comes from, by its `Origin` header (RFC 6454 §7). Only exact matches count: no wildcards, no suffixes,
- * and `null`, the origin of sandboxed frames, is foreign. "Own" compares with `Host` without the scheme, because behind
- * a proxy that ends TLS the service sees http where the browser sees https.
+ * Classifies a request by its `Origin` header (RFC 6454 §7). Only exact matches count: no wildcards, no suffixes; `null`, the
+ * origin of sandboxed frames, is foreign. "Own" compares with `Host` without the scheme, because behind a proxy that ends TLS
+ * the service sees http and the browser https.
  *
  * @param listed - origins as browsers write them: `https://app.example`
  */
@@ -24,7 +24,7 @@ function sameHost(origin: string, host: string): boolean {
   const [, scheme, authority] = HTTP_ORIGIN.exec(origin) ?? []
   if (scheme === undefined || authority === undefined || !HOST.test(host)) return false
   if (authority === host) return true
-  // Parsed under the origin's own scheme, both lose its default port and become lower case.
+  // Parsed with the origin's scheme, both lose its default port and become lower case.
   const [from, to] = [scheme + authority, scheme + host]
   return URL.canParse(from) && URL.canParse(to) && new URL(from).host === new URL(to).host
 }

@@ -1,12 +1,12 @@
 const AUTHORITY = /^https?:\/\/[^/?#]*/i
 
-/** RFC 3986 §2.3: these mean the same whether encoded or not. */
+/** RFC 3986 §2.3: encoded or not, these mean the same. */
 const UNRESERVED = /^[\w.~-]$/
 
 /**
- * The path of a request-target (RFC 9112 §3.2), in origin-form or, as proxies send it, absolute-form: made normal once,
- * so that every decision goes by one spelling (RFC 3986 §6.2.2). `/%6detrics` is `/metrics`; what stays encoded is in
- * upper case. Dots and empty segments are left as they are: no route has any.
+ * The path of a request-target (RFC 9112 §3.2) in origin-form or, as proxies send it, absolute-form. It is normalised once, so
+ * that all decisions use one spelling (RFC 3986 §6.2.2): `/%6detrics` becomes `/metrics`; remaining escapes are in upper case.
+ * Dot segments and empty segments stay, because no route has any.
  */
 export function normalPath(target: string): string {
   const text = originForm(target)
@@ -15,14 +15,14 @@ export function normalPath(target: string): string {
   return path.includes('%') ? path.replace(/%[0-9a-f]{2}/gi, normalOctet) : path
 }
 
-/** What follows the target's question mark. */
+/** The query of the target, without the question mark. */
 export function queryOf(target: string): string {
   const question = target.indexOf('?')
   return question === -1 ? '' : target.slice(question + 1)
 }
 
 function originForm(target: string): string {
-  // Not by the URL's origin, which is no part of the text: it is lower case, without the user and the default port.
+  // Not by the length of the URL's origin: that is normalised, without the user and the default port.
   return target.startsWith('/') ? target : target.replace(AUTHORITY, '')
 }
 

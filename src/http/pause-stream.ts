@@ -4,7 +4,7 @@ import { CLOSES } from '../hub/connection.ts'
 import { sseControl } from '../transport/sse.ts'
 import type { Answer } from './answer.ts'
 
-/** The refusals that pass by themselves, all of them 429 or 503, and the reason a stream gives for each. */
+/** The temporary refusals (429 and 503), with the reason of stream.close for each. */
 const PAUSES: Readonly<Partial<Record<ErrorCode, CloseReason>>> = {
   too_many_requests: 'overloaded',
   full: 'overloaded',
@@ -15,13 +15,13 @@ const PAUSES: Readonly<Partial<Record<ErrorCode, CloseReason>>> = {
 }
 
 /**
- * A refusal that passes by itself, as a stream of one message. A browser's EventSource gives up for good at any status
- * but 200 (WHATWG HTML §9.2.3), and a page would stay deaf until it is loaded again.
+ * A temporary refusal as a stream of one message. A browser's EventSource gives up for good at any status but 200 (WHATWG
+ * HTML §9.2.3), and the page would get no events until it is loaded again.
  *
- * `retry` is spread from half to one and a half times the wait, so that the clients that were refused together do not come
- * back together.
+ * `retry` is a random time from half to one and a half times the wait, so that clients that were refused together do not
+ * reconnect together.
  *
- * @returns undefined for a refusal that does not pass by itself: it keeps its status
+ * @returns undefined for a permanent refusal, which keeps its status
  */
 export function pauseAnswer({ code, details }: GlimpseError, random = Math.random): Answer | undefined {
   const reason = PAUSES[code]

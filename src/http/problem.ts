@@ -1,7 +1,7 @@
 import { type ErrorCode, type ErrorDetails, GlimpseError } from '../errors.ts'
 import type { Answer } from './answer.ts'
 
-/** Status and title of each code; the code is the last part of the problem's `type`. */
+/** The status and title of each code. The code is the last part of the problem's `type`. */
 export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; readonly title: string }>> = {
   malformed_json: { status: 400, title: 'Malformed JSON' },
   malformed_request: { status: 400, title: 'Malformed request' },
@@ -37,8 +37,8 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
 const UPGRADE = { Upgrade: 'websocket', Connection: 'Upgrade', 'Sec-WebSocket-Version': '13' }
 
 /**
- * An error as `application/problem+json` (RFC 9457): `type` is stable, `field` names what is at fault. What is not a
- * GlimpseError is an opaque 500: its text may hold SQL or secrets, and is for the log alone.
+ * An error as `application/problem+json` (RFC 9457): `type` is stable, `field` names the wrong field. Any other error than a
+ * GlimpseError is an opaque 500: its text may contain SQL or secrets, so only the log gets it.
  */
 export function problemAnswer(error: unknown): Answer {
   const { code, details } = error instanceof GlimpseError ? error : new GlimpseError('internal')
@@ -51,7 +51,7 @@ export function problemAnswer(error: unknown): Answer {
       ...(details.allow === undefined ? {} : { Allow: details.allow.join(', ') }),
       ...(code === 'unauthorized' ? { 'WWW-Authenticate': challenge(details) } : {}),
       ...(code === 'upgrade_required' ? UPGRADE : {}),
-      // RFC 9110 §15.5.16: what would have been taken.
+      // RFC 9110 §15.5.16: what would be accepted.
       ...(code === 'encoded_body' ? { 'Accept-Encoding': 'identity' } : {}),
     },
     body: {
@@ -64,7 +64,7 @@ export function problemAnswer(error: unknown): Answer {
   }
 }
 
-/** RFC 6750 §3: the scheme that would do, and what is wrong with the token where one was given. */
+/** RFC 6750 §3: the scheme, and what is wrong with the token if one was sent. */
 function challenge({ invalidToken, detail }: ErrorDetails): string {
   if (!invalidToken) return 'Bearer'
   return `Bearer error="invalid_token", error_description="${detail}"`

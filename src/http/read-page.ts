@@ -12,28 +12,28 @@ import { continueAfter } from '../hub/continuation.ts'
 import { readOf, startFrom } from '../hub/resume.ts'
 import type { App } from './context.ts'
 
-/** A page of a user's stream, as it is sent. */
+/** A page of a user's stream, ready to send. */
 export interface Page {
   readonly stream: StreamHead
   /** Events as every transport sends them. */
   readonly texts: readonly string[]
-  /** Why the reader may have missed something before the first of them. */
+  /** Why the reader may have missed events before the first of them. */
   readonly reset: ResetReason | undefined
-  /** Whether the stream has more than is here. */
+  /** Whether the stream has more events. */
   readonly hasMore: boolean
-  /** The cursor after the last of them, and that of what the user has read. */
+  /** The cursor after the last event, and that of the read mark. */
   readonly cursor: string
   readonly read: string
 }
 
-/** Holes behind each other that one request goes past; the next request goes on from there. */
+/** The most holes that one request skips; the next request continues from there. */
 const MAX_RESETS = 8
 
 /**
- * One page of a user's stream after a point, and whether the reader may have missed something before it.
+ * One page of a user's stream after a resume point, and whether the reader may have missed events before it.
  *
  * @param limit the most events
- * @throws GlimpseError where the log cannot be read, or too many wait for it
+ * @throws GlimpseError if the log cannot be read, or if too many requests wait
  */
 export async function readPage(app: App, user: string, point: ResumePoint, limit?: number): Promise<Page> {
   const cursors = new Cursors(user)
@@ -87,7 +87,7 @@ export async function readPage(app: App, user: string, point: ResumePoint, limit
   }
 }
 
-/** A page that does not begin with the event at its place holds one event more than was asked for. */
+/** Cuts one event: a page that does not begin with the event at its position has one more than was asked for. */
 function cut(run: EventRun | undefined, { seq }: Position, limit = Number.POSITIVE_INFINITY): EventRun {
   const { first, previous, times, bodies } = run ?? {
     first: seq + 1,

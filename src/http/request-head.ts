@@ -1,15 +1,15 @@
 import { IncomingMessage } from 'node:http'
 import { GlimpseError } from '../errors.ts'
 
-/** A name or an address, perhaps with a port (RFC 9110 §7.2); neither a path nor a user nor a second name. */
+/** A name or an address, with or without a port (RFC 9110 §7.2); no path, no user and no second name. */
 const HOST = /^[^\s/?#@\\,]*$/
 
 /** Browsers send some twenty fields, proxies add a few. */
 const MAX_FIELDS = 200
 
 /**
- * Fields with one value that say who calls, from where, or what is asked. Of two of the same, Node's parser keeps the
- * first, or joins them, and a proxy in front may have gone by the other. By length, because only some are worth a look.
+ * Single-value fields that say who calls, from where, or for what. If one is sent twice, Node's parser keeps the first or joins
+ * them, and a proxy in front may have used the other. By length, so that most fields are compared with none.
  */
 const SINGLE = byLength([
   'host',
@@ -31,7 +31,7 @@ function byLength(names: readonly string[]): readonly (readonly string[] | undef
   })
 }
 
-/** How often a request has a header; `name` is in lower case. */
+/** How often a header was sent; `name` is in lower case. */
 export function countHeaders({ rawHeaders }: IncomingMessage, name: string): number {
   let count = 0
   for (let i = 0; i < rawHeaders.length; i += 2)
@@ -40,10 +40,9 @@ export function countHeaders({ rawHeaders }: IncomingMessage, name: string): num
 }
 
 /**
- * Refuses what Node's parser lets pass and RFC 9112 does not: another version than HTTP/1 (§2.3; the parser reads
- * HTTP/0.9 and HTTP/2.0 too), a target with a fragment (§3.2; the router would take it for no part of the path), and in
- * HTTP/1.1 anything but one good Host (§3.2). And what would let two readers of one head go by different fields: more of
- * them than anybody needs, or one of `SINGLE` twice.
+ * Refuses what Node's parser accepts and RFC 9112 does not: versions other than HTTP/1 (§2.3; the parser reads HTTP/0.9 and
+ * HTTP/2.0 too), a target with a fragment (§3.2; the router would ignore it), and in HTTP/1.1 anything but exactly one valid
+ * Host (§3.2). Also heads that two readers may understand differently: with too many fields, or a field of `SINGLE` twice.
  *
  * @throws GlimpseError `malformed_request`, `headers_too_large`
  */
@@ -83,12 +82,12 @@ function refuseDoubled(rawHeaders: readonly string[]): void {
 const ASKED = Symbol('asked for an upgrade')
 
 /**
- * A request whose `Upgrade` counts only where it can be taken: a GET to a WebSocket. Node asks `upgrade` once the head is
- * read, and would take any other out of the parser too, its body lost: Java's HttpClient and curl --http2 send
- * `Upgrade: h2c` with whatever they send first. RFC 9110 §7.8 lets a server ignore it.
+ * A request whose `Upgrade` has an effect only for a GET of a WebSocket. Node reads `upgrade` after the head, and would take
+ * every other upgrade request out of the parser too and lose its body: Java's HttpClient and curl --http2 send `Upgrade: h2c`
+ * with their first request. RFC 9110 §7.8 allows a server to ignore it.
  */
 export class Request extends IncomingMessage {
-  /** No initial value: Node's constructor has set it by then. */
+  /** Without an initial value, because Node's constructor has already set it. */
   declare [ASKED]: boolean
 
   set upgrade(asked: boolean | null) {
@@ -104,7 +103,7 @@ function asksForWebSocket({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket'
 }
 
-/** Whether a body comes with a request, or may. */
+/** Whether a request has, or may have, a body. */
 export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }

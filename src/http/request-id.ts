@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 
-/** What proxies send: printable ASCII without spaces, so that nothing in it can be taken for another field of a line. */
+/** Printable ASCII without spaces, so that no part of it looks like another field of a log line. */
 const SENT = /^[\x21-\x7e]{1,128}$/
 
 /**
- * Names a request in the log and in its answer. A trusted proxy's `X-Request-Id` is taken over, so that its log and ours
- * can be laid side by side; anybody else's would let a client choose the name of another request.
+ * The id of a request, for the log and the answer. The `X-Request-Id` of a trusted proxy is used, so that its log and ours have
+ * the same ids; otherwise a client could choose the id of another request.
  *
- * @param trustProxy how many proxies stand in front
+ * @param trustProxy the number of trusted proxies in front
  */
 export function requestIdOf({ headers }: IncomingMessage, trustProxy: number): string {
   const sent = headers['x-request-id']

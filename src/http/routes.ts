@@ -34,7 +34,7 @@ const CALLS: RouteTable = [
   ['DELETE', '/me/connections/:connection', deleteConnection],
 ]
 
-/** Served on both ports: balancers ask the one that they send requests to. */
+/** Served on both ports, because load balancers probe the port that they send requests to. */
 const HEALTH: RouteTable = [
   ['GET', '/livez', getLive],
   ['GET', '/healthz', getLive],
@@ -43,7 +43,7 @@ const HEALTH: RouteTable = [
 
 const METRICS: RouteTable = [['GET', '/metrics', getMetrics]]
 
-/** For people; PAGES=off leaves them out. */
+/** Pages for people; PAGES=off disables them. */
 const PAGES: RouteTable = [
   ['GET', '/openapi.json', getOpenApi],
   ['GET', '/asyncapi.json', getAsyncApi],

@@ -17,7 +17,7 @@ import { hasBody, Request, refuseBadHead } from './request-head.ts'
 import { requestIdOf } from './request-id.ts'
 import { Routes, type RouteTable, routeTable } from './routes.ts'
 
-/** What says whether an instance lives must not fall to a limit: the balancer that asks may share its users' address. */
+/** Probes are not limited, because the load balancer that sends them may have the same address as its users. */
 const UNLIMITED: ReadonlySet<string> = new Set(['/livez', '/readyz', '/healthz'])
 
 export interface HttpServer {
@@ -26,24 +26,24 @@ export interface HttpServer {
   readonly conversations: Conversations
 }
 
-/** An HTTP server with its routes, not yet listening. It stands on Node's own http, streams included. */
+/** An HTTP server with its routes, not yet listening. It uses Node's own http, for streams too. */
 export function createHttpServer(app: App, table: RouteTable = routeTable(app.config)): HttpServer {
   const { config } = app
   const routes = new Routes(table)
   const server = createServer({
     IncomingMessage: Request,
-    // Ours answers as the rest of the service does, and looks at more (head.ts).
+    // Ours answers with a problem and checks more (request-head.ts).
     requireHostHeader: false,
-    // So that 'drain' is certain to come for every connection that was held up for its outbox.
+    // So that 'drain' comes for every connection that was held up by its outbox.
     highWaterMark: Math.min(16_384, config.outboxMaxBytes),
     maxHeaderSize: config.headerMaxBytes,
     keepAliveTimeout: config.keepAliveTimeoutMs,
     headersTimeout: config.headersTimeoutMs,
     requestTimeout: config.requestTimeoutMs,
-    // Left at its half a minute, the two above would be enforced that late.
+    // With the default, half a minute, the two timeouts above would be enforced that late.
     connectionsCheckingInterval: Math.min(1000, config.headersTimeoutMs),
   })
-  // Past its own bound Node drops fields without a word: a token behind it would not count, one before it would.
+  // Past its own bound Node silently drops fields: a token after it would be ignored, one before it used.
   server.maxHeadersCount = 0
   limitSockets(server, config, app.log, (limit) => app.metrics.limited.inc({ limit }))
   const conversations = new Conversations(server, {
@@ -56,12 +56,12 @@ export function createHttpServer(app: App, table: RouteTable = routeTable(app.co
   })
   const receive = (request: IncomingMessage, response: ServerResponse) => {
     const conversation = conversations.of(request.socket)
-    // Behind a stream, or a refusal that closes, nothing is carried out (RFC 9112 §9.6).
+    // Requests after a stream, or after a refusal that closes, are ignored (RFC 9112 §9.6).
     if (conversation === undefined) endSocket(request.socket)
     else conversation.receive(request, response)
   }
   server.on('request', receive)
-  // RFC 9110 §10.1.1: an expectation that we don't know may be ignored.
+  // RFC 9110 §10.1.1: unknown expectations may be ignored.
   server.on('checkExpectation', receive)
   server.on('upgrade', (request, socket, head) =>
     upgrade(app, routes, request, head, conversations.of(socket as Socket)),
@@ -74,15 +74,15 @@ export function createHttpServer(app: App, table: RouteTable = routeTable(app.co
   return { server, conversations }
 }
 
-/** The answer under way on a socket. This is Node's own mark, by which its default `clientError` listener goes as well. */
+/** The response in progress on a socket, by the same internal property that Node's default `clientError` listener uses. */
 function answerUnderWay(socket: Duplex): ServerResponse | undefined {
   return (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
 }
 
-/** Longer answers are refused to whoever does not take the earlier ones; shorter ones fit into the kernel's buffers. */
+/** Longer answers are refused to clients that do not read their earlier ones; shorter ones fit into the kernel's buffers. */
 const LONG_ANSWER_BYTES = 16_384
 
-/** Finds the handler, runs it, and turns whatever it throws into a problem. Never rejects. */
+/** Finds the handler, runs it, and turns errors into problems. Never rejects. */
 async function answer(
   app: App,
   routes: Routes,
@@ -140,7 +140,7 @@ async function answer(
     status = result.status
     const bytes = answerBytes(result)
     if (bytes.length > LONG_ANSWER_BYTES) conversation.admit(bytes.length, network, here.user)
-    // An instance that stops can't wait until an idle keep-alive connection times out.
+    // While draining, close keep-alive connections: their idle timeout is longer than the drain.
     if (app.hub.draining) response.shouldKeepAlive = false
     sendAnswer(response, result, headers, bytes)
   } catch (error) {
@@ -150,7 +150,7 @@ async function answer(
     const requestId = requestIdOf(request, app.config.trustProxy)
     const ids = { request_id: requestId, ...(span?.ids ?? traceIdsOf(request.headers)) }
     logProblem(app, { route, ...ids }, status, error)
-    // After a head that can be read in two ways it is anybody's guess where the next request begins.
+    // After an ambiguous head it is not certain where the next request begins.
     const closes = error instanceof GlimpseError && error.code === 'malformed_request'
     const refusal = (isEventSource(method, url.path, request) ? pauseOf(error) : undefined) ?? problem
     refuse(request, response, closes, conversation, () =>
@@ -163,7 +163,7 @@ async function answer(
   }
 }
 
-/** A request for the stream that an EventSource may have sent, and so cannot be told a status. */
+/** Whether an EventSource may have sent the request, so that it gives up for good at any status but 200. */
 function isEventSource(method: string, path: string, { headers }: IncomingMessage): boolean {
   return (
     method === 'GET' && path === '/events' && !wantsJson(headers.accept) && namesEventStream(headers.accept)
@@ -174,7 +174,7 @@ function pauseOf(error: unknown): Answer | undefined {
   return error instanceof GlimpseError ? pauseAnswer(error) : undefined
 }
 
-/** A refused request may still be sending its body: the connection can't be used for another. */
+/** Answers a refused request. It may still be sending its body, so its connection cannot be used again. */
 function refuse(
   request: IncomingMessage,
   response: ServerResponse,
@@ -186,7 +186,7 @@ function refuse(
     response.destroy()
     return
   }
-  // A request without a body is not complete before its handler was called either, and has nothing more to send.
+  // `complete` is false here for requests without a body too, but those have nothing more to send.
   if (closes || (!request.complete && hasBody(request))) {
     response.shouldKeepAlive = false
     conversation.leaveAfterAnswer()
@@ -195,7 +195,7 @@ function refuse(
   request.resume()
 }
 
-/** @param where the path's pattern only, because the URL itself may hold a token, and what names the request */
+/** @param where the path's pattern, because the URL may contain a token, and the ids of the request */
 function logProblem(
   app: App,
   where: { readonly route: string; readonly request_id: string },
@@ -215,8 +215,8 @@ function logProblem(
 }
 
 /**
- * A request for a WebSocket has left the HTTP parser: its answer, unless it is the upgrade, is written through a response
- * of our own and ends the connection.
+ * Handles an upgrade request, which has left the HTTP parser. Any answer but the upgrade is written through a response of our
+ * own and ends the connection.
  */
 function upgrade(
   app: App,
@@ -226,20 +226,20 @@ function upgrade(
   conversation: Conversation | undefined,
 ): void {
   const { socket } = request
-  // Node took its own listener away with the parser.
+  // Node has removed its own listener with the parser.
   socket.on('error', () => socket.destroy())
   if (conversation === undefined) {
     endSocket(socket)
     return
   }
-  // Sent without waiting for the answer to the request before it: a socket has room for one answer.
+  // Pipelined after another request: a socket has room for one answer.
   if (!conversation.upgrade()) return
   const response = new ServerResponse(request)
   response.shouldKeepAlive = false
   response.assignSocket(socket)
   response.on('finish', () => conversation.end())
   if (hasBody(request)) {
-    // It went with the parser: carried out without it, the request would be another one.
+    // The body is lost with the parser, and without its body the request would be another one.
     const detail = 'A request with a body cannot ask for an upgrade.'
     const problem = problemAnswer(new GlimpseError('malformed_request', { detail }))
     app.metrics.problems.inc({ code: 'malformed_request' })
@@ -250,7 +250,7 @@ function upgrade(
   void answer(app, routes, request, response, conversation, head)
 }
 
-/** What Node's parser could not read (RFC 9112): answered as plainly as it deserves, and closed. */
+/** Answers bytes that Node's parser could not read (RFC 9112), and closes the connection. */
 function refuseMalformed(
   app: App,
   error: NodeJS.ErrnoException,
@@ -261,13 +261,13 @@ function refuseMalformed(
     socket.destroy()
     return
   }
-  // Words on a stream would be taken for its events.
+  // On a stream the answer would look like an event.
   if (conversation === undefined) {
     endSocket(socket)
     return
   }
   const underWay = answerUnderWay(socket)
-  // It is the body of a request that has its answer already.
+  // It is the body of a request that was answered already.
   if (underWay?.headersSent && !underWay.req.complete) {
     conversation.end()
     return
@@ -286,7 +286,7 @@ function refuseMalformed(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\n` +
     `Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n` +
     `Content-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`
-  // Before the answer to an earlier request this one would be taken for it.
+  // Sent before the answer to an earlier request, it would look like that answer.
   if (underWay === undefined || !underWay.req.complete) conversation.end(words)
   else conversation.leaveAfterAnswers(words)
 }

@@ -44,7 +44,7 @@ export const getWebSocket: Handler = async (context) => {
 /** RFC 9110 §5.6.2. */
 const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/
 
-/** RFC 6455 §4.2.1 and §4.4; the transport would refuse it as well, but only after a place was taken. */
+/** RFC 6455 §4.2.1 and §4.4. The transport would refuse it too, but only after the registration. */
 function refuseBadHandshake(headers: IncomingHttpHeaders): void {
   if (headers['sec-websocket-version'] !== '13') {
     throw new GlimpseError('upgrade_required', { detail: 'Sec-WebSocket-Version must be 13.' })
@@ -68,14 +68,14 @@ async function enter(context: Context, resume: ResumePoint): Promise<Registratio
   return await takePlace(context, identity, resume)
 }
 
-/** Polyfills of EventSource can send no header; Yaffle's spells the parameter in its own way. */
+/** For polyfills of EventSource, which cannot send the header. Yaffle's polyfill uses `lastEventId`. */
 function lastEventIdOf({ searchParams }: RequestUrl): string | null {
   return searchParams.get('last_event_id') ?? searchParams.get('lastEventId')
 }
 
 const MAX_POLL_EVENTS = 1000
 
-/** One page of the stream after `?after=`, in the very texts that the streams send. */
+/** One page of the stream after `?after=`, with the same texts as the streams. */
 async function poll(context: Context): Promise<Answer> {
   const { app, url } = context
   const { user } = await authenticate(context, { query: true })
@@ -101,7 +101,7 @@ async function poll(context: Context): Promise<Answer> {
   }
 }
 
-/** As bytes outside of V8's heap: the text of a page in one piece would be garbage that only a full collection takes. */
+/** Bytes outside of V8's heap: a page as one string would be garbage that only a full collection frees. */
 function concat(parts: readonly string[]): Buffer {
   const bytes = Buffer.allocUnsafeSlow(parts.reduce((length, part) => length + Buffer.byteLength(part), 0))
   let end = 0

@@ -4,8 +4,8 @@ import type { Registration } from '../hub/hub.ts'
 import type { Context } from './context.ts'
 
 /**
- * Takes a place in the hub for the caller's stream. A client that leaves while it waits for its stream to begin gives the
- * place back at once: the database may take seconds to answer, and many come back again and again meanwhile.
+ * Registers the caller's stream in the hub. If the client leaves before its stream begins, the registration is undone at once:
+ * the database may take seconds to answer, and many clients reconnect again and again meanwhile.
  */
 export async function takePlace(
   { app, network, request, upgradeHead }: Context,
@@ -17,7 +17,7 @@ export async function takePlace(
   let leave = () => {}
   const gone = () => leave()
   socket.once('close', gone).once('end', gone)
-  // An upgraded socket is read by nobody yet, and so would not tell that its peer has left.
+  // Nobody reads an upgraded socket yet, so we would not notice that its peer has left.
   const look = () => {}
   if (upgradeHead !== undefined) socket.on('readable', look)
   try {

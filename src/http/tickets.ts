@@ -1,6 +1,6 @@
 import { authenticate, type Handler } from './context.ts'
 
-/** `POST /tickets`: what can stand for the caller's token in the URL of one stream, so that the token need not. */
+/** `POST /tickets`: a ticket that replaces the caller's token in the URL of one stream. */
 export const postTicket: Handler = async (context) => {
   const { app } = context
   const identity = await authenticate(context)

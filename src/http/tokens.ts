@@ -7,7 +7,7 @@ import { isTrustedHost } from './host.ts'
 
 const HOUR_SECONDS = 3600
 
-/** What proxies write; whatever they say, the request is not this machine's own. */
+/** Headers of proxies: a request with one of them does not come from this machine itself. */
 const FORWARDED = [
   'forwarded',
   'via',
@@ -17,12 +17,12 @@ const FORWARDED = [
   'x-real-ip',
 ]
 
-/** A peer on the loopback: of IPv4, also as a dual-stack socket shows it, or IPv6. */
+/** A peer on the loopback: IPv4, also in the form of a dual-stack socket, or IPv6. */
 const LOOPBACK_PEER = /^(?:::ffff:)?127\.|^::1$/
 
 /**
- * `POST /dev/tokens`: a token for whoever asks, which is why it is there outside production only, while HOST is a loopback
- * address or DEV_TOKENS=on, and answers only this machine's own processes and pages: none that a proxy passes on.
+ * `POST /dev/tokens`: a token for any user. So it exists only outside production and while HOST is a loopback address or with
+ * DEV_TOKENS=on, and it answers only processes and pages of this machine, no requests through a proxy.
  */
 export const postToken: Handler = async (context) => {
   const { app, request } = context
