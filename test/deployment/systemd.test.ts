@@ -3,7 +3,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
-import { parseConfig, VARIABLES } from '../../src/config.ts'
+import { parseConfig } from '../../src/config.ts'
+import { VARIABLES } from '../../src/environment.ts'
 
 const readUnit = () => readFile(new URL('../../deploy/glimpse@.service', import.meta.url), 'utf8')
 

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { isDeepStrictEqual, parseEnv } from 'node:util'
-import { type Config, parseConfig, VARIABLES } from '../../config.ts'
+import { type Config, parseConfig } from '../../config.ts'
+import { VARIABLES } from '../../environment.ts'
 import { SAMPLE_SECRETS } from '../../secrets.ts'
 import type { Environment } from '../command.ts'
 import { nearest } from '../nearest.ts'
