@@ -24,6 +24,8 @@ export interface BatchOptions<Row, Result> {
   readonly lockTimeoutMs?: number
   /** How long isolated rows wait for a lock before their callers get `busy`. */
   readonly blockedTimeoutMs?: number
+  /** How long a row may take in all, before its callers are told that it may or may not be stored. */
+  readonly maxWaitMs?: number
   /** The most scopes that are isolated at once, each on a connection of its own. */
   readonly maxBlockedScopes?: number
   /** The most rows that wait for one scope, so that the views of one locked author do not fill the whole queue. */
@@ -36,6 +38,7 @@ const DEFAULTS = {
   onOverload: () => {},
   lockTimeoutMs: 30,
   blockedTimeoutMs: 2000,
+  maxWaitMs: 10_000,
   maxBlockedScopes: 4,
   maxBlockedRows: 1000,
 }
@@ -62,7 +65,7 @@ export class Batcher<Row, Result> {
 
   constructor(options: BatchOptions<Row, Result>) {
     this.#options = { ...DEFAULTS, ...options }
-    const { write, maxRows, lockTimeoutMs, blockedTimeoutMs } = this.#options
+    const { write, maxRows, lockTimeoutMs, blockedTimeoutMs, maxWaitMs } = this.#options
     this.#main = new WriteQueue({
       write: (rows) =>
         write(rows, { timeoutMs: lockTimeoutMs, skipLocked: this.#skipsLocked, isolated: false }),
@@ -70,6 +73,7 @@ export class Batcher<Row, Result> {
       pipelined: true,
       maxRows,
       maxAgeMs: 2 * blockedTimeoutMs,
+      maxWaitMs,
       splitWhenBlocked: true,
       onContention: () => {
         const first = !this.#skipsLocked
@@ -123,6 +127,8 @@ export class Batcher<Row, Result> {
 
   /** The first caller gets the result; the others, who asked for the same meanwhile, get it as repeated. */
   #settle(entry: Entry<Row, Result>, outcome: Outcome<Result>): void {
+    if (entry.settled === true) return
+    entry.settled = true
     const { key, callers } = entry
     if (this.#unsettled.get(key) === entry) this.#unsettled.delete(key)
     this.#waiting -= callers.length
@@ -155,13 +161,14 @@ export class Batcher<Row, Result> {
   }
 
   #openQueue(scope: string): WriteQueue<Row, Result> {
-    const { write, maxRows, blockedTimeoutMs } = this.#options
+    const { write, maxRows, blockedTimeoutMs, maxWaitMs } = this.#options
     const queue = new WriteQueue<Row, Result>({
       write: (rows) => write(rows, { timeoutMs: blockedTimeoutMs, skipLocked: false, isolated: true }),
       settle: (entry, outcome) => this.#settle(entry, outcome),
       pipelined: false,
       maxRows,
       maxAgeMs: 2 * blockedTimeoutMs,
+      maxWaitMs,
       splitWhenBlocked: false,
       onBlocked: (entries, error) => {
         for (const entry of entries) this.#settle(entry, { error: asGlimpseError(error) })

@@ -9,6 +9,8 @@ export interface Entry<Row, Result> {
   /** On the clock of performance.now(). */
   readonly queuedAt: number
   readonly callers: Caller<Result>[]
+  /** Its callers have been told. */
+  settled?: boolean
 }
 
 export interface Caller<Result> {
@@ -42,6 +44,11 @@ export interface WriteQueueOptions<Row, Result> {
   readonly splitWhenBlocked: boolean
   /** Rows older than this get `busy` instead of a try in a smaller batch. */
   readonly maxAgeMs: number
+  /**
+   * Rows older than this are answered unavailable, whether they wait or are in flight: waiting behind a statement that
+   * takes its whole time, and then being in one, would take twice that.
+   */
+  readonly maxWaitMs: number
   readonly onIdle?: () => void
 }
 
@@ -52,6 +59,9 @@ const PAUSE_MS = 10
 const MAX_IN_FLIGHT = 2
 /** How often a batch is tried again because a story was deleted under it; each time the next statement sees it gone. */
 const VANISHED_TRIES = 3
+/** How often the queue looks for rows that have waited too long. */
+const EXPIRE_INTERVAL_MS = 500
+const LATE = { detail: 'The database did not answer in time; send it again.', retryAfter: 1 } as const
 /** Fewer rows than this do not start a second statement: they wait for the next. */
 const FEW = 8
 
@@ -80,6 +90,9 @@ const FEW = 8
  *    │                       unavailable, fault ──▶ all of the batch settled: the error
  *    └ where nothing was settled: after a pause
  * ```
+ *
+ * A row that is not settled in time is settled then, wherever it is: unavailable. What its statement finds out later is told
+ * to nobody.
  */
 export class WriteQueue<Row, Result> {
   readonly #options: WriteQueueOptions<Row, Result>
@@ -87,6 +100,8 @@ export class WriteQueue<Row, Result> {
   #inFlight = 0
   /** Keys of the rows in flight: rows of one key are written one after the other, in order. */
   readonly #keys = new Set<string>()
+  readonly #batches = new Set<readonly Entry<Row, Result>[]>()
+  #watches = false
 
   constructor(options: WriteQueueOptions<Row, Result>) {
     this.#options = options
@@ -101,6 +116,7 @@ export class WriteQueue<Row, Result> {
     this.#queue.push(entry)
     if (!this.#isWorthAnother(this.#inFlight)) return
     this.#inFlight++
+    this.#watch()
     // Other requests of this turn of the event loop are still being parsed: they join.
     setImmediate(() => void this.#loop())
   }
@@ -119,13 +135,34 @@ export class WriteQueue<Row, Result> {
     let batch = this.#take()
     // It is empty if all waiting rows have a key in flight: the loop of that statement takes them.
     while (batch.length > 0) {
+      this.#batches.add(batch)
       const progress = await this.#run(batch)
+      this.#batches.delete(batch)
       for (const { key } of batch) this.#keys.delete(key)
       if (!progress) await sleep(PAUSE_MS)
       batch = this.#isWorthAnother(this.#inFlight - 1) ? this.#take() : []
     }
     this.#inFlight--
     if (this.#inFlight === 0) this.#options.onIdle?.()
+  }
+
+  #watch(): void {
+    if (this.#watches || this.#inFlight === 0) return
+    this.#watches = true
+    setTimeout(() => {
+      this.#watches = false
+      this.#expire()
+      this.#watch()
+    }, EXPIRE_INTERVAL_MS).unref()
+  }
+
+  #expire(): void {
+    const oldest = performance.now() - this.#options.maxWaitMs
+    for (const entry of [...this.#queue, ...[...this.#batches].flat()]) {
+      if (entry.queuedAt < oldest && entry.settled !== true)
+        this.#options.settle(entry, { error: new GlimpseError('unavailable', LATE) })
+    }
+    this.#queue = this.#queue.filter(({ settled }) => settled !== true)
   }
 
   /** At most `maxRows`, each key once (a key twice in one DO UPDATE is error 21000); the rest keeps its order. */
@@ -185,6 +222,7 @@ export class WriteQueue<Row, Result> {
   }
 
   #finish(entry: Entry<Row, Result>, written: Written<Result>): boolean {
+    if (entry.settled === true) return true
     if (written === 'again') return false
     if ('heldScope' in written) return this.#options.onHeld?.(entry, written.heldScope) ?? false
     this.#options.settle(entry, written)

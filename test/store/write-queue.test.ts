@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import postgres from 'postgres'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Entry, WriteQueue, type Written } from '../../src/store/write-queue.ts'
 import { upTo } from '../support/sql-writer.ts'
 
@@ -17,9 +17,13 @@ class Scene {
           const end = () => resolve(rows.map((row): Written<string> => ({ result: row })))
           this.statements.push({ rows, end })
         }),
-      settle: ({ row }: Entry<string, string>) => void this.settled.push(row),
+      settle: (entry: Entry<string, string>, outcome) => {
+        entry.settled = true
+        this.settled.push('error' in outcome ? `${entry.row}: ${outcome.error.code}` : entry.row)
+      },
       maxRows: 500,
       maxAgeMs: 1000,
+      maxWaitMs: 10_000,
       splitWhenBlocked: false,
       onBlocked: () => {},
       pipelined,
@@ -44,6 +48,30 @@ class Scene {
     return this.statements.map(({ rows }) => rows.length)
   }
 }
+
+it('rows are answered ten seconds after they came, in flight and waiting alike, and later outcomes are told to nobody', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const scene = new Scene({ pipelined: false })
+  await scene.push('a1')
+  await vi.advanceTimersByTimeAsync(4000)
+  await scene.push('b1', 'b2')
+  await vi.advanceTimersByTimeAsync(5900)
+  expect(scene.settled).toEqual([])
+  await vi.advanceTimersByTimeAsync(700)
+  expect(scene.settled).toEqual(['a1: unavailable'])
+  await vi.advanceTimersByTimeAsync(4000)
+  expect(scene.settled).toEqual(['a1: unavailable', 'b1: unavailable', 'b2: unavailable'])
+  await scene.push('c1')
+  await scene.end(0)
+  // What nobody waits for any more is not written.
+  expect(scene.statements.map(({ rows: written }) => written)).toEqual([['a1'], ['c1']])
+  await scene.end(1)
+  expect(scene.settled.slice(3)).toEqual(['c1'])
+  expect(vi.getTimerCount()).toBeLessThanOrEqual(1)
+  await vi.advanceTimersByTimeAsync(500)
+  expect(vi.getTimerCount()).toBe(0)
+})
 
 const rows = (letter: string, count: number) => upTo(count).map((n) => `${letter}${n}`)
 
@@ -112,6 +140,7 @@ describe('rows whose batch meets a lock', () => {
         void settled.set(row, 'error' in outcome ? outcome.error.code : 'written'),
       maxRows: 500,
       maxAgeMs: 1000,
+      maxWaitMs: 10_000,
       splitWhenBlocked: true,
       onBlocked: (entries) => void blocked.push(...entries.map(({ row }) => row)),
       pipelined: false,
@@ -144,6 +173,7 @@ describe('a batch under which a story was deleted', () => {
         void outcomes.set(row, 'error' in outcome ? outcome.error.code : outcome.result),
       maxRows: 500,
       maxAgeMs: 1000,
+      maxWaitMs: 10_000,
       splitWhenBlocked: true,
       onBlocked: () => {},
       pipelined: true,

@@ -35,7 +35,7 @@ export const scenario: Scenario = {
   promise:
     "instances' clocks are 90 s off, and jump: numbers, order, delivery and heartbeats don't mind; a token ends by its instance's clock, to the second",
   quick: false,
-  setup: { environment: { HEARTBEAT_INTERVAL_MS: String(HEARTBEAT_MS) } },
+  setup: { environment: { HEARTBEAT_INTERVAL_MS: String(HEARTBEAT_MS), JWT_CLOCK_TOLERANCE_S: '0' } },
   async prepare() {
     clockFolder = await mkdtemp(join(tmpdir(), 'glimpse-clocks-'))
     const preload = new URL('../prover/shifted-clock.mjs', import.meta.url)

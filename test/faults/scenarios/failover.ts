@@ -9,8 +9,8 @@ const forgetsTimeline: Plant = {
   name: 'the epoch leaves out the timeline',
   edits: [
     {
-      file: 'migrations/0002_log.sql',
-      find: '    left(pg_walfile_name(pg_current_wal_lsn()), 8),\n',
+      file: 'migrations/0008_history.sql',
+      find: '    timeline,\n',
       put: '',
     },
   ],
