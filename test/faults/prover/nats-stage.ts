@@ -100,6 +100,8 @@ export class RelayProcess {
   readonly #since = performance.now()
   #lines: string[] = []
   relaying = false
+  /** How often it was elected. */
+  elections = 0
 
   constructor(bench: Bench, environment: Readonly<Record<string, string>>) {
     const program = join(dirname(bench.main), 'cli', 'main.js')
@@ -112,7 +114,10 @@ export class RelayProcess {
     if (stdout !== null)
       createInterface({ input: stdout }).on('line', (line) => {
         this.#lines = [...this.#lines.slice(-20), line]
-        if (line.includes('relaying from Postgres to NATS')) this.relaying = true
+        if (line.includes('relaying from Postgres to NATS')) {
+          this.relaying = true
+          this.elections++
+        }
         if (line.includes('no longer relaying')) this.relaying = false
       })
     void this.#exited.then(() => {
