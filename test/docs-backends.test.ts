@@ -41,6 +41,13 @@ it('has blocks for roles that have no more than a task', () => {
 it('does nothing for roles without rights, and all of it for roles with those of the table', {
   timeout: 60_000,
 }, async () => {
+  const doctor = async (command: string) => {
+    const { stdout } = await glimpse(['doctor', '--json', ...command.split(' ').slice(1)], {
+      environment: { DATABASE_URL: world.url('glimpse') },
+    })
+    const { findings } = JSON.parse(stdout) as { findings: { check: string; says: string; fix?: string }[] }
+    return findings.filter(({ check }) => check === 'rights').at(-1)
+  }
   for (const { role, sql } of blocks.slice(0, -1))
     await expect(world.run({ role, sql })).rejects.toMatchObject({ code: '42501' })
 
@@ -50,7 +57,15 @@ it('does nothing for roles without rights, and all of it for roles with those of
     expect(command.endsWith(`--for ${task}`)).toBe(true)
     const { code, stdout } = await glimpse(command.split(' '))
     expect(code).toBe(0)
+    // One of each kind: of tables, functions, procedures and all tables.
+    const examined = ['trigger', 'backend', 'service'].includes(task ?? '')
+    if (examined) {
+      const lacking = await doctor(command)
+      expect(lacking?.says).toMatch(/ lacks .*usage on schema glimpse/)
+      expect(lacking?.fix).toBe(`as the owner: ${stdout.trimEnd().replaceAll(';\n', '; ').replace(/;$/, '')}`)
+    }
     await owner.unsafe(stdout)
+    if (examined) expect((await doctor(command))?.says).toMatch(/ has all it needs$/)
   }
   const answers = new Map<string, readonly postgres.Row[]>()
   for (const block of blocks) answers.set(nameOf(block), await world.run(block))

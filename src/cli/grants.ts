@@ -27,11 +27,8 @@ export const grants: Command = {
       json: { type: 'boolean' },
     })
     if (positionals.length > 0) throw new UsageError('grants takes no arguments')
-    const { role, for: tasks } = values
-    if (typeof role !== 'string' || role === '') throw new UsageError('--role must name a role')
-    if (typeof tasks !== 'string')
-      throw new UsageError(`--for must name tasks: ${Object.keys(TASKS).join(', ')}`)
-    const statements = grantsFor(role, tasks.split(',').map(taskOf))
+    const { role, tasks } = roleAndTasks(values)
+    const statements = grantsFor(role, tasks)
     stdout.write(
       values.json
         ? `${JSON.stringify({ statements })}\n`
@@ -39,6 +36,19 @@ export const grants: Command = {
     )
     return EXIT.ok
   },
+}
+
+export interface RoleAndTasks {
+  readonly role: string
+  readonly tasks: readonly Task[]
+}
+
+/** @throws UsageError where `--role` or `--for` is missing, or a task is unknown */
+export function roleAndTasks({ role, for: tasks }: Readonly<Record<string, unknown>>): RoleAndTasks {
+  if (typeof role !== 'string' || role === '') throw new UsageError('--role must name a role')
+  if (typeof tasks !== 'string')
+    throw new UsageError(`--for must name tasks: ${Object.keys(TASKS).join(', ')}`)
+  return { role, tasks: tasks.split(',').map(taskOf) }
 }
 
 function taskOf(text: string): Task {

@@ -5,6 +5,7 @@ import { StartError } from '../../errors.ts'
 import { type ConnectionOptions, parseConnectionUrl } from '../../postgres/connection-url.ts'
 import type { Session } from '../../postgres/session.ts'
 import { type Command, EXIT, parse, UsageError } from '../command.ts'
+import { type RoleAndTasks, roleAndTasks } from '../grants.ts'
 import { checkConfiguration } from './configuration.ts'
 import { connectionProblem, openDatabase } from './connection.ts'
 import { checkDelivery } from './delivery.ts'
@@ -12,10 +13,10 @@ import { attempt, type Finding, problem, skipped } from './finding.ts'
 import { checkKeySets } from './keys.ts'
 import { checkDataDir, checkDescriptors, checkNode, checkPort } from './machine.ts'
 import { count, formatReport } from './report.ts'
-import { checkSchema } from './schema.ts'
+import { checkRole, checkSchema } from './schema.ts'
 import { checkServer, readSurvey, type Survey } from './server.ts'
 
-const HELP = `Usage: glimpse doctor [--json]
+const HELP = `Usage: glimpse doctor [--json] [--role <role> --for <task>[,<task>…]]
 
 Looks for everything that would keep an instance with these variables from working, and says how to fix it:
 Node, the variables, .env, open files, the port, DATA_DIR and its disk, the key set, the database (reachable, version,
@@ -24,9 +25,11 @@ that is rolled back), and whether a NOTIFY comes back over LISTEN. It changes no
 
   --json   {"ok": boolean, "findings": [{"check", "verdict", "says", "fix"?}]} instead of lines;
            verdict is ok, warning, problem or skipped
+  --role, --for   also whether this role has the rights that the tasks of glimpse grants need
 
 Examples:
   glimpse doctor
+  glimpse doctor --role app_user --for write,react
   glimpse doctor --json | jq '.findings[] | select(.verdict != "ok")'
 
 Exit codes: 0 no problem (there may be warnings), 1 at least one problem, 2 called wrongly.
@@ -35,8 +38,13 @@ Exit codes: 0 no problem (there may be warnings), 1 at least one problem, 2 call
 export const doctor: Command = {
   help: HELP,
   async run(args, { environment, stdout }) {
-    const { values, positionals } = parse(args, { json: { type: 'boolean' } })
+    const { values, positionals } = parse(args, {
+      json: { type: 'boolean' },
+      role: { type: 'string' },
+      for: { type: 'string' },
+    })
     if (positionals.length > 0) throw new UsageError('doctor takes no arguments')
+    const wanted = values.role === undefined && values.for === undefined ? undefined : roleAndTasks(values)
     const { findings: configuration, config, databaseUnknown } = checkConfiguration(environment)
     const findings = [
       ...checkNode(process.version),
@@ -51,7 +59,7 @@ export const doctor: Command = {
           attempt('key set', () => checkKeySets(config.auth.jwksUrls)),
           databaseUnknown
             ? [skipped('database', 'DATABASE_URL has to be fixed first')]
-            : attempt('database', () => checkDatabase(config), 40_000),
+            : attempt('database', () => checkDatabase(config, wanted), 40_000),
         ])
       ).flat(),
     ]
@@ -65,7 +73,7 @@ export const doctor: Command = {
   },
 }
 
-async function checkDatabase(config: Config): Promise<readonly Finding[]> {
+async function checkDatabase(config: Config, wanted: RoleAndTasks | undefined): Promise<readonly Finding[]> {
   const database = config.database ?? (await runningDatabase(config))
   if (database === undefined) return checkEmbedded()
   let session: Session
@@ -84,6 +92,9 @@ async function checkDatabase(config: Config): Promise<readonly Finding[]> {
     return [
       ...checkServer(survey, config),
       ...(await attempt('migrations', () => checkSchema(sql, survey, config))),
+      ...(wanted === undefined
+        ? []
+        : await attempt('rights', () => checkRole(sql, wanted.role, wanted.tasks))),
       ...(await attempt('listen', () =>
         checkDelivery(sql, survey, {
           database,

@@ -1,7 +1,7 @@
 import type postgres from 'postgres'
 import type { Config } from '../../config.ts'
 import { migrationNames } from '../../store/migrations.ts'
-import { grantsFor } from '../../store/rights.ts'
+import { grantsFor, missingRights, type Task } from '../../store/rights.ts'
 import { type Finding, ok, problem, skipped } from './finding.ts'
 import type { Survey } from './server.ts'
 
@@ -10,6 +10,8 @@ interface State {
   readonly may_use: boolean
   readonly has_table: boolean
 }
+
+const SERVICE: readonly Task[] = ['service']
 
 /** Migrations, rights and triggers. */
 export async function checkSchema(sql: postgres.Sql, survey: Survey, config: Config): Promise<Finding[]> {
@@ -28,9 +30,9 @@ export async function checkSchema(sql: postgres.Sql, survey: Survey, config: Con
         `grant create on database "${database}" to "${role}"; or run glimpse migrate as its owner and set MIGRATE=off`,
       ),
     )
-  if (!state.may_use) return [...findings, ...missingRights(role, ['usage on schema glimpse'])]
-  const rights = state.has_table ? await readRights(sql) : []
-  findings.push(...missingRights(role, rights))
+  const rights = state.has_table ? await missingRights(sql, SERVICE) : []
+  findings.push(...rightsFinding(role, SERVICE, rights))
+  if (!state.may_use) return findings
   const migrations = await checkMigrations(sql, state.has_table && rights.length === 0, config)
   findings.push(...migrations.findings)
   if (migrations.complete && rights.length === 0) findings.push(...(await rehearse(sql)))
@@ -38,25 +40,17 @@ export async function checkSchema(sql: postgres.Sql, survey: Survey, config: Con
   return findings
 }
 
-/** What the service does with its tables: all four, with DELETE for the retention and UPDATE for row locks too; and the queue. */
-async function readRights(sql: postgres.Sql): Promise<string[]> {
-  const rows = await sql<{ missing: string }[]>`
-    select lower(right_name) || ' on glimpse.' || tablename as missing
-      from pg_tables, unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as right_name
-     where schemaname = 'glimpse'
-       and not has_table_privilege(format('glimpse.%I', tablename), right_name)
-       and (tablename <> 'migrations' or right_name = 'SELECT')
-    union all
-    select 'execute on function ' || oid::regprocedure from pg_proc
-     where oid = to_regprocedure('glimpse.move_queue(text[], integer)')
-       and not has_function_privilege(oid, 'execute')
-     order by missing`
-  return rows.map(({ missing }) => missing)
+/** What of the tasks another role lacks. */
+export async function checkRole(sql: postgres.Sql, role: string, tasks: readonly Task[]): Promise<Finding[]> {
+  const [known] = await sql`select from pg_roles where rolname = ${role}`
+  if (known === undefined)
+    return [problem('rights', `there is no role ${role}`, 'create it, or name another one')]
+  return rightsFinding(role, tasks, await missingRights(sql, tasks, role))
 }
 
-function missingRights(role: string, missing: readonly string[]): Finding[] {
+function rightsFinding(role: string, tasks: readonly Task[], missing: readonly string[]): Finding[] {
   if (missing.length === 0) return [ok('rights', `${role} has all it needs`)]
-  const fix = `as the owner: ${grantsFor(role, ['service']).join('; ')}`
+  const fix = `as the owner: ${grantsFor(role, tasks).join('; ')}`
   return [problem('rights', `${role} lacks ${missing.join(', ')}`, fix)]
 }
 
