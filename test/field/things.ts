@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { isInstalled, type ProxyKind } from '../deployment/proxy.ts'
 import { findFirefox } from '../support/engines.ts'
 import { PgBouncer, type PoolMode, pgBouncerVersion } from '../support/pgbouncer.ts'
+import { hasVersion01 } from '../support/version-01.ts'
 import { hasWebKit, DRIVER as WEBKIT_DRIVER } from '../support/webkit.ts'
 import { fetchPackage } from './cache.ts'
 import { startPostgres } from './postgres.ts'
@@ -140,6 +141,20 @@ function webKitVersion(): string | undefined {
 // Distributions put them into sbin, which is not in everybody's path.
 const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
 
+/** The version before this one, built from the history. */
+function glimpse01(): Thing {
+  const suites = ['test/field/upgrade.test.ts']
+  return {
+    name: 'Glimpse 0.1',
+    suites,
+    allSuites: suites,
+    async prepare() {
+      if (!hasVersion01()) throw new Missing('this checkout has no history to build it from')
+      return { version: '0.1.0' }
+    },
+  }
+}
+
 function versionOf(command: string, args: readonly string[]): string | undefined {
   const { status, stdout, stderr } = spawnSync(command, args, { env: { PATH }, encoding: 'utf8' })
   return status === 0 ? /\d+\.\d+[.\w-]*/.exec(`${stdout}${stderr}`)?.[0] : undefined
@@ -203,6 +218,7 @@ export const THINGS: readonly Thing[] = [
   browser('Firefox', firefoxVersion),
   browser('WebKit', webKitVersion),
   program('other languages', () => versionOf('curl', ['--version']), ['test/field/other-languages.test.ts']),
+  glimpse01(),
   ofNpm('client package', 'test/field/client-package.test.ts'),
   ofNpm('image', 'test/field/image.test.ts'),
 ]

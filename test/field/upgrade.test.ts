@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { Follower } from '../deployment/follower.ts'
 import { type Caller, call, newCallers } from '../support/api.ts'
 import { open, STREAMING } from '../support/clients/index.ts'
 import { createEmptyDatabase, type TestDatabase } from '../support/database.ts'
 import { type MainProcess, spawnInstance } from '../support/instance.ts'
 import { insertViews, upTo } from '../support/sql-writer.ts'
 import { buildVersion01, hasVersion01, type OldVersion } from '../support/version-01.ts'
-import { Follower } from './follower.ts'
 
 // Instances are started and replaced one after the other.
 vi.setConfig({ testTimeout: 120_000 })
