@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'unknown_connection'
   | 'method_not_allowed'
   | 'foreign_cursor'
+  | 'story_exists'
   | 'request_timeout'
   | 'expired_story'
   | 'lost_history'

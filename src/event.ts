@@ -33,15 +33,18 @@
 export type EventType = 'story.viewed' | 'story.reacted'
 
 export interface StoryViewed {
+  /** A UUID; in events that a backend makes of its own tables, whatever it names stories by. */
   readonly story_id: string
-  readonly viewer_id: string
+  /** Null once that user was forgotten. */
+  readonly viewer_id: string | null
   /** RFC 3339, UTC, milliseconds. */
   readonly viewed_at: string
 }
 
 export interface StoryReacted {
   readonly story_id: string
-  readonly user_id: string
+  /** Null once that user was forgotten. */
+  readonly user_id: string | null
   /** One RGI emoji, fully qualified. */
   readonly emoji: string
   /** RFC 3339, UTC, milliseconds. */

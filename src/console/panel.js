@@ -238,7 +238,13 @@ function eventRow(event, missed, sinceClick) {
     'li',
     { class: 'event', 'data-seq': String(seq), title: `${id}, story ${data.story_id}` },
     element('span', { class: 'seq' }, element('span', { class: 'unseen' }, 'seq '), String(seq)),
-    element('span', { class: 'what' }, element('bdi', {}, who), ' ', element('span', {}, what)),
+    element(
+      'span',
+      { class: 'what' },
+      element('bdi', {}, who ?? 'a forgotten user'),
+      ' ',
+      element('span', {}, what),
+    ),
     aside,
   )
 }

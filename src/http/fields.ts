@@ -92,6 +92,13 @@ export function connectionId(text: string | undefined): string {
 export const unknownConnection = () =>
   new GlimpseError('unknown_connection', { detail: 'You have no such connection.' })
 
+/** The id that a client gives a new story, in lower case. */
+export function newStoryId(text: string | undefined): string {
+  const id = text?.toLowerCase() ?? ''
+  if (!UUID.test(id)) throw new GlimpseError('invalid_field', { field: 'id', detail: 'id must be a UUID.' })
+  return id
+}
+
 /** A story's id from the path, in lower case. Throws `unknown_story` if it is no UUID, because no story has such an id. */
 export function storyId(text: string | undefined): string {
   const id = text?.toLowerCase() ?? ''

@@ -16,6 +16,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   method_not_allowed: { status: 405, title: 'Method not allowed' },
   request_timeout: { status: 408, title: 'Request timeout' },
   foreign_cursor: { status: 409, title: 'Cursor of another history' },
+  story_exists: { status: 409, title: 'Story exists' },
   expired_story: { status: 410, title: 'Expired story' },
   lost_history: { status: 410, title: 'Lost history' },
   body_too_large: { status: 413, title: 'Body too large' },

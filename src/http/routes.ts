@@ -9,7 +9,15 @@ import { getAsyncApi, getDocs, getOpenApi } from './documents/handlers.ts'
 import { getStream } from './durable-stream.ts'
 import { getLive, getMetrics, getReady } from './health.ts'
 import { putRead } from './read.ts'
-import { deleteReaction, postReaction, postStory, postView, readStory, removeStory } from './stories.ts'
+import {
+  deleteReaction,
+  postReaction,
+  postStory,
+  postView,
+  putStory,
+  readStory,
+  removeStory,
+} from './stories.ts'
 import { getEvents, getWebSocket } from './streams.ts'
 import { postTicket } from './tickets.ts'
 import { postToken } from './tokens.ts'
@@ -20,6 +28,7 @@ export type RouteTable = readonly (readonly [Method, string, Handler])[]
 
 const CALLS: RouteTable = [
   ['POST', '/stories', postStory],
+  ['PUT', '/stories/:id', putStory],
   ['GET', '/stories/:id', readStory],
   ['DELETE', '/stories/:id', removeStory],
   ['POST', '/stories/:id/view', postView],

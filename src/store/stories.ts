@@ -14,22 +14,33 @@ export interface Story {
 }
 
 export interface NewStory {
+  readonly id: string
   readonly authorId: string
   readonly text: string | null
   readonly expiresInSeconds: number
 }
 
-/** Stores a story; committed when this resolves. */
-export async function createStory(sql: Pool, story: NewStory): Promise<Story> {
+/** Stores a story; committed when this resolves. Undefined where its id is in use. */
+export async function createStory(sql: Pool, story: NewStory): Promise<Story | undefined> {
   const [row] = await sql<Omit<Story, 'views' | 'reactions'>[]>`
     with ${boundedWait(sql)}
-    insert into glimpse.stories (author_id, text, expires_at)
-    select ${story.authorId}::text, ${story.text},
+    insert into glimpse.stories (id, author_id, text, expires_at)
+    select ${story.id}::uuid, ${story.authorId}::text, ${story.text},
            date_trunc('milliseconds', now()) + make_interval(secs => ${story.expiresInSeconds})
       from bounded
+    on conflict (id) do nothing
     returning id, author_id, text, glimpse.rfc3339(created_at) as created_at, glimpse.rfc3339(expires_at) as expires_at`
-  if (row === undefined) throw new Error('an insert that succeeded returned no row')
-  return { ...row, views: 0, reactions: {} }
+  return row && { ...row, views: 0, reactions: {} }
+}
+
+/** What is stored under a story's id: nothing, this very story, or another one (or one that was removed). */
+export async function lookForStory(sql: Pool, story: NewStory): Promise<'nothing' | 'same' | 'another'> {
+  const [row] = await sql<{ same: boolean }[]>`
+    select author_id = ${story.authorId} and text is not distinct from ${story.text}::text
+           and expires_at - created_at = make_interval(secs => ${story.expiresInSeconds}) as same
+      from glimpse.stories where id = ${story.id}`
+  if (row === undefined) return 'nothing'
+  return row.same ? 'same' : 'another'
 }
 
 /** The story with its tallies; undefined where there is none. One that is not tallied yet is counted (0009_tallies.sql). */

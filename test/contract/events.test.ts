@@ -19,7 +19,7 @@ async function scene(transport: (typeof TRANSPORTS)[number]) {
   return { alice, bob, stream, story: await alice.post({ text: 'hello' }) }
 }
 
-function summary({ json }: { json: GlimpseEvent }): [number, string, string] {
+function summary({ json }: { json: GlimpseEvent }): [number, string, string | null] {
   return [json.seq, json.type, json.type === 'story.viewed' ? json.data.viewer_id : json.data.emoji]
 }
 

@@ -221,4 +221,5 @@ export const THINGS: readonly Thing[] = [
   glimpse01(),
   ofNpm('client package', 'test/field/client-package.test.ts'),
   ofNpm('image', 'test/field/image.test.ts'),
+  ofNpm('generated clients', 'test/field/generated-clients.test.ts'),
 ]

@@ -32,6 +32,8 @@ describe('what the service answers is what /openapi.json says', () => {
     const calls: [Caller, string, string, unknown?][] = [
       [alice, 'POST', '/stories', { text: 'hello' }],
       [alice, 'POST', '/stories'],
+      [alice, 'PUT', '/stories/550e8400-e29b-41d4-a716-446655440000', { text: 'hello' }],
+      [alice, 'PUT', '/stories/550e8400-e29b-41d4-a716-446655440000', { text: 'hello' }],
       [alice, 'POST', '/tickets'],
       [bob, 'POST', '/stories/{id}/view'],
       [bob, 'POST', '/stories/{id}/view'],
@@ -43,7 +45,7 @@ describe('what the service answers is what /openapi.json says', () => {
     for (const [caller, method, path, body] of calls) {
       const reply = await caller.call(method, path.replace('{id}', story), body)
       expect(reply.status).toBeLessThan(300)
-      expectDocumented(openApi, `${method} ${path}`, reply)
+      expectDocumented(openApi, `${method} ${path.replace(/[0-9a-f-]{36}/, '{id}')}`, reply)
     }
   })
 
@@ -59,12 +61,17 @@ describe('what the service answers is what /openapi.json says', () => {
   })
 
   it.each([
-    ['events', '0', { events: { length: 2 }, reset: null }],
+    ['events', '0', { events: { length: 4 }, reset: null }],
     ['a reset', 'nonsense', { reset: { reason: 'invalid' } }],
   ])('about a page with %s', async (_what, after, expected) => {
     const story = await cast()
     await bob.view(story)
     await bob.react(story, '👍')
+    await onDatabase(
+      (sql) => sql`select glimpse.append(
+        (${alice.user}, 'comment.added', '{"text":"hi"}', now())::glimpse.new_event,
+        (${alice.user}, 'story.viewed', '{"story_id":"42","viewer_id":null,"viewed_at":"2025-10-01T15:13:26.000Z"}', now())::glimpse.new_event)`,
+    )
     const reply = await call(instance.url, `/events?after=${after}`, { token: alice.token, ...JSON_PAGE })
     expect(reply.json).toMatchObject(expected)
     expectDocumented(openApi, 'GET /events', reply)
@@ -147,6 +154,11 @@ describe('how the service refuses is what /openapi.json says', () => {
     ],
     ['unknown_story', 'POST /stories/{id}/view', () => post(`${UNKNOWN}/view`)],
     ['method_not_allowed', 'POST /stories', () => get('/stories')],
+    [
+      'story_exists',
+      'PUT /stories/{id}',
+      async () => get(`/stories/${await alice.post()}`, { method: 'PUT', json: { text: 'another' } }),
+    ],
     ['expired_story', 'GET /stories/{id}', async () => get(`/stories/${await expiredStory()}`)],
     ['body_too_large', 'POST /stories', () => post('/stories', { json: { text: 'a'.repeat(20_000) } })],
     ['not_json', 'POST /stories', () => post('/stories', { body: 'text' })],
@@ -226,15 +238,6 @@ describe('how the service refuses is what /openapi.json says', () => {
     )
   }
 
-  async function onDatabase<Result>(work: (sql: postgres.Sql) => Promise<Result>): Promise<Result> {
-    const sql = postgres(instance.database.url, { max: 1 })
-    try {
-      return await work(sql)
-    } finally {
-      await sql.end()
-    }
-  }
-
   /** Sends these very bytes, and reads the answer until its end. */
   async function raw(request: string): Promise<Reply> {
     const socket = connect(Number(new URL(instance.url).port), '127.0.0.1')
@@ -245,3 +248,12 @@ describe('how the service refuses is what /openapi.json says', () => {
     return { status: Number(status.split(' ')[1]), headers, text: body, json: JSON.parse(body) }
   }
 })
+
+async function onDatabase<Result>(work: (sql: postgres.Sql) => Promise<Result>): Promise<Result> {
+  const sql = postgres(instance.database.url, { max: 1 })
+  try {
+    return await work(sql)
+  } finally {
+    await sql.end()
+  }
+}

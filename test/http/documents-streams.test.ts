@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Caller, call, newCallers } from '../support/api.ts'
 import { closing, open, STREAMING } from '../support/clients/index.ts'
@@ -8,11 +9,16 @@ import { type Instance, startInstance } from '../support/instance.ts'
 
 let instance: Instance
 let asyncApi: AsyncApi
+let sql: postgres.Sql
 beforeAll(async () => {
   instance = await startInstance({ MAX_CONNECTIONS_PER_USER: '1' })
+  sql = postgres(instance.database.url, { max: 1 })
   asyncApi = (await call<AsyncApi>(instance.url, '/asyncapi.json')).json
 })
-afterAll(() => instance.close())
+afterAll(async () => {
+  await sql.end()
+  await instance.close()
+})
 
 async function cast() {
   const [alice, bob] = (await newCallers(instance.url, 'alice', 'bob')) as [Caller, Caller]
@@ -29,6 +35,8 @@ describe.each(STREAMING)('what the service sends is what /asyncapi.json says, ov
     await bob.view(story)
     await bob.react(story, '👍')
     const reacted = await stream.next('story.reacted')
+    await sql`select glimpse.append((${alice.user}, 'other.event', '["any", "JSON"]', now())::glimpse.new_event)`
+    await stream.next()
     await alice.call('PUT', '/me/read', { cursor: reacted.json.id })
     await stream.next('stream.read')
     if (stream instanceof WsStream) {

@@ -76,7 +76,7 @@ describe('the documents', () => {
 
   it('give examples that are as they say', () => {
     const messages = (asyncApi.components as Json).messages as Record<string, { examples: Json[] }>
-    expect(Object.keys(messages)).toHaveLength(9)
+    expect(Object.keys(messages)).toHaveLength(10)
     for (const [name, { examples }] of Object.entries(messages)) {
       expect(examples.length).toBeGreaterThan(0)
       for (const { payload } of examples)
@@ -115,10 +115,18 @@ describe('requests', () => {
   })
 
   /** The document and the server must be of one mind. */
-  async function agree(path: string, template: string, json: unknown) {
-    const at = ['paths', template, 'post', 'requestBody', 'content', 'application/json', 'schema']
+  async function agree(path: string, template: string, json: unknown, method = 'POST') {
+    const at = [
+      'paths',
+      template,
+      method.toLowerCase(),
+      'requestBody',
+      'content',
+      'application/json',
+      'schema',
+    ]
     const documented = schemaAt(openApi, ...at)(json)
-    const { status } = await alice.call('POST', path, json)
+    const { status } = await alice.call(method, path, json)
     expect({ json, taken: status < 300 }).toEqual({ json, taken: documented })
     if (!documented) expect(status).toBe(400)
   }
@@ -141,6 +149,9 @@ describe('requests', () => {
     [],
     'text',
   ])('POST /stories takes exactly what is documented', (json) => agree('/stories', '/stories', json))
+
+  it.each([{ text: 'a' }, { text: 5 }, { id: 1 }, []])('PUT /stories/{id} takes %j as documented', (json) =>
+    agree(`/stories/${crypto.randomUUID()}`, '/stories/{id}', json, 'PUT'))
 
   it.each([
     { emoji: '❤️' },

@@ -181,6 +181,15 @@ describe('what one user can cause', () => {
     expect(await limited('user_stories')).toBe(1)
   })
 
+  it('is no more where the same story is put again', async () => {
+    const { alice } = await scene({ STORIES_PER_DAY: '2' })
+    const [first = '', second = '', third = ''] = Array.from({ length: 3 }, () => crypto.randomUUID())
+    const statuses = []
+    for (const id of [first, second, first, second, third])
+      statuses.push((await alice.call('PUT', `/stories/${id}`, { text: 'x' })).status)
+    expect(statuses).toEqual([201, 201, 200, 200, 429])
+  })
+
   it('is so many changes of the reaction to one story; the same again, or to no story, is none', async () => {
     const { alice, bob } = await scene({ REACTION_CHANGES_PER_DAY: '3' })
     const [story, other] = [await alice.post(), await alice.post()]

@@ -82,6 +82,82 @@ describe('POST /stories', () => {
   })
 })
 
+describe('PUT /stories/{id}', () => {
+  const put = (id: string, body: unknown = { text: 'Low tide', expires_in: 60 }, caller = alice) =>
+    caller.call<Story & Problem>('PUT', `/stories/${id}`, body)
+
+  it('posts one story however often it is sent, and answers with it', async () => {
+    const id = randomUUID()
+    const first = await put(id.toUpperCase())
+    expect([first.status, first.headers.get('location')]).toEqual([201, `/stories/${id}`])
+    expect(first.json).toMatchObject({ id, author_id: alice.user, text: 'Low tide', views: 0 })
+    await bob.view(id)
+    const again = await put(id)
+    expect([again.status, again.json]).toEqual([200, { ...first.json, views: 1 }])
+  })
+
+  it('posts one story where it is sent ten times at once', async () => {
+    const id = randomUUID()
+    const replies = await Promise.all(Array.from({ length: 10 }, () => put(id)))
+    const statuses = replies.map(({ status }) => status)
+    expect(statuses.sort()).toEqual([...Array(9).fill(200), 201])
+    expect(new Set(replies.map(({ text }) => text)).size).toBe(1)
+  })
+
+  it('takes {} and no body for the same story', async () => {
+    const id = randomUUID()
+    expect((await alice.call('PUT', `/stories/${id}`)).status).toBe(201)
+    for (const body of [{}, { text: null }, { expires_in: 86_400 }])
+      expect((await put(id, body)).status).toBe(200)
+  })
+
+  it.each([
+    ['another text', { text: 'High tide', expires_in: 60 }],
+    ['no text', { expires_in: 60 }],
+    ['another end', { text: 'Low tide', expires_in: 61 }],
+  ])('refuses %s under the same id', async (_what, body) => {
+    const id = randomUUID()
+    await put(id)
+    const { status, json } = await put(id, body)
+    expect([status, json]).toEqual([
+      409,
+      {
+        type: 'urn:glimpse:problem:story_exists',
+        title: 'Story exists',
+        status: 409,
+        field: 'id',
+        detail: 'Another story has this id.',
+      },
+    ])
+    expect(await alice.story(id)).toMatchObject({ text: 'Low tide' })
+  })
+
+  it('refuses the id of another user’s story, and of one that was removed', async () => {
+    const id = randomUUID()
+    await put(id)
+    expect((await put(id, {}, bob)).status).toBe(409)
+    expect((await put(id, { text: 'Low tide', expires_in: 60 }, bob)).status).toBe(409)
+    await alice.call('DELETE', `/stories/${id}`)
+    expect((await put(id)).status).toBe(409)
+  })
+
+  it('says that the story has expired meanwhile', async () => {
+    const id = randomUUID()
+    await put(id)
+    await sql`update glimpse.stories set created_at = created_at - interval '1 day', expires_at = expires_at - interval '1 day' where id = ${id}`
+    expect((await put(id)).status).toBe(410)
+  })
+
+  it.each([
+    ['id', 'no-uuid', {}],
+    ['text', randomUUID(), { text: 5 }],
+    ['title', randomUUID(), { title: 'x' }],
+  ])('names %s in a 400 for %j', async (field, id, body) => {
+    const { status, json } = await put(id, body)
+    expect([status, json.field]).toEqual([400, field])
+  })
+})
+
 describe('GET /stories/{id}', () => {
   it('counts views and reactions', async () => {
     const story = await alice.post()

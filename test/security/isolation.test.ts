@@ -60,6 +60,16 @@ const PERSONAL: Readonly<Record<string, Snoop>> = {
     expect(replies.map(({ status }) => status)).toEqual([201, 400])
     return textOf(replies)
   },
+  'PUT /stories/:id': async (caller, owner, { story }) => {
+    const before = await owner.story(story)
+    const { text } = before
+    const replies = await Promise.all(
+      [{}, { text }, { text: 'mine' }].map((body) => caller.call('PUT', `/stories/${story}`, body)),
+    )
+    expect(replies.map(({ status }) => status)).toEqual([409, 409, 409])
+    expect(await owner.story(story)).toEqual(before)
+    return textOf(replies)
+  },
   'POST /tickets': async (caller, owner) => {
     const replies = await Promise.all(
       posing(owner).map((more) => caller.call<{ ticket: string }>('POST', `/tickets?x${more}`)),

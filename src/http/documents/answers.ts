@@ -4,9 +4,11 @@ import type { PresentConnection } from '../../store/connections.ts'
 import type { Story as StoredStory } from '../../store/stories.ts'
 import { PROBLEMS } from '../problem.ts'
 import {
+  type AnyEvent,
   Cursor,
   Emoji,
   Oldest,
+  OtherEvent,
   Read,
   ResetCause,
   StoryId,
@@ -44,7 +46,7 @@ export const RecordedReaction = z.object({
 })
 
 interface Page {
-  readonly events: readonly GlimpseEvent[]
+  readonly events: readonly (GlimpseEvent | AnyEvent)[]
   readonly cursor: string
   readonly has_more: boolean
   readonly reset: { readonly reason: ResetReason; readonly oldest: number } | null
@@ -53,7 +55,7 @@ interface Page {
 }
 
 export const PollPage: z.ZodType<Page> = z.object({
-  events: z.array(z.union([StoryViewed, StoryReacted])),
+  events: z.array(z.union([StoryViewed, StoryReacted, OtherEvent])),
   cursor: Cursor.meta({ description: 'Ask for the next page `after` this.' }),
   has_more: z.boolean(),
   reset: z

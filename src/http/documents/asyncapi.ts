@@ -7,6 +7,7 @@ import { CARRIERS, INFO } from './info.ts'
 import {
   Auth,
   CLOSE_REASONS,
+  OtherEvent,
   Ping,
   StoryReacted,
   StoryViewed,
@@ -18,7 +19,7 @@ import {
 } from './messages.ts'
 
 /** From the service, over both channels. */
-const SENT = { StoryViewed, StoryReacted, StreamOpen, StreamRead, StreamReset, StreamClose }
+const SENT = { StoryViewed, StoryReacted, OtherEvent, StreamOpen, StreamRead, StreamReset, StreamClose }
 /** From the service, over WebSocket alone. */
 const ANSWERED = { StreamPong }
 /** From the client, over WebSocket. */

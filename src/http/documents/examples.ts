@@ -1,11 +1,13 @@
 import type { ControlMessage, GlimpseEvent } from '../../event.ts'
 import { CLOSES } from '../../hub/connection.ts'
+import type { AnyEvent } from './messages.ts'
 
 const STORY = '550e8400-e29b-41d4-a716-446655440000'
 const VIEWED_AT = '2025-10-01T15:13:26.000Z'
 const REACTED_AT = '2025-10-01T15:13:27.000Z'
 
 type Example =
+  | AnyEvent
   | GlimpseEvent
   | ControlMessage
   | { readonly type: 'ping' }
@@ -13,6 +15,7 @@ type Example =
 type Name =
   | 'StoryViewed'
   | 'StoryReacted'
+  | 'OtherEvent'
   | 'StreamOpen'
   | 'StreamRead'
   | 'StreamReset'
@@ -36,6 +39,13 @@ export const EXAMPLES: Readonly<Record<Name, Example>> = {
     type: 'story.reacted',
     data: { story_id: STORY, user_id: 'bob', emoji: '❤️', reacted_at: REACTED_AT },
     timestamp: REACTED_AT,
+  },
+  OtherEvent: {
+    id: '7f3a9c.44.71ee45a',
+    seq: 44,
+    type: 'comment.added',
+    data: { story_id: STORY, user_id: 'bob', text: 'Where was this taken?' },
+    timestamp: '2025-10-01T15:13:28.000Z',
   },
   StreamOpen: {
     type: 'stream.open',

@@ -35,6 +35,9 @@ const sentences = (table: Readonly<Record<string, string>>) =>
 
 export const UserId = z.string().meta({ minLength: 1, maxLength: 255, examples: ['bob'] })
 export const StoryId = z.string().meta({ format: 'uuid', examples: ['550e8400-e29b-41d4-a716-446655440000'] })
+/** In events: those that a backend makes of its own tables have the ids of these tables. */
+const EventStoryId = z.string().meta({ examples: ['550e8400-e29b-41d4-a716-446655440000'] })
+const EventUserId = UserId.nullable().meta({ description: 'Null once that user was forgotten.' })
 export const Time = z
   .string()
   .meta({ format: 'date-time', description: 'RFC 3339, UTC.', examples: ['2025-10-01T15:13:26.000Z'] })
@@ -62,13 +65,16 @@ export const ResetCause = z
   .enum(keysOf(RESET_REASONS))
   .meta({ title: 'ResetReason', description: sentences(RESET_REASONS) })
 
+/** As `enum` too: openapi-zod-client knows no `const`, and would take any event for the first of the union. */
+const only = <Type extends string>(type: Type) => z.literal(type).meta({ enum: [type] })
+
 export const StoryViewed: z.ZodType<Message<'story.viewed'>> = z
   .object({
     id: Cursor,
     seq: Seq,
-    type: z.literal('story.viewed'),
+    type: only('story.viewed'),
     data: z
-      .object({ story_id: StoryId, viewer_id: UserId, viewed_at: Time })
+      .object({ story_id: EventStoryId, viewer_id: EventUserId, viewed_at: Time })
       .meta({ title: 'StoryViewedData' }),
     timestamp: Time,
   })
@@ -78,13 +84,39 @@ export const StoryReacted: z.ZodType<Message<'story.reacted'>> = z
   .object({
     id: Cursor,
     seq: Seq,
-    type: z.literal('story.reacted'),
+    type: only('story.reacted'),
     data: z
-      .object({ story_id: StoryId, user_id: UserId, emoji: Emoji, reacted_at: Time })
+      .object({ story_id: EventStoryId, user_id: EventUserId, emoji: Emoji, reacted_at: Time })
       .meta({ title: 'StoryReactedData' }),
     timestamp: Time,
   })
   .meta({ description: 'A user reacted to the story, or changed the reaction.' })
+
+/** An event as any client may meet it; `Own` types are not known to the service. */
+export interface AnyEvent {
+  readonly id: string
+  readonly seq: number
+  readonly type: string
+  readonly data?: unknown
+  readonly timestamp: string
+}
+
+export const OtherEvent: z.ZodType<AnyEvent> = z
+  .object({
+    id: Cursor,
+    seq: Seq,
+    type: z.string().meta({
+      description: 'Lower-case words joined by dots; never beginning with `stream.`.',
+      pattern: '^(?!stream\\.)[a-z][a-z0-9_]*(\\.[a-z0-9_]+)*$',
+      examples: ['comment.added'],
+    }),
+    data: z.unknown().meta({ description: 'Any JSON value: what the type says.' }),
+    timestamp: Time,
+  })
+  .meta({
+    description:
+      'An event of another type, made by `glimpse.append` (docs/extending.md). A client passes over types that it does not know.',
+  })
 
 export const StreamOpen: z.ZodType<Message<'stream.open'>> = z
   .object({

@@ -2,7 +2,7 @@ import { NewStoryBody, NewTokenBody, ReactionBody, ReadBody } from '../fields.ts
 import * as answers from './answers.ts'
 import { componentSchemas, type JsonObject } from './components.ts'
 import { CARRIERS, INFO } from './info.ts'
-import { StoryReacted, StoryViewed } from './messages.ts'
+import { OtherEvent, StoryReacted, StoryViewed } from './messages.ts'
 import { DEVELOPMENT_OPERATIONS, OPERATIONS } from './operations.ts'
 
 const text = (description: string) => ({ description, required: true, schema: { type: 'string' } })
@@ -135,6 +135,7 @@ export function openApiDocument({ production }: { readonly production: boolean }
           ...(production ? {} : { NewTokenBody, Token }),
           StoryViewed,
           StoryReacted,
+          OtherEvent,
         },
         'draft-2020-12',
       ),

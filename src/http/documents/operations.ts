@@ -51,7 +51,10 @@ const EXAMPLE_STREAM = [
   '',
 ].join('\n')
 
-const EVENTS = { type: 'array', items: { anyOf: [schemaRef('StoryViewed'), schemaRef('StoryReacted')] } }
+const EVENTS = {
+  type: 'array',
+  items: { anyOf: ['StoryViewed', 'StoryReacted', 'OtherEvent'].map(schemaRef) },
+}
 const TAGGED = { ETag: header('ETag') }
 const PLACE = {
   'Stream-Next-Offset': header('Stream-Next-Offset'),
@@ -74,6 +77,22 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
         },
       },
       BODY,
+    ),
+    ...body('NewStoryBody', false),
+  },
+  'PUT /stories/{id}': {
+    ...ofStory(
+      'putStory',
+      'Publish a story under an id of the caller’s, a UUID. The same request again posts no second story.',
+      {
+        200: { description: 'The caller posted the very same story before.', content: json('Story') },
+        201: {
+          description: 'The story.',
+          headers: { Location: header('Location') },
+          content: json('Story'),
+        },
+      },
+      [...BODY, 'not_found', 'story_exists', 'expired_story'],
     ),
     ...body('NewStoryBody', false),
   },

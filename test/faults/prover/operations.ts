@@ -32,7 +32,10 @@ export function visitorOf({ number }: Operation): string {
 }
 
 /** The operation that an event's data names; undefined for one that no writer of ours made. */
-export function operationNumber(data: { viewer_id?: string; user_id?: string }): number | undefined {
+export function operationNumber(data: {
+  viewer_id?: string | null
+  user_id?: string | null
+}): number | undefined {
   const visitor = data.viewer_id ?? data.user_id ?? ''
   if (!visitor.startsWith(PREFIX)) return undefined
   const number = Number(visitor.slice(PREFIX.length))
