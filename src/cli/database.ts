@@ -23,6 +23,16 @@ export async function findDatabase(environment: Environment): Promise<Connection
 }
 
 /**
+ * The same by the way that no pooler stands in: LISTEN_DATABASE_URL where it is set.
+ *
+ * @throws StartError where there is none
+ */
+export async function findDirectDatabase(environment: Environment): Promise<ConnectionOptions> {
+  const parsed = parseConfig(environment)
+  return (parsed.ok ? parsed.config.listenDatabase : undefined) ?? findDatabase(environment)
+}
+
+/**
  * Runs work on that database. A statement may take up to a day.
  *
  * @param command names the session, and the failed command in errors

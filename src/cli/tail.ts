@@ -1,6 +1,5 @@
-import { once } from 'node:events'
 import { WebSocket } from 'ws'
-import { connect, type GlimpseEvent, type State, StreamError } from '../client/index.ts'
+import { connect, type GlimpseEvent, StreamError } from '../client/index.ts'
 import { StartError } from '../errors.ts'
 import { parseResumePoint } from '../event.ts'
 import {
@@ -12,17 +11,22 @@ import {
   unauthorized,
   unreachable,
 } from './caller.ts'
-import { type Command, EXIT, paint, parse, printable, type Terminal, UsageError } from './command.ts'
+import { type Command, EXIT, parse, type Terminal, UsageError } from './command.ts'
+import { Printer } from './event-printer.ts'
 import { watchPipeReader } from './pipe-reader.ts'
 
 const TRANSPORTS = ['auto', 'websocket', 'sse', 'poll'] as const
 
 const HELP = `Usage: glimpse tail <user> [options]
        glimpse tail --token <jwt> [options]
+       glimpse tail --all [options]
 
 Follows a user's stream until Ctrl-C and prints each event. After a lost connection it reconnects by itself, on
 whichever transport works, and skips no event. Connection messages go to stderr.
 
+  --all                follow the streams of all users, from now on, each event with its user. It works on DATABASE_URL
+                       and needs no service; the role needs glimpse grants --for service. Only --type, --count and --json
+                       go with it
   --after <cursor>     begin after this event; 0: with the oldest kept; now: with the next.
                        now by default, 0 with --no-follow
   --no-follow          print the events there are and end
@@ -38,6 +42,7 @@ Examples:
   glimpse tail alice
   glimpse tail alice --after 0 --no-follow --json | jq .data
   glimpse tail alice --type story.reacted --count 1
+  glimpse tail --all --json | jq -r .user
 
 Exit codes: 0 stopped with Ctrl-C, by --count or --no-follow, or because the output pipe closed, 1 a problem here,
 2 called wrongly, 3 the service refused, 4 it did not accept the token, 5 it cannot be reached.
@@ -55,17 +60,15 @@ export const tail: Command = {
       'no-retry': { type: 'boolean' },
       json: { type: 'boolean' },
       transport: { type: 'string', default: 'auto' },
+      all: { type: 'boolean' },
     })
     const [user, ...more] = positionals
     if (more.length > 0) throw new UsageError('name one user')
+    if (values.all) return tailAll(values, user, terminal)
     const transport = TRANSPORTS.find((name) => name === values.transport)
     if (transport === undefined) throw new UsageError(`--transport must be one of ${TRANSPORTS.join(', ')}`)
     const after = afterOf(values.after ?? (values['no-follow'] ? '0' : 'now'))
-    const printer = new Printer(terminal, {
-      json: values.json === true,
-      types: typesOf(values.type),
-      count: countOf(values.count),
-    })
+    const printer = printerOf(terminal, values)
     const url = serviceUrl(terminal.environment, values.url)
     const credentials = await credentialsOf(terminal.environment, {
       user,
@@ -83,6 +86,30 @@ export const tail: Command = {
     if (cursor !== undefined) printer.say(`To resume later: glimpse tail${who} --after ${cursor}`)
     return EXIT.ok
   },
+}
+
+type Values = Readonly<Record<string, string | boolean | undefined>>
+
+function printerOf(terminal: Terminal, { json, type, count }: Values): Printer {
+  return new Printer(terminal, { json: json === true, types: typesOf(type), count: countOf(count) })
+}
+
+async function tailAll(values: Values, user: string | undefined, terminal: Terminal): Promise<number> {
+  if (user !== undefined) throw new UsageError('name a user, or give --all')
+  for (const option of ['after', 'no-follow', 'no-retry', 'token', 'url'])
+    if (values[option] !== undefined) throw new UsageError(`--${option} does not go with --all`)
+  const ended = new AbortController()
+  const signal = AbortSignal.any([terminal.interrupted, ended.signal])
+  const printer = printerOf(terminal, values)
+  const unwatch = watchPipeReader(() => ended.abort())
+  try {
+    // Loaded here: the service's modules take half a second that following one user need not wait for.
+    const { followAll } = await import('./tail-all.ts')
+    await followAll(terminal.environment, printer, signal)
+  } finally {
+    unwatch()
+  }
+  return EXIT.ok
 }
 
 interface Reading {
@@ -186,100 +213,4 @@ function countOf(text: string | boolean | undefined): number | undefined {
   if (text === undefined) return undefined
   if (!/^[1-9]\d{0,14}$/.test(String(text))) throw new UsageError('--count must be a whole number from 1 on')
   return Number(text)
-}
-
-class Printer {
-  readonly #out: NodeJS.WriteStream
-  readonly #err: NodeJS.WriteStream
-  readonly #json: boolean
-  readonly #types: ReadonlySet<string> | undefined
-  #left: number
-  #said = ''
-
-  constructor(
-    { stdout, stderr }: Terminal,
-    {
-      json,
-      types,
-      count,
-    }: { json: boolean; types: ReadonlySet<string> | undefined; count: number | undefined },
-  ) {
-    this.#out = stdout
-    this.#err = stderr
-    this.#json = json
-    this.#types = types
-    this.#left = count ?? Number.POSITIVE_INFINITY
-  }
-
-  /**
-   * Prints an event, unless it is of another type. Waits while the reader of our output is busy, so that nothing is buffered
-   * here.
-   *
-   * @returns whether that was the last event to print
-   */
-  async event(event: GlimpseEvent): Promise<boolean> {
-    if (this.#left <= 0) return true
-    if (this.#types !== undefined && !this.#types.has(event.type)) return false
-    this.#left -= 1
-    const line = this.#json ? JSON.stringify(event) : this.#line(event)
-    if (!this.#out.write(`${line}\n`)) await once(this.#out, 'drain')
-    return this.#left <= 0
-  }
-
-  reset(data: { readonly reason: string; readonly cursor: string; readonly oldest: number }): void {
-    if (this.#json) this.#out.write(`${JSON.stringify({ type: 'stream.reset', data })}\n`)
-    this.say(
-      RESETS[data.reason] ??
-        `the server no longer has some of your events (${data.reason}); continuing after ${data.cursor}`,
-    )
-  }
-
-  state(state: State, url: string): void {
-    if (state.name === 'live') this.say(`live over ${state.transport}`)
-    // The first wait is the start.
-    if (state.name === 'waiting' && state.reason !== 'starting')
-      this.say(
-        state.reason === 'the service cannot be reached'
-          ? `cannot reach ${new URL(url).origin}; retrying. Start the service with: glimpse serve`
-          : `${state.reason}; retrying`,
-      )
-  }
-
-  /** Prints to standard error; the same text only once in a row. */
-  say(text: string): void {
-    if (text === this.#said) return
-    this.#said = text
-    this.#err.write(`${paint(this.#err, 'dim', printable(text))}\n`)
-  }
-
-  #line(event: GlimpseEvent): string {
-    const time = new Date(event.timestamp).toLocaleTimeString('en-GB')
-    const number = `#${event.seq}`.padEnd(6)
-    return `${paint(this.#out, 'dim', time)}  ${paint(this.#out, 'cyan', number)} ${this.#what(event)}`
-  }
-
-  #what(event: GlimpseEvent): string {
-    const who = (id: string) => paint(this.#out, 'bold', printable(id))
-    const story = (id: string) => paint(this.#out, 'dim', printable(id))
-    switch (event.type) {
-      case 'story.viewed':
-        return `${who(event.data.viewer_id)} viewed ${story(event.data.story_id)}`
-      case 'story.reacted':
-        return `${who(event.data.user_id)} reacted ${printable(event.data.emoji)} to ${story(event.data.story_id)}`
-      default: {
-        // An application's own type: docs/extending.md.
-        const { type, data } = event as { readonly type: string; readonly data: unknown }
-        return `${type} ${printable(JSON.stringify(data))}`
-      }
-    }
-  }
-}
-
-/** The messages for resets; other reasons are printed by name. */
-const RESETS: Readonly<Record<string, string>> = {
-  invalid:
-    'the cursor is not valid; starting with new events (earlier events are skipped). Use --after 0 for all kept events.',
-  trimmed: 'some events after this cursor are no longer kept; starting with the oldest kept event',
-  epoch: 'the cursor is from another history of the database; starting with the events kept now',
-  ahead: 'the cursor is ahead of the stream; starting with new events',
 }

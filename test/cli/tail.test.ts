@@ -9,7 +9,8 @@ import { paint, printable } from '../../src/cli/command.ts'
 import { spawnGlimpse } from '../support/cli.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { type Instance, type MainProcess, spawnInstance, startInstance } from '../support/instance.ts'
-import { insertStory, insertViews } from '../support/sql-writer.ts'
+import { insertStory, insertViews, upTo } from '../support/sql-writer.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 import { TEST_SECRET } from '../support/token.ts'
 
 /** `glimpse tail …` with the lines it has written so far. */
@@ -19,9 +20,10 @@ class Tail {
   readonly child: ChildProcess
   readonly exited: Promise<number | null>
 
-  constructor(url: string, ...args: string[]) {
-    this.child = spawnGlimpse(['tail', '--url', url, ...args], {
-      environment: { JWT_SECRET: TEST_SECRET, TZ: 'UTC' },
+  constructor(where: string | Readonly<Record<string, string>>, ...args: string[]) {
+    const [url, environment] = typeof where === 'string' ? [['--url', where], {}] : [[], where]
+    this.child = spawnGlimpse(['tail', ...url, ...args], {
+      environment: { JWT_SECRET: TEST_SECRET, TZ: 'UTC', ...environment },
     })
     onTestFinished(() => void this.child.kill('SIGKILL'))
     for (const [name, lines] of [
@@ -247,6 +249,90 @@ describe('glimpse tail', () => {
     expect(await tail.exited).toBe(0)
     expect(tail.out[0]).toMatch(/bob reacted \\u\{1b\}\[31m\\u\{202e\} to /)
     expect(tail.out[1]).toMatch(/comment\.added \{"text":"\\u001b\]0;x"\}$/)
+  })
+})
+
+describe('glimpse tail --all', () => {
+  const all = (...args: string[]) =>
+    new Tail({ DATABASE_URL: database.url }, '--all', ...args).until(/^live over Postgres/)
+  const append = (user: string, count = 1, text = '') => sql`
+    select glimpse.append(variadic array_agg((${user}, 'a.b', json_build_object('n', n, 'text', ${text}::text), now())::glimpse.new_event))
+      from generate_series(1, ${count}::int) as n`
+
+  it('prints the events of all users with their users, in the order of each stream, without a service', async () => {
+    await append('alice', 3) // before it began
+    const tail = await all()
+    const story = await insertStory(sql, 'bob')
+    await insertViews(sql, story, ['carol'])
+    await sql.begin(async (held) => {
+      await held`select glimpse.append(('alice', 'a.b', '{}', now())::glimpse.new_event)`
+      const other = postgres(database.url, { max: 1 })
+      await other`select glimpse.append(('dave', 'a.b', '{}', now())::glimpse.new_event)`
+      await other.end()
+      await tail.until(2)
+    })
+    await tail.until(3)
+    expect(tail.out.map((line) => line.replace(/^\d\d:\d\d:\d\d/, 'TIME'))).toEqual([
+      `TIME  #1     bob: carol viewed ${story}`,
+      'TIME  #1     dave: a.b {}',
+      'TIME  #4     alice: a.b {}',
+    ])
+    tail.child.kill('SIGINT')
+    expect(await tail.exited).toBe(0)
+  })
+
+  /** The numbers that were printed of each user, in the order of the lines. */
+  const seqsOf = ({ out }: Tail) => {
+    const seqs = new Map<string, number[]>()
+    for (const { user, seq } of out.map((line) => JSON.parse(line)))
+      seqs.set(user, [...(seqs.get(user) ?? []), seq])
+    return seqs
+  }
+
+  it('prints every event of a crowd once, with those too large for a notification, as they are sent', async () => {
+    const users = upTo(120).map((n) => `user ${n}`)
+    const tail = await all('--json', '--count', String(1 + 120 * 4 + 250))
+    await append('large', 1, 'x'.repeat(5000))
+    for (const user of users) await append(user, 4)
+    await append('user 1', 250)
+    expect(await tail.exited).toBe(0)
+    const expected = users.map((user): [string, number[]] => [user, upTo(user === 'user 1' ? 254 : 4)])
+    expect(seqsOf(tail)).toEqual(new Map([['large', [1]], ...expected]))
+    const [row] = await sql`select glimpse.page('user 1', '0', 3) as page`
+    expect(JSON.parse(tail.out[1] ?? '')).toEqual({ user: 'user 1', ...row?.page.events[0] })
+  })
+
+  it('goes on after Postgres was away, with what it missed, of users not seen before too', async () => {
+    const proxy = await TcpProxy.before(database.url)
+    onTestFinished(() => proxy.close())
+    const cut = new Tail({ DATABASE_URL: proxy.urlFor(database.url) }, '--all', '--json')
+    await cut.until(/^live over Postgres/)
+    await append('alice')
+    await cut.until(1)
+    proxy.blackhole()
+    proxy.resetAll()
+    await append('alice', 2)
+    await append('bob')
+    await cut.until(/does not answer/)
+    proxy.heal()
+    await cut.until(4)
+    await append('bob')
+    await cut.until(5)
+    expect(seqsOf(cut)).toEqual(
+      new Map([
+        ['alice', [1, 2, 3]],
+        ['bob', [1, 2]],
+      ]),
+    )
+  })
+
+  it.each([
+    ['a user', ['alice', '--all']],
+    ['--after', ['--all', '--after', '0']],
+    ['--url', ['--all', '--url', 'http://127.0.0.1:1']],
+  ])('does not go with %s', async (_what, args) => {
+    const tail = new Tail({}, ...args)
+    expect(await tail.exited).toBe(2)
   })
 })
 
