@@ -35,27 +35,6 @@ describe('what docs/extending.md says of bad events', () => {
 })
 
 describe('docs/from-the-go-service.md', () => {
-  it('carries the data over without an event, twice if need be, and makes events afterwards', async () => {
-    const [tables, copying, ...more] = await sqlOf('from-the-go-service.md')
-    expect(more).toEqual([])
-    await sql.unsafe(tables ?? '')
-    const id = '550e8400-e29b-41d4-a716-446655440000'
-    await sql`insert into old.stories values (${id}, 7, 'Fog', now(), now() + interval '1 day')`
-    await sql`insert into old.story_views values (${id}, 8, '2025-10-02Z'), (${id}, 8, '2025-10-01Z'), (gen_random_uuid(), 8, now())`
-    await sql`insert into old.reactions values (${id}, 8, '👏', '2025-10-01Z'), (${id}, 8, '❤️', '2025-10-02Z')`
-    await sql.unsafe(copying ?? '')
-    await sql.unsafe(copying ?? '')
-    expect(await sql`select author_id, text from glimpse.stories`).toEqual([{ author_id: '7', text: 'Fog' }])
-    const [view] = await sql`select viewer_id, viewed_at from glimpse.story_views`
-    expect(view).toEqual({ viewer_id: '8', viewed_at: new Date('2025-10-01') })
-    expect(await sql`select user_id, emoji from glimpse.story_reactions`).toEqual([
-      { user_id: '8', emoji: '❤️' },
-    ])
-    expect(await sql`select from glimpse.events`).toHaveLength(0)
-    await sql`insert into glimpse.story_views (story_id, viewer_id) values (${id}, '9')`
-    expect(await sql`select from glimpse.events`).toHaveLength(1)
-  })
-
   it('keeps a client going that knows nothing but types and data', async () => {
     const single = await startInstance({ MAX_CONNECTIONS_PER_USER: '1' })
     onTestFinished(() => single.close())
