@@ -39,7 +39,7 @@ beforeAll(async () => {
   await backend`create table app.seen (user_id text, seq bigint)`
   await backend`grant usage on schema app to public`
   await backend`grant all on app.seen to public`
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await backend?.end()
   await owner?.end()

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
+import { WebSocket } from 'undici'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { createLogger } from '../src/observability/log.ts'
 import { parseConnectionUrl } from '../src/postgres/connection-url.ts'
@@ -41,7 +42,7 @@ beforeAll(async () => {
   oldUrl = Object.assign(new URL(url), { username: 'old_service', password: 'x' }).href
   await migrate(parseConnectionUrl(url), createLogger('silent'))
   instance = await startInstance({}, { database: { url, drop: async () => {} } })
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await instance?.close()
   await owner?.end()
@@ -246,4 +247,39 @@ it('loses no view and tells none twice while the old service goes on', { timeout
     select from (select * from old.stories where expires_at > now()) o full join glimpse.stories g using (id)
      where o.id is null or g.id is null or g.text <> left(o.content, 2000) or g.author_id <> o.user_id::text`
   expect(differing).toHaveLength(0)
+})
+
+it('keeps a client going that knows nothing but types and data', async () => {
+  const single = await startInstance({ MAX_CONNECTIONS_PER_USER: '1' })
+  onTestFinished(() => single.close())
+  const [alice, bob] = [await single.caller('alice'), await single.caller('bob')]
+  const shown: unknown[] = []
+  const connect = async () => {
+    const socket = new WebSocket(`${single.url.replace('http', 'ws')}/ws?token=${alice.token}`)
+    onTestFinished(() => socket.close())
+    const closed = new Promise<number>((resolve) => {
+      socket.onclose = ({ code }) => resolve(code)
+    })
+    socket.onmessage = ({ data }) => {
+      const { type, data: event } = JSON.parse(data)
+      if (type === 'story.viewed') shown.push([event.story_id, event.viewer_id])
+      if (type === 'story.reacted') shown.push([event.story_id, event.user_id, event.emoji])
+    }
+    await new Promise((resolve) => {
+      socket.onopen = resolve
+    })
+    return { closed }
+  }
+  const first = await connect()
+  await connect()
+  expect(await first.closed).toBe(4500)
+  const story = await alice.post()
+  await bob.view(story)
+  await bob.react(story, '👏')
+  await expect
+    .poll(() => shown)
+    .toEqual([
+      [story, bob.user],
+      [story, bob.user, '👏'],
+    ])
 })

@@ -186,7 +186,7 @@ function ofNpm(name: string, suite: string): Thing {
  * The pages about somebody's own database, followed as the roles that they name, beside live writers whose statements,
  * lost and unwanted events are counted; some of it on 240,000 views here.
  */
-const PAGES_SUITES = ['from-the-go-service', 'follow-everything', 'sql'].map(
+const PAGES_SUITES = ['roles', 'backends', 'from-the-go-service', 'follow-everything'].map(
   (page) => `test/docs-${page}.test.ts`,
 )
 const besideADatabase: Thing = {
