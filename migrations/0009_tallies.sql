@@ -207,12 +207,20 @@ begin
 end $$;
 
 -- Where the cleaner is. Who works at a job holds its row, one instance at a time: only the schema's owner and the
--- service's role can lock it, while any role that can connect could hold an advisory lock. position: the last story that
--- was looked at by the job 'tallies'; null where it has nothing to do. again: it left some out.
+-- service's role can lock it, while any role that can connect could hold an advisory lock. Its places, null at the start:
+--   since      what is older is done, of the jobs 'events' (by oldest_at) and 'stories' (by expires_at)
+--   position   the last story that was looked at by the job 'tallies'; null where it has nothing to do
+--   again      the job 'tallies' left some out
+--   position, viewer and reacted, reactor   of the job 'stories': up to whom the views and the reactions of a story are removed
+-- Without them each portion would first read what those before it removed, as long as an old snapshot keeps vacuum away.
 create table glimpse.cleaning (
   job      text    collate "C" primary key,
+  since    timestamptz,
   position uuid,
-  again    boolean not null default false
+  again    boolean not null default false,
+  viewer   text    collate "C",
+  reacted  uuid,
+  reactor  text    collate "C"
 );
 revoke all on glimpse.cleaning from public;
 insert into glimpse.cleaning (job, position) values
@@ -300,6 +308,98 @@ create function glimpse.recount_stories() returns void language plpgsql
 begin
   update glimpse.cleaning set position = '00000000-0000-0000-0000-000000000000', again = false where job = 'tallies';
   truncate glimpse.story_tallies;
+end $$;
+
+-- Removes a portion of the stories that were deleted, or expired more than so many hours ago, after their views and reactions:
+-- a cascade over a popular story's million views would be one long statement. Their tallies go first, so that removing the
+-- rest locks no author's stream. It goes on where the last portion ended, and where nothing is left from there, once from the
+-- start: for what was locked before, and what expired late. A view that somebody adds behind the place goes with its story.
+--
+-- Returns how many rows went, of all three tables; 0 where nothing was left, or another session is at it.
+create function glimpse.remove_stories(hours integer, most_stories integer, most_rows integer) returns integer language plpgsql
+  set search_path = pg_catalog, pg_temp
+  set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_hashjoin = off set enable_mergejoin = off
+  set enable_material = off set plan_cache_mode = force_generic_plan as $$
+declare
+  place    glimpse.cleaning;
+  deleted  uuid[];
+  aged     uuid[];
+  times    timestamptz[];
+  story    uuid;
+  bare     uuid[];
+  found    integer;
+  viewers  text[];
+  users    text[];
+  removed  integer := 0;
+begin
+  select * into place from glimpse.cleaning where job = 'stories' for update skip locked;
+  if place.job is null then
+    return 0;
+  end if;
+  -- Who waits for a row that is being removed would wait for the disk too. What a crash takes back is removed again.
+  perform set_config('synchronous_commit', 'off', true);
+  for turn in 1 .. 2 loop
+    deleted := array(
+      select id from glimpse.stories where expires_at = '-infinity' limit most_stories for no key update skip locked
+    );
+    select array_agg(id), array_agg(expires_at) into aged, times
+      from (
+        select id, expires_at from glimpse.stories
+         where expires_at > '-infinity' and expires_at >= coalesce(place.since, '-infinity')
+           and expires_at < now() - make_interval(hours => hours)
+         order by expires_at limit most_stories for no key update skip locked
+      ) stories;
+    exit when cardinality(deleted) > 0 or aged is not null or place.since is null;
+    place.since := null;
+  end loop;
+  if cardinality(deleted) = 0 and aged is null then
+    update glimpse.cleaning set since = null where job = 'stories' and since is not null;
+    return 0;
+  end if;
+
+  perform from glimpse.story_tallies where story_id = any (deleted || aged) and emoji = '' order by story_id for update;
+  delete from glimpse.story_tallies where story_id = any (deleted || aged);
+  foreach story in array deleted || aged loop
+    viewers := array(
+      select viewer_id from glimpse.story_views
+       where story_id = story and viewer_id > case when story = place.position then place.viewer else '' end
+       order by viewer_id limit most_rows
+    );
+    users := array(
+      select user_id from glimpse.story_reactions
+       where story_id = story and user_id > case when story = place.reacted then place.reactor else '' end
+       order by user_id limit most_rows
+    );
+    delete from glimpse.story_views where story_id = story and viewer_id = any (viewers);
+    get diagnostics found = row_count;
+    removed := removed + found;
+    delete from glimpse.story_reactions where story_id = story and user_id = any (users);
+    get diagnostics found = row_count;
+    removed := removed + found;
+    if cardinality(viewers) < most_rows and cardinality(users) < most_rows then
+      bare := bare || story;
+    else
+      if cardinality(viewers) > 0 then
+        place.position := story;
+        place.viewer := viewers[cardinality(viewers)];
+      end if;
+      if cardinality(users) > 0 then
+        place.reacted := story;
+        place.reactor := users[cardinality(users)];
+      end if;
+    end if;
+    exit when removed >= most_rows;
+  end loop;
+  delete from glimpse.stories where id = any (bare);
+  get diagnostics found = row_count;
+
+  -- The first that is left, where one is.
+  update glimpse.cleaning c
+     set since = coalesce((select min(expires_at) from unnest(aged, times) as a (id, expires_at) where id <> all (coalesce(bare, '{}'))),
+                          times[cardinality(times)], place.since),
+         position = place.position, viewer = place.viewer, reacted = place.reacted, reactor = place.reactor
+   where job = 'stories';
+  return removed + found;
 end $$;
 
 revoke execute on function

@@ -108,16 +108,16 @@ const STORIES_PER_STATEMENT = 50
 const ROWS_PER_STATEMENT = 2000
 
 /**
- * The CTE `mine`: one row if this session has the job now, none if another session has it. The rest of the statement reads
- * from it by subqueries, so that without the row it reads nothing.
+ * The CTE `mine`: one row, with the places of the job, if this session has the job now; none if another session has it. The
+ * rest of the statement reads from it by subqueries, so that without the row it reads nothing.
  *
  * The commit does not wait for the disk, because writers that wait for a trimmed row would wait for it too. What a crash of
  * Postgres undoes is trimmed again.
  */
-function mine(sql: Pool, job: 'events' | 'stories' | 'tickets', hours = 0) {
+function mine(sql: Pool, job: 'events' | 'tickets', hours = 0) {
   return sql`mine as materialized (
-    select now() - make_interval(hours => ${hours}) as before, set_config('synchronous_commit', 'off', true)
-      from glimpse.cleaning where job = ${job} for update skip locked
+    select c.*, now() - make_interval(hours => ${hours}) as before, set_config('synchronous_commit', 'off', true)
+      from glimpse.cleaning c where job = ${job} for update skip locked
   )`
 }
 
@@ -135,12 +135,21 @@ function mine(sql: Pool, job: 'events' | 'stories' | 'tickets', hours = 0) {
  *   instance has the job
  */
 export async function trimEvents(sql: Pool, hours: number): Promise<{ events: number; streams: number }> {
-  const [row] = await sql<{ events: number; streams: number }[]>`
+  const portion = await trimPortion(sql, hours)
+  // Nothing is left from the place on: it looks from the start, once, for streams that were locked before.
+  const { events, streams } =
+    portion.streams === 0 && portion.resumed ? await trimPortion(sql, hours) : portion
+  return { events, streams }
+}
+
+async function trimPortion(sql: Pool, hours: number) {
+  const [row] = await sql<{ events: number; streams: number; resumed: boolean }[]>`
     with ${mine(sql, 'events', hours)},
     picked as materialized (
       select s.user_id, s.oldest, s.oldest_at, (select before from mine) as before
         from glimpse.streams s
        where s.oldest_at < (select before from mine)
+         and s.oldest_at >= (select coalesce(since, '-infinity') from mine)
        order by s.oldest_at limit ${STREAMS_PER_STATEMENT}
          for update of s skip locked
     ),
@@ -178,63 +187,26 @@ export async function trimEvents(sql: Pool, hours: number): Promise<{ events: nu
       delete from glimpse.events e using kept k
        where e.user_id = k.user_id and e.seq < coalesce(k.seq, k.behind)
       returning 1
+    ),
+    noted as (
+      update glimpse.cleaning c set since = (select max(oldest_at) from picked)
+        from mine m where c.job = m.job and m.since is distinct from (select max(oldest_at) from picked)
     )
-    select (select count(*) from trimmed)::int as events, (select count(*) from picked)::int as streams`
-  return row ?? { events: 0, streams: 0 }
+    select (select count(*) from trimmed)::int as events, (select count(*) from picked)::int as streams,
+           (select since is not null from mine) as resumed`
+  return row ?? { events: 0, streams: 0, resumed: false }
 }
 
 /**
- * Removes stories that were deleted, or that expired more than `hours` ago. Their views and reactions go first, in portions: a
- * cascade over the million views of a popular story would be one long statement. Until then the stories answer as unknown or
- * expired; their events stay until trimmed. Tallies go before all, so that removing the rest locks no author's stream.
+ * Removes a portion of the stories that were deleted, or that expired more than `hours` ago, with their views and reactions.
+ * Until then the stories answer as unknown or expired; their events stay until trimmed.
  *
  * @returns the number of removed rows of all three tables
  */
 export async function removeExpiredStories(sql: Pool, hours: number): Promise<number> {
-  const [row] = await sql<{ rows: number }[]>`
-    with ${mine(sql, 'stories', hours)},
-    expired as materialized (
-      select id from glimpse.stories
-       where expires_at < (select before from mine)
-       order by expires_at limit ${STORIES_PER_STATEMENT} for no key update skip locked
-    ),
-    tallied as materialized (
-      select story_id from glimpse.story_tallies
-       where story_id = any (array(select id from expired)) and emoji = '' for update
-    ),
-    untallied as (
-      delete from glimpse.story_tallies where story_id = any (array(select story_id from tallied))
-    ),
-    views as (
-      delete from glimpse.story_views where ctid = any (array(
-        select v.ctid from expired e
-         cross join lateral (
-           select ctid from glimpse.story_views where story_id = e.id limit ${ROWS_PER_STATEMENT}
-         ) v
-         limit ${ROWS_PER_STATEMENT}
-      ))
-      returning 1
-    ),
-    reactions as (
-      delete from glimpse.story_reactions where ctid = any (array(
-        select r.ctid from expired e
-         cross join lateral (
-           select ctid from glimpse.story_reactions where story_id = e.id limit ${ROWS_PER_STATEMENT}
-         ) r
-         limit ${ROWS_PER_STATEMENT}
-      ))
-      returning 1
-    ),
-    bare as (
-      delete from glimpse.stories where id = any (array(
-        select id from expired e
-         where not exists (select from glimpse.story_views v where v.story_id = e.id)
-           and not exists (select from glimpse.story_reactions r where r.story_id = e.id)
-      ))
-      returning 1
-    )
-    select ((select count(*) from views) + (select count(*) from reactions) + (select count(*) from bare))::int as rows`
-  return row?.rows ?? 0
+  const [row] = await sql<{ removed: number }[]>`
+    select glimpse.remove_stories(${hours}, ${STORIES_PER_STATEMENT}, ${ROWS_PER_STATEMENT}) as removed`
+  return row?.removed ?? 0
 }
 
 /** Removes expired tickets. @returns how many */
