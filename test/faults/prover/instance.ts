@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { TEST_SECRET } from '../../support/token.ts'
 import { stablePort } from './ports.ts'
@@ -22,6 +23,14 @@ export interface Exit {
   readonly afterMs: number
 }
 
+/** What the machine gives an instance; what isn't said is as the machine has it. */
+export interface Machine {
+  /** How many it may have, `ulimit -n`. */
+  readonly descriptors?: number
+  /** The file that its standard output goes to, instead of a pipe that is read. */
+  readonly log?: string
+}
+
 /** One instance of the service as a process, always on the same port, which may be killed and started again. */
 export class Instance {
   readonly url: string
@@ -33,6 +42,7 @@ export class Instance {
   #asked = false
   #exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }> | undefined
   #lastLines: string[] = []
+  #machine: Machine = {}
   #found: (line: string) => void = () => {}
 
   private constructor(main: string, port: number, environment: Readonly<Record<string, string>>) {
@@ -64,11 +74,15 @@ export class Instance {
   /** Starts it without waiting. */
   launch(): void {
     if (this.#child !== undefined) throw new Error(`${this.url} runs already`)
-    const child = spawn(process.execPath, [this.#main], {
+    const { descriptors, log } = this.#machine
+    const output = log === undefined ? 'pipe' : openSync(log, 'a')
+    const limit = descriptors === undefined ? '' : `ulimit -n ${descriptors};`
+    const child = spawn('sh', ['-c', `${limit} exec "$0" "$1"`, process.execPath, this.#main], {
       // Nothing of the developer's own environment may configure the instance.
       env: { PATH: process.env.PATH, HOME: process.env.HOME, ...this.#environment },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', output, 'pipe'],
     })
+    if (typeof output === 'number') closeSync(output)
     running.add(child)
     this.#child = child
     this.#asked = false
@@ -101,6 +115,24 @@ export class Instance {
       if (performance.now() > deadline) throw new Error(`the instance is not ready:\n${this.output}`)
       await new Promise((resolve) => setTimeout(resolve, 25))
     }
+  }
+
+  /** Ends it as an operator would and starts it on what is from now on its machine. */
+  async moveTo(machine: Machine): Promise<void> {
+    if (this.#child !== undefined) await this.end('SIGTERM')
+    this.#machine = machine
+    await this.start()
+  }
+
+  /** Whether somebody reads the pipe that its standard output is. */
+  set logRead(read: boolean) {
+    if (read) this.#child?.stdout?.resume()
+    else this.#child?.stdout?.pause()
+  }
+
+  /** Sends a signal, and waits for nothing. */
+  signal(name: NodeJS.Signals): void {
+    this.#child?.kill(name)
   }
 
   /** Sends a signal and waits for the end. */

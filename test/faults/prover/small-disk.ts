@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmdirSync } from 'node:fs'
-import { chown, mkdir, open, rename, rm, rmdir, stat } from 'node:fs/promises'
+import { chown, mkdir, mkdtemp, open, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { PostgresServer } from './postgres-server.ts'
@@ -20,7 +20,7 @@ export function whyNoMount(): string | undefined {
   }
 }
 
-/** A disk of its own for a server's data folder, small enough to be filled in a moment. */
+/** A disk of its own for a server's data folder, or for logs, small enough to be filled in a moment. */
 export class SmallDisk {
   readonly #folder: string
   readonly #ballast: string
@@ -28,6 +28,18 @@ export class SmallDisk {
   private constructor(folder: string) {
     this.#folder = folder
     this.#ballast = join(folder, 'ballast')
+  }
+
+  /** An empty disk. */
+  static async create(megabytes: number): Promise<SmallDisk> {
+    const folder = await mkdtemp(join(tmpdir(), 'glimpse-disk-'))
+    mount(folder, megabytes)
+    return new SmallDisk(folder)
+  }
+
+  /** Where it is mounted. */
+  get folder(): string {
+    return this.#folder
   }
 
   /** Moves the data folder of a stopped server. */
@@ -59,6 +71,12 @@ export class SmallDisk {
   /** Gives the space back. */
   async free(): Promise<void> {
     await rm(this.#ballast, { force: true })
+  }
+
+  /** Throws away a disk that was created empty; its files need not be closed. */
+  async discard(): Promise<void> {
+    run('umount', ['--lazy', this.#folder])
+    await rmdir(this.#folder)
   }
 
   /** Moves the data folder of a stopped server back. */

@@ -2,6 +2,7 @@ import type { Scenario } from '../prover/scenario.ts'
 import { scenario as baseline } from './baseline.ts'
 import { scenario as churn } from './churn.ts'
 import { scenario as clocks } from './clocks.ts'
+import { scenario as descriptors } from './descriptors.ts'
 import { scenario as diskFull } from './disk-full.ts'
 import { scenario as endListen } from './end-listen.ts'
 import { scenario as failover } from './failover.ts'
@@ -9,7 +10,10 @@ import { scenario as fullNotifyQueue } from './full-notify-queue.ts'
 import { scenario as holes } from './holes.ts'
 import { scenario as killInstance } from './kill-instance.ts'
 import { scenario as killPostgres } from './kill-postgres.ts'
+import { scenario as lateLoop } from './late-loop.ts'
 import { scenario as lockedAuthor } from './locked-author.ts'
+import { scenario as logDiskFull } from './log-disk-full.ts'
+import { scenario as logReaderStops } from './log-reader-stops.ts'
 import { natsMessageScenarios } from './nats-messages.ts'
 import { natsRelayScenarios } from './nats-relay.ts'
 import { natsServerScenarios } from './nats-server.ts'
@@ -51,6 +55,10 @@ export const SCENARIOS: readonly Scenario[] = [
   holes,
   steppedClock,
   diskFull,
+  logDiskFull,
+  logReaderStops,
+  descriptors,
+  lateLoop,
   clocks,
   lockedAuthor,
   slowReaders,
