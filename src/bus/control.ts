@@ -1,4 +1,4 @@
-/** What an instance is called with over the events' channel, followed by its name, to look at what it is to end. */
+/** The message on the events' channel that makes an instance read its close requests; its name follows. */
 export const CALL_PREFIX = '\tclose\t'
-/** What all instances are called with where events wait in the queue of glimpse.enqueue(). */
+/** The message to all instances that events wait in the queue of glimpse.enqueue(). */
 export const QUEUED = '\tqueue'

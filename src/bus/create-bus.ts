@@ -6,11 +6,11 @@ import { PostgresBus, type PostgresBusOptions } from './postgres-bus.ts'
 import { Relay, type RelayOptions } from './relay.ts'
 import { Subjects } from './subjects.ts'
 
-/** How a deployment uses NATS. */
+/** The NATS configuration of a deployment. */
 export interface NatsSettings {
   readonly servers: NatsServers
   readonly namespace: string
-  /** Whether this process may be the one that relays. */
+  /** Whether this process may become the relay. */
   readonly relay: boolean
   readonly lingerMs: number
 }
@@ -19,11 +19,11 @@ export interface CreateBusOptions
   extends PostgresBusOptions,
     Pick<NatsBusOptions, 'onFallback' | 'onFollowed'>,
     Pick<RelayOptions, 'onRelaying' | 'onPublished'> {
-  /** Absent: LISTEN. */
+  /** Undefined: LISTEN. */
   readonly nats: NatsSettings | undefined
 }
 
-/** The bus that a deployment is configured for; whoever holds it need not know which it is. */
+/** The configured bus, LISTEN or NATS, behind one interface. */
 export function createBus({ nats, ...options }: CreateBusOptions): Bus {
   if (nats === undefined) return new PostgresBus(options)
   const { log, connection, instance } = options
@@ -52,7 +52,7 @@ export function createBus({ nats, ...options }: CreateBusOptions): Bus {
       await bus.start()
     },
     close: async () => {
-      // The relay first, so that its lock is another's before anything else here takes its time.
+      // The relay first, so that another relay gets its lock at once.
       await relay?.close()
       await bus.close()
       await link.close()
@@ -71,7 +71,7 @@ export function openLink({ servers }: NatsSettings, log: NatsBusOptions['log'], 
   return new NatsLink({ servers, name: `glimpse ${name}`, log })
 }
 
-/** @throws StartError where NATS refuses the credentials; one that is only away is waited for in the background */
+/** @throws StartError if NATS refuses the credentials. If NATS is only away, the link connects in the background */
 export async function startLink(link: NatsLink): Promise<void> {
   try {
     await link.start()

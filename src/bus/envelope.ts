@@ -1,15 +1,15 @@
-/** Stands in no text of Postgres. */
+/** A separator that no text of Postgres contains. */
 const SEPARATOR = '\0'
-/** Characters past which a message is cut in two; three bytes each would still be under the servers' usual megabyte. */
+/** The most characters of a message: at three bytes each it stays below the usual limit of a megabyte. */
 const MAX_CHARACTERS = 262_144
 
-/** NOTIFY payloads as they travel through NATS: the history that they were heard in, then each of them. */
+/** NOTIFY payloads in a NATS message: the epoch, then each payload. */
 export interface Envelope {
   readonly epoch: string
   readonly payloads: readonly string[]
 }
 
-/** One message, or a few where the payloads are too many for one. */
+/** One message, or several if the payloads are too long for one. */
 export function seal({ epoch, payloads }: Envelope): string[] {
   const messages: string[] = []
   let message = ''

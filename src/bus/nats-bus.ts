@@ -12,14 +12,14 @@ export interface NatsBusOptions
   extends Pick<PostgresBusOptions, 'listener' | 'notify' | 'log' | 'instance' | 'onRoundTrip' | 'onAlive'> {
   readonly link: Link
   readonly subjects: Subjects
-  /** LISTEN, which takes over while NATS is away; made anew each time. */
+  /** Makes the LISTEN bus that takes over while NATS is away. */
   readonly openFallback: (clock: DatabaseClock) => Bus
-  /** LISTEN is used from now on, or no longer. */
+  /** Called when LISTEN takes over, and when it is no longer used. */
   readonly onFallback?: (active: boolean) => void
-  /** How long it took until a user's events were heard. */
+  /** Called with the time that following a user took. */
   readonly onFollowed?: (milliseconds: number) => void
   readonly now?: () => number
-  /** From 0 to under 1. */
+  /** A random number, 0 to below 1. */
   readonly random?: () => number
   readonly canaryIntervalMs?: number
   readonly canaryTimeoutMs?: number
@@ -27,16 +27,16 @@ export interface NatsBusOptions
 
 const CANARY_INTERVAL_MS = 1500
 const CANARY_TIMEOUT_MS = 2500
-/** A relay that is about to be elected when an instance starts has so long, asked this often. */
+/** At the start, how long to wait for a relay that is just being elected, and the interval of the checks. */
 const START_ATTEMPTS = 8
 const START_ATTEMPT_MS = 500
-/** After the first late canary LISTEN takes over, spread over this: all instances would ask Postgres at once. */
+/** After the first late canary LISTEN takes over after a random time up to this, so that not all instances connect at once. */
 const FALLBACK_SPREAD_MS = 2000
-/** Canaries that come back before LISTEN is left. */
+/** Good canaries in a row before NATS takes over again. */
 const GOOD_CANARIES = 3
-/** How long a newcomer waits to be followed. */
+/** The longest wait of a new connection until its user is followed. */
 const FOLLOW_TIMEOUT_MS = 1000
-/** When the heads of those who were followed are read once more, and how many milliseconds of newcomers are read together. */
+/** The delay after which the heads of newly followed users are read once more, and the time over which users are collected for it. */
 const DOUBT_MS = 1000
 const DOUBT_SPAN_MS = 250
 
@@ -49,11 +49,11 @@ interface Followed {
 }
 
 /**
- * Hears of this instance's own users over NATS, where a relay publishes what it hears from Postgres (relay.ts).
+ * Receives the notifications for this instance's own users over NATS, where a relay publishes those of Postgres (relay.ts).
  *
- * A canary, a NOTIFY over the writers' way that must come back through the relay and NATS, proves the whole way. One that is
- * late has LISTEN take over, which hears of everybody and costs more; the instance stays ready meanwhile. Once three came back
- * LISTEN is left again.
+ * The canary is sent as writers send theirs and must come back through the relay and NATS, which proves the whole path. If one
+ * is late, LISTEN takes over, which costs more because it receives everybody's notifications; the instance stays ready
+ * meanwhile. After three good canaries NATS takes over again.
  *
  * NATS → (a late canary) → NATS, and LISTEN soon → (another) → LISTEN → (three good ones) → NATS
  */
@@ -70,7 +70,7 @@ export class NatsBus implements Bus {
   #envelopes: Envelope[] = []
   #epoch = ''
   #canary = { payload: '', returned: (_epoch: string) => {} }
-  /** The link came up, or the bus closes: what is waited for is to be asked for anew. */
+  /** Called when the link comes up or the bus closes: pending waits must be repeated. */
   #wake = () => {}
   #late = 0
   #good = 0
@@ -100,7 +100,7 @@ export class NatsBus implements Bus {
     return this.#begun && ((this.#sendable && this.#late < 2) || (ready && bus?.alive === true))
   }
 
-  /** The link is started before. Where no message makes its way through NATS, LISTEN is started in its stead. */
+  /** The link must have been started. If no canary comes back through NATS, it starts LISTEN instead. */
   async start(): Promise<void> {
     const { link, subjects, instance, log } = this.#options
     this.#unlisten.push(
@@ -130,7 +130,7 @@ export class NatsBus implements Bus {
     const end = link.subscribe(subjects.user(user), (text) => this.#hear(text))
     const followed: Followed = { end, confirmed: undefined }
     this.#followed.set(user, followed)
-    // A cluster tells its other servers of a new subscription when it gets to it, and confirms it to nobody.
+    // A NATS cluster spreads a new subscription to its servers without a confirmation.
     this.#doubt(user)
     // Once the link is up again all heads are read.
     if (!link.up) return undefined
@@ -161,7 +161,7 @@ export class NatsBus implements Bus {
   async #supervise(): Promise<void> {
     const { canaryIntervalMs, canaryTimeoutMs } = this.#options
     while (!this.#closing.signal.aborted) {
-      // After a late one soon: a relay that has just been replaced must not have all instances listen.
+      // Soon after a late one, so that a relay that has just been replaced does not make all instances listen.
       await this.#pause(this.#late === 1 ? canaryIntervalMs / 3 : canaryIntervalMs)
       if (this.#closing.signal.aborted) return
       await this.#probe(canaryTimeoutMs)
@@ -169,13 +169,13 @@ export class NatsBus implements Bus {
     }
   }
 
-  /** Sends a canary and waits so long for it; anew where the link comes up meanwhile, since what was sent before is lost. */
+  /** Sends a canary and waits for it. Sends it again if the link comes up meanwhile, because earlier messages are lost. */
   async #probe(timeoutMs: number): Promise<boolean> {
     const { notify, now, onRoundTrip, log, instance } = this.#options
     const until = now() + timeoutMs
     for (;;) {
       const sentAt = now()
-      // Told apart from that of LISTEN, which hears it too.
+      // Different from the canary of LISTEN, which is received too.
       const payload = `\t${instance}\tnats ${sentAt}`
       const returned = new Promise<string>((resolve) => {
         this.#canary = { payload, returned: resolve }
@@ -186,7 +186,7 @@ export class NatsBus implements Bus {
       const came = notify(payload).then(
         async ({ epoch, clockMs }) => {
           this.clock.read(clockMs, sentAt)
-          // A relay that hears of another history than is written is about to find out.
+          // A relay that is in another history than the writers will soon notice.
           if ((await returned) !== epoch) return 'other'
           if (epoch !== this.#epoch) this.#gap(epoch)
           return 'came'
@@ -207,7 +207,7 @@ export class NatsBus implements Bus {
 
   #judge(outcome: 'came' | 'other' | 'unsent' | undefined): void {
     this.#sendable = outcome !== 'unsent'
-    // That says nothing against NATS, and LISTEN would fare no better.
+    // The canary could not be sent: that is no failure of NATS, and LISTEN would not help.
     if (outcome === 'unsent') return
     if (outcome === 'came') {
       this.#late = 0

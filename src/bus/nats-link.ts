@@ -3,13 +3,13 @@ import type { Authenticator, ConnectionOptions, NatsConnection, Subscription } f
 import { withTimeout } from '../limits/with-timeout.ts'
 import type { Logger } from '../observability/log.ts'
 
-/** Where the NATS servers are, and what one shows them. */
+/** The NATS servers and how to connect to them. */
 export interface NatsServers {
   /** `host:port`, one for each server of the cluster. */
   readonly servers: readonly string[]
-  /** Whether an unencrypted connection is refused. Where it is false, a server that offers TLS is still met with it. */
+  /** Whether TLS is required. If not, it is still used if the server offers it. */
   readonly tls: boolean
-  /** PEM; absent: the authorities that Node knows. */
+  /** Certificate authorities, PEM; undefined: those of Node. */
   readonly ca: string | undefined
   readonly user: string | undefined
   readonly password: string | undefined
@@ -19,38 +19,38 @@ export interface NatsServers {
 
 export interface NatsLinkOptions {
   readonly servers: NatsServers
-  /** As NATS' own monitoring shows it. */
+  /** The name of the connection in NATS' monitoring. */
   readonly name: string
   readonly log: Logger
   readonly proofIntervalMs?: number
-  /** A connection that has not opened, or a round trip that has not ended, after this long is given up. */
+  /** The timeout of connecting and of a round trip. */
   readonly timeoutMs?: number
 }
 
-/** What a link tells whoever uses it. */
+/** Receives the events of a link. */
 export interface LinkListener {
-  /** Connected, and all subscriptions are in force there; what was sent before may be lost. */
+  /** The link is connected and all subscriptions are in force. Earlier messages may be lost. */
   readonly onUp: () => void
   readonly onDown?: () => void
 }
 
-/** What the bus and the relay need of NATS. */
+/** What the bus and the relay use of NATS. */
 export interface Link {
-  /** Whether messages go and come, as of the last proof. */
+  /** Whether messages get through, by the last round trip. */
   readonly up: boolean
-  /** Hears of this subject from now on, over every connection that is to come. @returns what ends that */
+  /** Subscribes to a subject, on this and all later connections. @returns a function that unsubscribes */
   subscribe(subject: string, onMessage: (text: string) => void): () => void
-  /** Sends a message where the link is up, and drops it where it is not: it would wait without bound. */
+  /** Sends a message if the link is up; else drops it, because a queue would grow without bound. */
   publish(subject: string, text: string): void
-  /** Whether the server has carried out everything that was asked of it before. Never rejects. */
+  /** Whether the server has processed everything that was sent before. Never rejects. */
   roundTrip(milliseconds: number): Promise<boolean>
   listen(listener: LinkListener): () => void
 }
 
-/** NATS refuses who we say we are, which waiting does not mend. */
+/** NATS refuses our credentials; waiting does not help. */
 export class CredentialsRefused extends Error {}
 
-/** Loaded when it is needed: without BUS_URL nobody pays for it. */
+/** Loaded on first use, so that it costs nothing without BUS_URL. */
 const library = () => import('@nats-io/transport-node')
 type Library = Awaited<ReturnType<typeof library>>
 
@@ -66,9 +66,9 @@ interface Interest {
 }
 
 /**
- * One connection to NATS, supervised. A round trip every second proves it: a server that is stopped, or whose host is gone,
- * gives no sign. A connection is never mended, only replaced: the library's own repair waits for a write that a stopped
- * server never takes.
+ * One supervised connection to NATS. A round trip every second proves it, because a stopped server, or one whose host is gone,
+ * gives no sign. A connection is never repaired, only replaced: the library's own repair waits for a write that a stopped
+ * server never reads.
  *
  * connecting → up → (closed, or a proof is late) → connecting …
  */
@@ -91,7 +91,7 @@ export class NatsLink implements Link {
   }
 
   /**
-   * Tries to connect once, and then for ever in the background.
+   * Tries to connect once; after that it keeps trying in the background.
    *
    * @returns whether that first attempt succeeded
    * @throws CredentialsRefused
@@ -121,7 +121,7 @@ export class NatsLink implements Link {
   }
 
   publish(subject: string, text: string): void {
-    // One that has just closed is not replaced yet, and would throw.
+    // A connection that has just closed is not replaced yet and would throw.
     if (this.#up && this.#connection?.isClosed() === false) this.#connection.publish(subject, text)
   }
 
@@ -136,7 +136,7 @@ export class NatsLink implements Link {
     return () => this.#listeners.delete(listener)
   }
 
-  /** An attempt to connect that is under way cannot be stopped; it ends by itself, and its connection with it. */
+  /** A pending connection attempt cannot be stopped; when it ends, its connection is closed. */
   async close(): Promise<void> {
     this.#closing.abort()
     await this.#drop()
@@ -180,7 +180,7 @@ export class NatsLink implements Link {
     await this.#drop()
   }
 
-  /** Leaves the connection as it is, whether or not its peer still answers. */
+  /** Closes the connection at once, even if the server does not answer. */
   async #drop(): Promise<void> {
     const connection = this.#connection
     this.#connection = undefined
@@ -228,7 +228,7 @@ export class NatsLink implements Link {
       noAsyncTraces: true,
       ...(authenticator === undefined ? {} : { authenticator }),
       ...(servers.user === undefined ? {} : { user: servers.user, pass: servers.password ?? '' }),
-      // As text: the library reads a file between TCP and TLS, when nobody listens for an error of the socket.
+      // As text: if the library reads a file, it does so between TCP and TLS, while the socket has no error listener.
       ...(encrypted ? { tls: servers.ca === undefined ? {} : { ca: servers.ca } } : {}),
     }
   }
@@ -240,14 +240,14 @@ export class NatsLink implements Link {
         try {
           interest.onMessage(textOf(message.data))
         } catch (err) {
-          // The library would end the connection; the log still has the events, and the sweep delivers them.
+          // An exception would make the library end the connection. The sweep delivers these events from the log.
           this.#options.log.error({ err }, 'a NATS message could not be read')
         }
       },
     })
   }
 
-  /** Such as a subject that we may not subscribe to, or being cut off as a slow consumer. */
+  /** Handles errors such as a forbidden subject, or being disconnected as a slow consumer. */
   async #tellErrors(connection: NatsConnection): Promise<void> {
     for await (const status of connection.status())
       if (status.type === 'error') this.#options.log.error({ err: status.error }, 'NATS refuses something')
@@ -262,7 +262,7 @@ function authenticatorOf(nats: Library, { credentials }: NatsServers): Authentic
     : nats.nkeyAuthenticator(bytes)
 }
 
-/** Whether a PING that goes after everything else is answered. */
+/** Whether the server answers a PING that is sent after everything else. */
 function answers(connection: NatsConnection, milliseconds: number): Promise<boolean> {
   const answered = connection.flush().then(
     () => true,

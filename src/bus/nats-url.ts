@@ -1,18 +1,18 @@
 import type { NatsServers } from './nats-link.ts'
 
-/** Where NATS listens unless a URL says otherwise. */
+/** The default port of NATS. */
 const DEFAULT_PORT = 4222
 
-/** What is wrong with a URL of NATS, said without repeating it: it may hold a password. */
+/** A NATS URL that is not valid. The message does not repeat it, because it may contain a password. */
 export class NatsUrlError extends Error {}
 
 type Parsed = Pick<NatsServers, 'servers' | 'tls' | 'user' | 'password'> & {
-  /** Whether all of them are on this machine. */
+  /** Whether all servers are on this machine. */
   readonly loopback: boolean
 }
 
 /**
- * Reads BUS_URL: one URL, or one for each server of a cluster with commas between, as NATS' own tools write them.
+ * Parses BUS_URL: one URL, or the URLs of a cluster's servers separated by commas, as NATS' own tools write them.
  *
  * @throws NatsUrlError
  */
@@ -50,7 +50,7 @@ function decode(text: string): string {
   }
 }
 
-/** IPv6 addresses stand in brackets there. */
+/** Removes the brackets of an IPv6 address. */
 function isLoopback(hostname: string): boolean {
   return /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/i.test(hostname)
 }

@@ -3,24 +3,23 @@ import type { BusListener, Recipient, Trailer } from './bus.ts'
 
 type PayloadListener = Pick<BusListener, 'recipient' | 'onHandedOn'>
 
-/** What arrived for each, as far as it can leave in one write. */
+/** The run of consecutive events for each recipient, for one write. */
 type Runs = Map<Recipient, EventRun & { readonly times: number[]; readonly bodies: string[] }>
 
-/** `r`, where an event has its seq. */
+/** `r`, in the place of the seq of an event. */
 const READ_MARK = 114
 const ZERO = 48
 
 /**
  * Reads NOTIFY payloads that arrived together, as glimpse.log_events() writes them (migrations/0008): lines of
  * `user <tab> seq <tab> previous <tab> body`, then a trailer `<tab> time`, and perhaps `<tab> traceparent`. `previous` is the
- * time of the event before; empty where that has the time of the trailer, `-` where it is not known. Consecutive events of a
- * user become one run, so that they leave in one write. A line of a user nobody here waits for costs one map look-up.
- * `user <tab> r<seq> <tab> time <tab> unread` says that the user has read up to there.
+ * time of the event before; empty if it is the time of the trailer, `-` if it is not known. Consecutive events of a user
+ * become one run, so that they leave in one write. A line for a user who is not connected here costs one map look-up.
+ * `user <tab> r<seq> <tab> time <tab> unread` is a read mark.
  *
- * A line is believed only if it has this form and its body is that of its number; an event whose line is not believed is
- * read from the log.
+ * A line is believed only if it has this form and its body belongs to its number; other events are read from the log.
  *
- * @returns how many of the payloads brought no event to anybody here
+ * @returns how many payloads had no event for a user who is connected here
  */
 export function readPayloads(epoch: string, payloads: readonly string[], listener: PayloadListener): number {
   const runs: Runs = new Map()
@@ -44,7 +43,7 @@ export function readPayloads(epoch: string, payloads: readonly string[], listene
       unwanted++
       continue
     }
-    // The oldest alone is measured: it came first, and a number for each payload would cost what it is to show.
+    // Only the oldest is measured: measuring each payload would cost as much as what it measures.
     if (Number.isNaN(sentAt)) sentAt = time
     if (traceAt === -1) continue
     traced ??= []
@@ -56,8 +55,8 @@ export function readPayloads(epoch: string, payloads: readonly string[], listene
 }
 
 /**
- * @param time the trailer's, NaN where there is none
- * @returns whether somebody here wants its event
+ * @param time the time in the trailer, NaN if there is none
+ * @returns whether the line has an event for a user who is connected here
  */
 function readLine(
   epoch: string,
@@ -75,7 +74,7 @@ function readLine(
   const recipient = listener.recipient(payload.slice(start, userEnd))
   if (recipient === undefined) return false
   if (payload.charCodeAt(userEnd + 1) === READ_MARK) {
-    // The events that came before it leave before it.
+    // Events before it must be written first.
     const before = runs.get(recipient)
     if (before !== undefined) recipient.push(epoch, before)
     runs.delete(recipient)
@@ -105,9 +104,9 @@ function readLine(
   return true
 }
 
-/** The whole number between two places of a text; NaN where none stands there, or one below `least`. */
+/** The whole number between two indexes of a text; NaN if there is none, or if it is below `least`. */
 function numberAt(text: string, start: number, end: number, least = 1): number {
-  // Digit by digit, where they stand: a slice and a regular expression for each took a fifth of the time of a line.
+  // Digit by digit, in place: slices and regular expressions took a fifth of the time of a line.
   let number = start < end ? 0 : Number.NaN
   for (let i = start; i < end; i++) {
     const digit = text.charCodeAt(i) - ZERO

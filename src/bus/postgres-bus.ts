@@ -10,18 +10,18 @@ import { readPayloads } from './payload.ts'
 import { REST_MS, ReadingPace } from './reading-pace.ts'
 
 export interface PostgresBusOptions {
-  /** A direct connection; through a transaction pooler LISTEN succeeds and nothing ever arrives. */
+  /** A direct connection: through a transaction pooler LISTEN succeeds but nothing ever arrives. */
   readonly connection: ConnectionOptions
   readonly listener: BusListener
   /**
-   * Sends a payload on the channel over the way that writers use, and returns the history that is written there, its
-   * channel, and what the clock shows there (ms since 1970); rejects where that can't be done now.
+   * Sends a payload on the channel, by the connection that writers use. Returns the epoch and channel there and the server's
+   * clock (ms since 1970); rejects if that is not possible now.
    */
   readonly notify: (
     payload: string,
   ) => Promise<{ readonly epoch: string; readonly channel: string; readonly clockMs: number }>
   readonly log: Logger
-  /** Names this instance among all that hear the canary. */
+  /** The name of this instance in its canaries, which all instances receive. */
   readonly instance: string
   readonly onRoundTrip?: (milliseconds: number) => void
   readonly onReplaced?: () => void
@@ -30,28 +30,28 @@ export interface PostgresBusOptions {
   /** Where another reads the database's clock too. */
   readonly clock?: DatabaseClock
   readonly canaryIntervalMs?: number
-  /** A canary later than this proves the way broken. */
+  /** A canary that is later than this counts as lost. */
   readonly canaryTimeoutMs?: number
-  /** How a LISTEN session is opened; resolves once LISTEN is in force. */
+  /** Opens a LISTEN session; resolves when LISTEN is in force. */
   readonly openSession?: (options: ListenOptions) => Promise<BusSession>
 }
 
-/** What the bus needs of a LISTEN session. */
+/** What the bus uses of a LISTEN session. */
 type BusSession = Pick<ListenSession, 'heard' | 'answers' | 'rest' | 'end'>
 
 const CANARY_INTERVAL_MS = 1500
 const CANARY_TIMEOUT_MS = 2500
 const MAX_BACKOFF_MS = 2000
 
-/** Much cheaper than `queueMicrotask`, which makes an asynchronous resource of each. */
+/** Much cheaper than `queueMicrotask`, which creates an async resource for each call. */
 const SOON = Promise.resolve()
 
 const SESSION_ENDED = 'the LISTEN session ended'
 
 /**
- * LISTEN, supervised. A canary, a NOTIFY over the writers' way that must come back here, proves the whole way every
- * few seconds: a half-open or stopped session gives no sign of its own, for ever. Where it is late, or the session
- * ends, a new session takes over, and the listener is told of the gap once LISTEN is in force again.
+ * Supervised LISTEN. Every few seconds a canary, a NOTIFY sent as writers send theirs, must come back here: a half-open or
+ * stopped session gives no other sign. If it is late, or the session ends, a new session takes over, and the listener gets
+ * `onGap` when LISTEN is in force again.
  */
 export class PostgresBus implements Bus {
   readonly clock: DatabaseClock
@@ -65,11 +65,11 @@ export class PostgresBus implements Bus {
   #supervisor: Promise<void> | undefined
   #payloads: string[] = []
   #alive = false
-  /** Since when no message has arrived, and what of it was said: a night's outage takes two lines, not one an attempt. */
+  /** Since when no message has arrived, and what was logged: an outage of a night takes two lines, not one per attempt. */
   #outage: { readonly since: number; refusalTold: boolean } | undefined
   /** Why the last canary did not come back. */
   #problem = ''
-  /** Whether the last canary could not even be sent, which says nothing against the session that listens. */
+  /** Whether the last canary could not be sent, which is no failure of the LISTEN session. */
   #unsent = false
   #canary = { payload: '', sentAt: 0, returned: () => {} }
   #sessionClosed = () => {}
@@ -106,7 +106,7 @@ export class PostgresBus implements Bus {
     this.#supervisor = this.#supervise()
   }
 
-  /** LISTEN hears of everybody. */
+  /** Nothing to do: LISTEN receives the notifications for all users. */
   follow(): undefined {}
 
   unfollow(): void {}
@@ -139,8 +139,8 @@ export class PostgresBus implements Bus {
   }
 
   /**
-   * Where no canary can be sent (Postgres takes no more connections, or a standby that commits wait for is gone), a
-   * session that still answers is kept: it hears what others write, and another might not be let in.
+   * If no canary can be sent (Postgres accepts no more connections, or a synchronous standby is gone), a session that still
+   * answers is kept: it receives what others write, and a new one might not get a connection.
    */
   async #sessionAnswers(): Promise<boolean> {
     const answers = (await this.#session?.answers(this.#options.canaryTimeoutMs)) === true
@@ -154,7 +154,7 @@ export class PostgresBus implements Bus {
     return answers
   }
 
-  /** Sends a canary; whether it came back in time. */
+  /** Sends a canary. @returns whether it came back in time */
   async #probe(): Promise<boolean> {
     this.#unsent = false
     const sentAt = this.#options.now()
@@ -168,7 +168,7 @@ export class PostgresBus implements Bus {
     })
     this.#problem = 'the canary is late'
     const sent = this.#options.notify(payload).then(
-      // A session that hears of another history than is written (the log was re-created under it) knows it wrong.
+      // The session listens in another history than the one that is written: the log was re-created.
       ({ epoch, channel, clockMs }) => {
         this.clock.read(clockMs, sentAt)
         const heard = this.#session?.heard
@@ -250,7 +250,7 @@ export class PostgresBus implements Bus {
     this.#options.listener.onGap(session.heard.epoch)
   }
 
-  /** Payloads that arrive in one chunk are read together: a user's events among them then leave in one write. */
+  /** Payloads of one chunk are read together, so that a user's events among them leave in one write. */
   #take(payload: string): void {
     if (payload.charCodeAt(0) === 9) {
       if (payload === this.#canary.payload) this.#canary.returned()
@@ -264,14 +264,14 @@ export class PostgresBus implements Bus {
   readonly #read = (): void => {
     const payloads = this.#payloads
     this.#payloads = []
-    // What comes while a session opens is before its gap, and so in the heads that are read because of it.
+    // Messages that come while a session opens are before its gap, so the heads that are read then include them.
     const session = this.#session
     if (session === undefined) return
     try {
       const unwanted = readPayloads(session.heard.epoch, payloads, this.#options.listener)
       if (this.#pace.read(unwanted)) session.rest(REST_MS)
     } catch (error) {
-      // The driver would swallow it; the log still has the events, and the sweep delivers them.
+      // The driver would swallow the exception. The sweep delivers these events from the log.
       this.#options.log.error({ err: error }, 'a bus message could not be read')
     }
   }

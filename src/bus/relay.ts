@@ -16,14 +16,14 @@ export interface RelayOptions {
   readonly subjects: Subjects
   /** Relays of one database and one namespace exclude each other. */
   readonly namespace: string
-  /** Names this relay in its own proofs. */
+  /** The name of this relay in its own probes. */
   readonly name: string
   readonly log: Logger
-  /** A relay that has just published waits so long before it reads on, so that what comes thick goes together. */
+  /** The pause of reading after each publish, so that messages are published together while many come. */
   readonly lingerMs: number
-  /** It relays from now on, or no longer. */
+  /** Called when it becomes the relay, and when it is no longer. */
   readonly onRelaying?: (relaying: boolean) => void
-  /** Messages that were handed to NATS. */
+  /** Called with the number of published messages. */
   readonly onPublished?: (messages: number) => void
   readonly now?: () => number
   readonly openSession?: (options: ListenOptions) => Promise<RelaySession>
@@ -31,22 +31,22 @@ export interface RelayOptions {
 
 type RelaySession = Pick<ListenSession, 'heard' | 'notify' | 'rest' | 'end'>
 
-/** The session that asks for the lock, as the driver gives it. */
+/** The driver's session that asks for the lock. */
 type Ask = Parameters<NonNullable<ListenOptions['admit']>>[0]
 
 /** The first of the two keys of the advisory lock; the second is of the namespace. "glim" */
 const LOCK_CLASS = 0x676c_696d
 const POLL_MS = 250
 const BEAT_MS = 500
-/** A standby that has heard no beat for so long, though its own connections work, ends the session of the relay. */
+/** A standby whose own connections work, but that has received no beat for this long, ends the session of the relay. */
 const SILENCE_MS = 3000
-/** It is looked up after so long who that is. */
+/** After this time without a beat a standby looks up the session of the relay. */
 const SUSPICION_MS = 1500
 const PROOF_MS = 1000
 const TIMEOUT_MS = 2500
 const MAX_BACKOFF_MS = 2000
 
-/** A relay whose host is gone must not keep the lock: Postgres finds out within five seconds. */
+/** So that a relay whose host is gone does not keep the lock: Postgres notices within five seconds. */
 const SETTINGS: Readonly<Record<string, string>> = {
   tcp_user_timeout: '5000',
   tcp_keepalives_idle: '2',
@@ -55,13 +55,13 @@ const SETTINGS: Readonly<Record<string, string>> = {
 }
 
 /**
- * Hears NOTIFY for everybody and publishes to NATS, to each user's subject what is for that user. Of all relays of a database
- * one works: it holds an advisory lock on the very session that listens, so that losing the one is losing the other.
+ * Receives the notifications for all users and publishes them to NATS, each to the subject of its user. Only one relay of a
+ * database works: it holds an advisory lock on the session that listens, so that it always loses both together.
  *
  * waiting for NATS → standby (asks for the lock) → relaying → (session lost, or a proof is late) → waiting for NATS …
  *
- * Two proofs are kept apart: a notification on its own session that it must hear, and the link's round trip to NATS. It shows
- * that both hold by its beat, every half second.
+ * It has two separate probes: a notification that it must receive on its own session, and the link's round trip to NATS. While
+ * both succeed it publishes a beat every half second.
  */
 export class Relay {
   readonly #options: Required<Pick<RelayOptions, 'now' | 'openSession'>> & RelayOptions
@@ -85,7 +85,7 @@ export class Relay {
     }
   }
 
-  /** Whether this relay is the one that works. */
+  /** Whether this relay is the working one. */
   get relaying(): boolean {
     return this.#relaying
   }
@@ -108,7 +108,7 @@ export class Relay {
     this.#running = this.#run()
   }
 
-  /** Hands the lock on at once. */
+  /** Releases the lock at once. */
   async close(): Promise<void> {
     this.#closing.abort()
     for (const end of this.#unlisten) end()
@@ -164,7 +164,7 @@ export class Relay {
     }
   }
 
-  /** Whether what this relay publishes is heard: one that may not publish would hold the lock for nothing. */
+  /** Whether messages of this relay arrive: a relay that may not publish must not hold the lock. */
   async #provesRights(): Promise<boolean> {
     const { link, subjects, name, log } = this.#options
     const heard = new Promise<true>((resolve) => {
@@ -181,13 +181,13 @@ export class Relay {
     return false
   }
 
-  /** @returns what is wrong with the session; undefined where the relay is to close */
+  /** @returns the problem of the session; undefined if the relay closes */
   async #relayUntil(lost: () => boolean, session: RelaySession): Promise<string | undefined> {
     const { link, subjects, now } = this.#options
     const { signal } = this.#closing
     let provenAt = now()
     const beating = setInterval(() => {
-      // A relay that does not hear its own session must fall silent, so that another takes over.
+      // A relay that receives nothing on its own session must stop its beat, so that another takes over.
       if (now() - provenAt < TIMEOUT_MS) link.publish(subjects.beat, '')
     }, BEAT_MS)
     try {
@@ -213,7 +213,7 @@ export class Relay {
     })
   }
 
-  /** @returns what is wrong with the session, if anything */
+  /** @returns the problem of the session, if any */
   async #prove(session: RelaySession): Promise<string | undefined> {
     const payload = `\trelay\t${this.#options.name}\t${this.#options.now()}`
     const heard = new Promise<void>((resolve) => {
@@ -241,19 +241,19 @@ export class Relay {
     while (!signal.aborted && link.up) {
       const asked = sql<[{ locked: boolean }]>`
         select pg_try_advisory_lock(${LOCK_CLASS}, hashtext(${namespace})) as locked`
-      const [{ locked }] = await inTime(asked)
+      const [{ locked }] = await withDeadline(asked)
       if (locked) return
       silentSince = Math.max(silentSince, this.#lastBeat)
       const silentMs = now() - silentSince
       if (silentMs < SUSPICION_MS) suspect = undefined
-      else suspect ??= await inTime(holderOf(sql, namespace))
+      else suspect ??= await withDeadline(holderOf(sql, namespace))
       // Without a round trip of our own, it might be us who hears nothing.
       if (silentMs > SILENCE_MS && (await link.roundTrip(TIMEOUT_MS))) {
         silentSince = now()
         log.warn('the relay is silent; ending its session to take over')
         // Another standby may have been quicker: whoever holds the lock by now must be the one that was silent.
-        if (suspect !== undefined && suspect === (await inTime(holderOf(sql, namespace))))
-          await inTime(sql`select pg_terminate_backend(${suspect})`)
+        if (suspect !== undefined && suspect === (await withDeadline(holderOf(sql, namespace))))
+          await withDeadline(sql`select pg_terminate_backend(${suspect})`)
       }
       await this.#pause(POLL_MS * (0.8 + 0.4 * Math.random()))
     }
@@ -331,6 +331,6 @@ async function holderOf(sql: Ask, namespace: string): Promise<number | undefined
   return row?.pid
 }
 
-function inTime<Answer>(answer: PromiseLike<Answer>): Promise<Answer> {
+function withDeadline<Answer>(answer: PromiseLike<Answer>): Promise<Answer> {
   return withTimeout(TIMEOUT_MS, Promise.resolve(answer), () => new Error('no answer in time'))
 }

@@ -22,7 +22,7 @@ export interface Heard {
 }
 
 /**
- * One LISTEN session, from its connection to its end; it is never mended, only replaced. The driver's `sql.listen`
+ * One LISTEN session, from its connection to its end; it is never repaired, only replaced. The driver's `sql.listen`
  * repairs itself behind the scenes, says nothing of a failed repair, and cannot let go of a peer that has fallen silent.
  */
 export class ListenSession {
