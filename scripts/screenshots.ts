@@ -24,7 +24,7 @@ try {
     for (const scheme of SCHEMES) {
       const dataDir = await mkdtemp(join(tmpdir(), 'glimpse-screenshots-'))
       const parsed = parseConfig({ PORT: '0', DATA_DIR: dataDir, LOG_LEVEL: 'warn' })
-      if (!parsed.ok) throw new Error(parsed.faults.join('; '))
+      if (!parsed.ok) throw new Error(parsed.problems.join('; '))
       const service = await startService(parsed.config, createLogger(parsed.config.logLevel))
       try {
         await shoot(browser, service.url, width, scheme)

@@ -108,7 +108,7 @@ export interface Config {
 
 export type ConfigResult =
   | { readonly ok: true; readonly config: Config }
-  | { readonly ok: false; readonly faults: readonly string[] }
+  | { readonly ok: false; readonly problems: readonly string[] }
 
 function isLoopback(host: string): boolean {
   return /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i.test(host)
@@ -120,22 +120,22 @@ function isLoopback(host: string): boolean {
  * compose files write unset variables so. Files of NAME_FILE variables are read once, now.
  */
 export function parseConfig(environment: Readonly<Record<string, string | undefined>>): ConfigResult {
-  const { environment: withSecrets, fromFile, faults: unreadable } = readSecretFiles(environment)
+  const { environment: withSecrets, fromFile, problems: unreadable } = readSecretFiles(environment)
   const given = Object.fromEntries(Object.entries(withSecrets).filter(([, value]) => value !== ''))
   /** The variable as the operator wrote it. */
   const named = (name: string) => (fromFile.has(name) ? `${name}_FILE` : name)
   const isGiven = (name: string) => given[name] !== undefined || fromFile.has(name)
   const parsed = Environment.safeParse(given)
-  const faults = [...unreadable]
+  const problems = [...unreadable]
   if (!parsed.success)
-    for (const { path, message } of parsed.error.issues) faults.push(`${named(path.join('.'))}: ${message}`)
+    for (const { path, message } of parsed.error.issues) problems.push(`${named(path.join('.'))}: ${message}`)
 
   const connection = (name: 'DATABASE_URL' | 'LISTEN_DATABASE_URL') => {
     try {
       return given[name] === undefined ? undefined : parseConnectionUrl(given[name], given)
     } catch (error) {
       if (!(error instanceof ConnectionUrlError)) throw error
-      faults.push(`${named(name)}: ${error.message}`)
+      problems.push(`${named(name)}: ${error.message}`)
       return undefined
     }
   }
@@ -147,61 +147,61 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
         return given[name] === undefined ? undefined : readSecret(given[name])
       } catch (error) {
         const { code, message } = error as NodeJS.ErrnoException
-        faults.push(`${name}: ${code === undefined ? message : `the file cannot be read (${code})`}`)
+        problems.push(`${name}: ${code === undefined ? message : `the file cannot be read (${code})`}`)
         return undefined
       }
     }
     if (given.BUS_URL === undefined) {
       for (const name of ['BUS_CREDENTIALS', 'BUS_CA'])
-        if (isGiven(name)) faults.push(`${name}: set without BUS_URL`)
+        if (isGiven(name)) problems.push(`${name}: set without BUS_URL`)
       return undefined
     }
     try {
       const { loopback, ...servers } = parseNatsUrls(given.BUS_URL)
       if (given.NODE_ENV === 'production' && !servers.tls && !loopback)
-        faults.push(
+        problems.push(
           `${named('BUS_URL')}: with NODE_ENV=production it must be tls://, or on this machine; who can read or forge ` +
             'messages on the way could read or forge events',
         )
       return { ...servers, ca: file('BUS_CA'), credentials: file('BUS_CREDENTIALS') }
     } catch (error) {
       if (!(error instanceof NatsUrlError)) throw error
-      faults.push(`${named('BUS_URL')}: ${error.message}`)
+      problems.push(`${named('BUS_URL')}: ${error.message}`)
       return undefined
     }
   }
   const bus = natsServers()
   if (given.DATABASE_POOLER === 'transaction' && !isGiven('LISTEN_DATABASE_URL'))
-    faults.push(
+    problems.push(
       'DATABASE_POOLER, LISTEN_DATABASE_URL: behind a transaction pooler LISTEN needs a direct way to Postgres; ' +
         'set LISTEN_DATABASE_URL',
     )
   if (isGiven('JWT_SECRET_PREVIOUS') && !isGiven('JWT_SECRET'))
-    faults.push('JWT_SECRET_PREVIOUS: set without JWT_SECRET')
+    problems.push('JWT_SECRET_PREVIOUS: set without JWT_SECRET')
   if (given.NODE_ENV === 'production') {
     if (!isGiven('JWT_SECRET') && !isGiven('JWKS_URL'))
-      faults.push('JWT_SECRET, JWKS_URL: with NODE_ENV=production at least one of the two must be set')
+      problems.push('JWT_SECRET, JWKS_URL: with NODE_ENV=production at least one of the two must be set')
     if (!isGiven('DATABASE_URL'))
-      faults.push(
+      problems.push(
         'DATABASE_URL: with NODE_ENV=production it must be set (the embedded Postgres is for development)',
       )
     for (const name of ['JWT_SECRET', 'JWT_SECRET_PREVIOUS'])
       if (SAMPLE_SECRETS.has(given[name] ?? ''))
-        faults.push(`${named(name)}: must not be the sample of .env.example, which everybody can read`)
+        problems.push(`${named(name)}: must not be the sample of .env.example, which everybody can read`)
     if (database !== undefined && SAMPLE_PASSWORDS.has(database.password))
-      faults.push(
+      problems.push(
         `${named('DATABASE_URL')}: its password must not be that of a sample, which everybody can read`,
       )
   }
   if (parsed.success && parsed.data.HEADERS_TIMEOUT_MS > parsed.data.REQUEST_TIMEOUT_MS)
-    faults.push(
+    problems.push(
       'HEADERS_TIMEOUT_MS: must not be greater than REQUEST_TIMEOUT_MS, which spans headers and body',
     )
   if (parsed.success && parsed.data.ADMIN_PORT === parsed.data.PORT && parsed.data.PORT !== 0)
-    faults.push('ADMIN_PORT: must not be PORT')
+    problems.push('ADMIN_PORT: must not be PORT')
   if (isGiven('LISTEN_DATABASE_URL') && !isGiven('DATABASE_URL'))
-    faults.push('LISTEN_DATABASE_URL: set without DATABASE_URL')
-  if (!parsed.success || faults.length > 0) return { ok: false, faults }
+    problems.push('LISTEN_DATABASE_URL: set without DATABASE_URL')
+  if (!parsed.success || problems.length > 0) return { ok: false, problems }
 
   const env = parsed.data
   return {

@@ -27,7 +27,7 @@ export interface WithSecrets {
   /** The plain names of the variables that are given as files, readable or not. */
   readonly fromFile: ReadonlySet<string>
   /** Each as `NAME: what is wrong`, without values and paths. */
-  readonly faults: readonly string[]
+  readonly problems: readonly string[]
 }
 
 /**
@@ -37,12 +37,12 @@ export interface WithSecrets {
 export function readSecretFiles(variables: Variables): WithSecrets {
   const environment = { ...variables }
   const fromFile = new Set<string>()
-  const faults: string[] = []
+  const problems: string[] = []
   for (const name of SECRETS) {
     const path = variables[`${name}_FILE`]
     if (path === undefined || path === '') continue
     if ((variables[name] ?? '') !== '') {
-      faults.push(`${name}, ${name}_FILE: set one of the two, not both`)
+      problems.push(`${name}, ${name}_FILE: set one of the two, not both`)
       continue
     }
     fromFile.add(name)
@@ -50,10 +50,10 @@ export function readSecretFiles(variables: Variables): WithSecrets {
       environment[name] = readSecret(path)
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException
-      faults.push(`${name}_FILE: ${code === undefined ? message : `the file cannot be read (${code})`}`)
+      problems.push(`${name}_FILE: ${code === undefined ? message : `the file cannot be read (${code})`}`)
     }
   }
-  return { environment, fromFile, faults }
+  return { environment, fromFile, problems }
 }
 
 export function readSecret(path: string): string {

@@ -232,7 +232,7 @@ async function start(
         : bus.alive
           ? []
           : ['no message makes the way from the database to here']),
-      ...database.faults,
+      ...database.problems,
     ],
   }
   registerGauges(metrics, { ...app, bus, database, version: INFO.version })

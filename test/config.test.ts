@@ -6,13 +6,13 @@ import { type Config, parseConfig } from '../src/config.ts'
 
 function config(environment: Record<string, string> = {}): Config {
   const parsed = parseConfig(environment)
-  if (!parsed.ok) throw new Error(parsed.faults.join('; '))
+  if (!parsed.ok) throw new Error(parsed.problems.join('; '))
   return parsed.config
 }
 
-function faults(environment: Record<string, string>): readonly string[] {
+function problems(environment: Record<string, string>): readonly string[] {
   const parsed = parseConfig(environment)
-  return parsed.ok ? [] : parsed.faults
+  return parsed.ok ? [] : parsed.problems
 }
 
 /** Whole numbers: variable, where it ends up, and the least and the greatest it may be. */
@@ -44,11 +44,11 @@ const NUMBERS: readonly [string, (config: Config) => unknown, number, number][] 
 ]
 
 describe.each(NUMBERS)('%s', (name, read, least, greatest) => {
-  it('is taken, and anything but a whole number in its range is a fault that names it', () => {
+  it('is taken, and anything but a whole number in its range is a problem that names it', () => {
     expect(read(config({ [name]: String(least) }))).toBe(least)
     expect(read(config({ [name]: String(greatest) }))).toBe(greatest)
     for (const wrong of [String(greatest + 1), String(least - 1), '1.5', '1e3', 'many'])
-      expect(faults({ [name]: wrong })).toEqual([expect.stringMatching(new RegExp(`^${name}: must be `))])
+      expect(problems({ [name]: wrong })).toEqual([expect.stringMatching(new RegExp(`^${name}: must be `))])
   })
 })
 
@@ -100,11 +100,11 @@ describe('NATS', () => {
     ['nats://an%n:secret-of-ann@a.example', /must be percent-encoded/],
     ['nats://a.example,', /must be a nats/],
   ])('refuses %s, by name and without repeating it', (BUS_URL, problem) => {
-    const [fault, ...more] = faults({ BUS_URL })
+    const [found, ...more] = problems({ BUS_URL })
     expect(more).toEqual([])
-    expect(fault).toMatch(/^BUS_URL: /)
-    expect(fault).toMatch(problem)
-    expect(fault).not.toContain('secret-of-ann')
+    expect(found).toMatch(/^BUS_URL: /)
+    expect(found).toMatch(problem)
+    expect(found).not.toContain('secret-of-ann')
   })
 
   it.each([
@@ -115,7 +115,7 @@ describe('NATS', () => {
     [{ BUS_CA: '/nowhere/ca.pem' }, /^BUS_CA: the file cannot be read \(ENOENT\)/],
     [{ BUS_CREDENTIALS: '/nowhere/x.creds' }, /^BUS_CREDENTIALS: the file cannot be read \(ENOENT\)/],
   ])('refuses %j', (environment: Record<string, string>, problem) => {
-    expect(faults({ BUS_URL: url, ...environment })).toEqual([expect.stringMatching(problem)])
+    expect(problems({ BUS_URL: url, ...environment })).toEqual([expect.stringMatching(problem)])
   })
 
   it('reads the certificate authority and the credentials from files', () => {
@@ -128,7 +128,7 @@ describe('NATS', () => {
         ca: 'the authority',
         credentials: 'the seed',
       })
-      expect(faults({ BUS_CA, BUS_CREDENTIALS })).toEqual([
+      expect(problems({ BUS_CA, BUS_CREDENTIALS })).toEqual([
         'BUS_CREDENTIALS: set without BUS_URL',
         'BUS_CA: set without BUS_URL',
       ])
@@ -149,9 +149,9 @@ describe('NATS', () => {
       'nats://[::1]:4222',
       'nats://localhost,nats://127.0.0.2',
     ])
-      expect(faults({ ...production, BUS_URL })).toEqual([])
+      expect(problems({ ...production, BUS_URL })).toEqual([])
     for (const BUS_URL of ['nats://nats.example', 'nats://127.0.0.1,nats://nats.example'])
-      expect(faults({ ...production, BUS_URL })).toEqual([
+      expect(problems({ ...production, BUS_URL })).toEqual([
         expect.stringMatching(/^BUS_URL: with NODE_ENV=production it must be tls:\/\//),
       ])
   })
@@ -167,7 +167,7 @@ describe.each([
       true,
       false,
     ])
-    expect(faults({ [name]: 'maybe' })).toEqual([`${name}: must be on or off`])
+    expect(problems({ [name]: 'maybe' })).toEqual([`${name}: must be on or off`])
   })
 })
 
@@ -185,12 +185,12 @@ describe('ADMIN_PORT and PAGES', () => {
   })
 
   it('are held to what they may be', () => {
-    expect(faults({ PAGES: 'yes' })).toEqual(['PAGES: must be on or off'])
-    expect(faults({ ADMIN_PORT: '65536' })).toEqual([
+    expect(problems({ PAGES: 'yes' })).toEqual(['PAGES: must be on or off'])
+    expect(problems({ ADMIN_PORT: '65536' })).toEqual([
       expect.stringMatching(/^ADMIN_PORT: must be a whole number/),
     ])
-    expect(faults({ ADMIN_PORT: '8080' })).toEqual(['ADMIN_PORT: must not be PORT'])
-    expect(faults({ ADMIN_PORT: '0', PORT: '0' })).toEqual([])
+    expect(problems({ ADMIN_PORT: '8080' })).toEqual(['ADMIN_PORT: must not be PORT'])
+    expect(problems({ ADMIN_PORT: '0', PORT: '0' })).toEqual([])
   })
 })
 
@@ -240,13 +240,13 @@ describe('whose tokens are taken', () => {
     ['JWT_USER_CLAIM', 'a b'],
     ['JWT_USER_CLAIM', 'exp'],
   ])('%s may not be %j', (name, value) => {
-    const found = faults({ JWT_SECRET: SECRET, [name]: value })
+    const found = problems({ JWT_SECRET: SECRET, [name]: value })
     expect(found).toEqual([expect.stringMatching(new RegExp(`^${name}: must be `))])
     expect(found[0]).not.toContain(value)
   })
 
   it('needs the secret that follows a previous one', () => {
-    expect(faults({ JWT_SECRET_PREVIOUS: SECRET })).toEqual(['JWT_SECRET_PREVIOUS: set without JWT_SECRET'])
+    expect(problems({ JWT_SECRET_PREVIOUS: SECRET })).toEqual(['JWT_SECRET_PREVIOUS: set without JWT_SECRET'])
   })
 })
 
@@ -259,7 +259,7 @@ describe('DEV_HOSTS', () => {
       '[2001:db8::1]',
     ])
     for (const wrong of ['https://dev.example', 'dev.example:8080', '*.example', 'a/b', ',', '2001:db8::1'])
-      expect(faults({ DEV_HOSTS: wrong })).toEqual([expect.stringMatching(/^DEV_HOSTS: must be /)])
+      expect(problems({ DEV_HOSTS: wrong })).toEqual([expect.stringMatching(/^DEV_HOSTS: must be /)])
   })
 })
 
@@ -267,24 +267,24 @@ describe('HEADERS_TIMEOUT_MS and REQUEST_TIMEOUT_MS', () => {
   it('are taken, the latter no less than the former', () => {
     const given = config({ HEADERS_TIMEOUT_MS: '100', REQUEST_TIMEOUT_MS: '100' })
     expect([given.headersTimeoutMs, given.requestTimeoutMs]).toEqual([100, 100])
-    expect(faults({ REQUEST_TIMEOUT_MS: '99' })).toEqual([
+    expect(problems({ REQUEST_TIMEOUT_MS: '99' })).toEqual([
       expect.stringMatching(/^REQUEST_TIMEOUT_MS: must be /),
     ])
-    expect(faults({ REQUEST_TIMEOUT_MS: '200', HEADERS_TIMEOUT_MS: '201' })).toEqual([
+    expect(problems({ REQUEST_TIMEOUT_MS: '200', HEADERS_TIMEOUT_MS: '201' })).toEqual([
       expect.stringMatching(/^HEADERS_TIMEOUT_MS: must not be greater than REQUEST_TIMEOUT_MS/),
     ])
   })
 })
 
 describe('DATABASE_URL, LISTEN_DATABASE_URL and DATABASE_POOLER', () => {
-  it('are read by the rules of libpq, and faults name the variable', () => {
+  it('are read by the rules of libpq, and problems name the variable', () => {
     const given = config({ DATABASE_URL: 'postgres://u:p@[::1]:7/my%20db', PGSSLMODE: 'require' })
     expect(given.database).toMatchObject({ database: 'my db', endpoints: [{ host: '::1', port: 7 }] })
     expect(given.database?.tls.mode).toBe('require')
-    expect(faults({ DATABASE_URL: 'postgres://u@h/db?pgbouncer=true' })).toEqual([
+    expect(problems({ DATABASE_URL: 'postgres://u@h/db?pgbouncer=true' })).toEqual([
       'DATABASE_URL: the parameter pgbouncer is not taken: set DATABASE_POOLER=transaction instead',
     ])
-    expect(faults({ DATABASE_URL: 'postgres://u@h/db', LISTEN_DATABASE_URL: 'h' })).toEqual([
+    expect(problems({ DATABASE_URL: 'postgres://u@h/db', LISTEN_DATABASE_URL: 'h' })).toEqual([
       expect.stringMatching(/^LISTEN_DATABASE_URL: must be a postgres:\/\/ URL/),
     ])
   })
@@ -295,10 +295,10 @@ describe('DATABASE_URL, LISTEN_DATABASE_URL and DATABASE_POOLER', () => {
 
   it('need a direct way behind a transaction pooler', () => {
     const pooled = { DATABASE_URL: 'postgres://u@pooler/db', DATABASE_POOLER: 'transaction' }
-    expect(faults(pooled)).toEqual([expect.stringMatching(/^DATABASE_POOLER, LISTEN_DATABASE_URL: /)])
+    expect(problems(pooled)).toEqual([expect.stringMatching(/^DATABASE_POOLER, LISTEN_DATABASE_URL: /)])
     expect(config({ ...pooled, LISTEN_DATABASE_URL: 'postgres://u@h/db' }).databasePooler).toBe('transaction')
     expect(config().databasePooler).toBe('none')
-    expect(faults({ DATABASE_POOLER: 'session' })).toEqual(['DATABASE_POOLER: must be none or transaction'])
+    expect(problems({ DATABASE_POOLER: 'session' })).toEqual(['DATABASE_POOLER: must be none or transaction'])
   })
 })
 
@@ -351,6 +351,6 @@ describe('CORS_ORIGINS', () => {
     'javascript://x',
   ])('refuses %s', (text) => {
     const parsed = parse(text)
-    expect(parsed.ok ? [] : parsed.faults).toEqual([expect.stringMatching(/^CORS_ORIGINS: /)])
+    expect(parsed.ok ? [] : parsed.problems).toEqual([expect.stringMatching(/^CORS_ORIGINS: /)])
   })
 })

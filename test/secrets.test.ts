@@ -18,9 +18,9 @@ function fileOf(content: string | Uint8Array): string {
   return path
 }
 
-function faults(environment: Record<string, string>): readonly string[] {
+function problems(environment: Record<string, string>): readonly string[] {
   const parsed = parseConfig(environment)
-  return parsed.ok ? [] : parsed.faults
+  return parsed.ok ? [] : parsed.problems
 }
 
 const VALUES: Record<(typeof SECRETS)[number], string> = {
@@ -60,10 +60,10 @@ describe('secrets from files', () => {
   })
 
   it.each(SECRETS)('%s may not be set both ways', (name) => {
-    expect(faults({ ...VALUES, [`${name}_FILE`]: fileOf('x') })).toEqual([
+    expect(problems({ ...VALUES, [`${name}_FILE`]: fileOf('x') })).toEqual([
       `${name}, ${name}_FILE: set one of the two, not both`,
     ])
-    expect(faults({ ...VALUES, [`${name}_FILE`]: '' })).toEqual([])
+    expect(problems({ ...VALUES, [`${name}_FILE`]: '' })).toEqual([])
   })
 
   it.each<[string, () => string, RegExp]>([
@@ -81,16 +81,20 @@ describe('secrets from files', () => {
       () => fileOf('short-s3cret'),
       /^JWT_SECRET_FILE: must be at least 32 bytes long/,
     ],
-  ])('a file that %s is one fault, which names the variable and not the path', (_, make, fault) => {
+  ])('a file that %s is one problem, which names the variable and not the path', (_, make, problem) => {
     const path = make()
-    const found = faults({ JWT_SECRET_FILE: path, DATABASE_URL: VALUES.DATABASE_URL, NODE_ENV: 'production' })
-    expect(found).toEqual([expect.stringMatching(fault)])
+    const found = problems({
+      JWT_SECRET_FILE: path,
+      DATABASE_URL: VALUES.DATABASE_URL,
+      NODE_ENV: 'production',
+    })
+    expect(found).toEqual([expect.stringMatching(problem)])
     expect(found[0]).not.toContain(path)
     expect(found[0]).not.toContain('short-s3cret')
   })
 
   it('a database URL that is wrong is named by its file', () => {
-    expect(faults({ DATABASE_URL_FILE: fileOf('mysql://db.example') })).toEqual([
+    expect(problems({ DATABASE_URL_FILE: fileOf('mysql://db.example') })).toEqual([
       expect.stringMatching(/^DATABASE_URL_FILE: must be a postgres:/),
     ])
   })
@@ -123,13 +127,13 @@ describe('sample secrets', () => {
   ])('are no %s in production, by variable or by file', (name) => {
     for (const secret of secrets) {
       const environment = { ...VALUES, [name]: secret }
-      expect(faults(environment)).toEqual([])
-      expect(faults({ ...environment, NODE_ENV: 'production' })).toEqual([
+      expect(problems(environment)).toEqual([])
+      expect(problems({ ...environment, NODE_ENV: 'production' })).toEqual([
         expect.stringMatching(new RegExp(`^${name}: must not be the sample`)),
       ])
       const { [name as 'JWT_SECRET']: _, ...others } = VALUES
       const byFile = { ...others, [`${name}_FILE`]: fileOf(`${secret}\n`), NODE_ENV: 'production' }
-      expect(faults(byFile)).toEqual([
+      expect(problems(byFile)).toEqual([
         expect.stringMatching(new RegExp(`^${name}_FILE: must not be the sample`)),
       ])
     }
@@ -137,7 +141,7 @@ describe('sample secrets', () => {
 
   it('are no password of the database in production', () => {
     for (const url of urls)
-      expect(faults({ ...VALUES, DATABASE_URL: url, NODE_ENV: 'production' })).toEqual([
+      expect(problems({ ...VALUES, DATABASE_URL: url, NODE_ENV: 'production' })).toEqual([
         expect.stringMatching(/^DATABASE_URL: its password must not be that of a sample/),
       ])
   })

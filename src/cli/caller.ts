@@ -27,7 +27,7 @@ export function serviceUrl(environment: Environment, option: string | boolean | 
     return url.replace(/\/+$/, '')
   }
   const parsed = parseConfig({ HOST, PORT })
-  if (!parsed.ok) throw new UsageError(parsed.faults.join('; '))
+  if (!parsed.ok) throw new UsageError(parsed.problems.join('; '))
   const { host, port } = parsed.config
   // 0.0.0.0 and :: mean all addresses of a machine; they cannot be called.
   const called = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host

@@ -13,7 +13,7 @@ import { type Environment, UsageError } from './command.ts'
  */
 export async function findDatabase(environment: Environment): Promise<ConnectionOptions> {
   const parsed = parseConfig(environment)
-  if (!parsed.ok) throw new StartError(parsed.faults.join('; '))
+  if (!parsed.ok) throw new StartError(parsed.problems.join('; '))
   const { database, dataDir } = parsed.config
   const url = database === undefined ? await runningUrl(dataDir) : undefined
   const connection = database ?? (url === undefined ? undefined : parseConnectionUrl(url))

@@ -48,7 +48,7 @@ export async function runMigrations(
   const connections = Object.entries(environment).filter(([name]) => /^(LISTEN_)?DATABASE_URL|^PG/.test(name))
   const parsed = parseConfig(Object.fromEntries(connections))
   if (!parsed.ok) {
-    for (const fault of parsed.faults) log.fatal(fault)
+    for (const problem of parsed.problems) log.fatal(problem)
     return EXIT.problem
   }
   const connection = parsed.config.listenDatabase ?? parsed.config.database

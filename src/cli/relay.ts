@@ -36,7 +36,7 @@ async function runRelay(environment: Environment, interrupted: AbortSignal): Pro
   const log = createLogger(parsed.ok ? parsed.config.logLevel : 'info')
   logStrayOutput(log)
   if (!parsed.ok) {
-    for (const fault of parsed.faults) log.fatal(fault)
+    for (const problem of parsed.problems) log.fatal(problem)
     return EXIT.problem
   }
   const { bus, database, listenDatabase = database } = parsed.config

@@ -45,7 +45,7 @@ export async function runService(environment: Environment): Promise<number> {
   const parsed = parseConfig(environment)
   if (!parsed.ok) {
     const log = createLogger('info')
-    for (const fault of parsed.faults) log.fatal(fault)
+    for (const problem of parsed.problems) log.fatal(problem)
     return EXIT.problem
   }
   const log = createLogger(parsed.config.logLevel)

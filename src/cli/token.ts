@@ -54,7 +54,7 @@ export async function mintToken(
     throw new StartError('with NODE_ENV=production tokens come from your issuer, not from here')
   const jwt = Object.entries(environment).filter(([name]) => name.startsWith('JWT_'))
   const parsed = parseConfig({ ...Object.fromEntries(jwt), DATA_DIR })
-  if (!parsed.ok) throw new StartError(parsed.faults.join('; '))
+  if (!parsed.ok) throw new StartError(parsed.problems.join('; '))
   const { auth, dataDir } = parsed.config
   if (JWKS_URL && auth.secrets.length === 0)
     throw new StartError('with JWKS_URL and no JWT_SECRET only the issuer behind it can sign tokens')

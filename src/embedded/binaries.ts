@@ -12,7 +12,7 @@ export interface Binaries {
 /** Like `locateBinaries`, and makes them ready to run. */
 export async function findBinaries(platform: string, arch: string): Promise<Binaries> {
   const binaries = await locateBinaries(platform, arch)
-  await mendBinaries(binaries)
+  await repairBinaries(binaries)
   return binaries
 }
 
@@ -37,7 +37,7 @@ export async function locateBinaries(platform: string, arch: string): Promise<Bi
  * Does the work of the package's install script, which some npm versions and settings skip: without its links the server
  * does not find its libraries. Several processes may do this at the same time.
  */
-export async function mendBinaries(binaries: Binaries): Promise<void> {
+export async function repairBinaries(binaries: Binaries): Promise<void> {
   const root = dirname(dirname(dirname(binaries.postgres)))
   try {
     for (const { source, target } of await readLinks(root))
@@ -45,7 +45,7 @@ export async function mendBinaries(binaries: Binaries): Promise<void> {
     if (process.platform !== 'win32') for (const path of Object.values(binaries)) await ensureExecutable(path)
   } catch (cause) {
     throw new StartError(
-      `embedded Postgres: ${root} is incomplete and can't be mended (${(cause as Error).message}); run npm rebuild as its owner, or set DATABASE_URL`,
+      `embedded Postgres: ${root} is incomplete and cannot be repaired (${(cause as Error).message}); run npm rebuild as its owner, or set DATABASE_URL`,
       { cause },
     )
   }

@@ -32,15 +32,15 @@ export function chooseRunAs(postgres: string, layout: Layout): RunAs {
   const hasName = process.platform !== 'linux' || accounts.some((account) => account.uid === uid)
   const ways = uid !== 0 && hasName ? [{ prefix: [] }] : otherWays(accounts, layout, uid === 0)
 
-  const faults: string[] = []
+  const reasons: string[] = []
   for (const way of ways) {
-    const fault = tryOut(postgres, layout, way)
-    if (fault === undefined) return way
-    faults.push(fault)
+    const reason = tryOut(postgres, layout, way)
+    if (reason === undefined) return way
+    reasons.push(reason)
   }
   const who = uid === 0 ? 'as root' : hasName ? 'here' : `as uid ${uid}, which has no name`
   throw new StartError(
-    `DATA_DIR ${layout.dataDir}: embedded Postgres can't run ${who} (${faults.join('; ')}); start Glimpse as an ordinary user who owns that folder, or set DATABASE_URL`,
+    `DATA_DIR ${layout.dataDir}: embedded Postgres can't run ${who} (${reasons.join('; ')}); start Glimpse as an ordinary user who owns that folder, or set DATABASE_URL`,
   )
 }
 

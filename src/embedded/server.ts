@@ -76,12 +76,12 @@ async function launch(
     windowsHide: true,
     ...way.account,
   })
-  const state: { fault?: string } = {}
+  const state: { reason?: string } = {}
   child.once('error', (error) => {
-    state.fault = error.message
+    state.reason = error.message
   })
   child.once('exit', (code, signal) => {
-    state.fault ??= `exited with ${code ?? signal}`
+    state.reason ??= `exited with ${code ?? signal}`
   })
   child.unref()
   await output.close()
@@ -89,10 +89,10 @@ async function launch(
   const ready = await untilReady(layout, log, () => {
     // The code that catches it stops the server.
     interrupted?.throwIfAborted()
-    return state.fault !== undefined
+    return state.reason !== undefined
   })
   if (ready !== undefined) return ready
-  return `${state.fault}\n${await readServerLog(layout.log, output.offset)}`
+  return `${state.reason}\n${await readServerLog(layout.log, output.offset)}`
 }
 
 /** Waits as long as the server needs, because crash recovery may take minutes. Undefined if it is gone. */

@@ -72,7 +72,7 @@ export class Database {
   }
 
   /** The problems that keep failing for all users, one sentence each; empty if there are none. */
-  get faults(): string[] {
+  get problems(): string[] {
     const since = performance.now() - FAULT_STANDS_MS
     const standing = this.#faults
       .filter(({ inARow, lastAt }) => inARow >= FAULTS_IN_A_ROW && lastAt > since)

@@ -243,7 +243,7 @@ describe.each(PROVIDERS)('$name', ({ alg, header, jwk, claims, settings, user, f
 
   async function verify(token: string) {
     const parsed = parseConfig({ JWKS_URL: server.url, ...settings })
-    if (!parsed.ok) throw new Error(parsed.faults.join('; '))
+    if (!parsed.ok) throw new Error(parsed.problems.join('; '))
     const verifier = createTokenVerifier({ ...parsed.config.auth, log: createLogger('silent') })
     try {
       return await verifier.verify(token)

@@ -76,7 +76,7 @@ describe('compose.yaml', () => {
         ]),
       )
       const parsed = parseConfig(given)
-      if (!parsed.ok) throw new Error(parsed.faults.join('; '))
+      if (!parsed.ok) throw new Error(parsed.problems.join('; '))
       expect(parsed.config).toMatchObject({
         production: true,
         migrate: false,

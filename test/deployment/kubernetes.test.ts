@@ -85,7 +85,7 @@ beforeAll(async () => {
     JWT_SECRET: 'x'.repeat(32),
     ...Object.fromEntries((deployed.env ?? []).map(({ name, value }) => [name, value])),
   })
-  if (!parsed.ok) throw new Error(parsed.faults.join('; '))
+  if (!parsed.ok) throw new Error(parsed.problems.join('; '))
   config = parsed.config
 })
 

@@ -6,7 +6,7 @@ import { parseConfig } from '../../src/config.ts'
 const read = (name: string) => readFile(new URL(`../../deploy/${name}`, import.meta.url), 'utf8')
 
 const parsed = parseConfig({})
-if (!parsed.ok) throw new Error(parsed.faults.join('; '))
+if (!parsed.ok) throw new Error(parsed.problems.join('; '))
 const { heartbeatIntervalMs, keepAliveTimeoutMs, drainTimeoutMs } = parsed.config
 
 /** `60s` in milliseconds. */

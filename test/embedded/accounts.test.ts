@@ -64,7 +64,7 @@ describe.skipIf(!root)('started by (needs root)', () => {
         if (entry.isSymbolicLink()) await rm(join(lib, entry.name))
       }
       await expect(home.start('data', { account: NOBODY })).rejects.toThrow(
-        /^StartError: embedded Postgres: \S+ is incomplete and can't be mended \(EACCES: .*DATABASE_URL$/,
+        /^StartError: embedded Postgres: \S+ is incomplete and cannot be repaired \(EACCES: .*DATABASE_URL$/,
       )
     })
   })

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import postgres from 'postgres'
-import { type Binaries, findBinaries, mendBinaries } from '../../src/embedded/binaries.ts'
+import { type Binaries, findBinaries, repairBinaries } from '../../src/embedded/binaries.ts'
 import { newConnection, ROLE, urlOf, writeConnection } from '../../src/embedded/connection.ts'
 import { type Layout, openLayout } from '../../src/embedded/layout.ts'
 import { takeLease } from '../../src/embedded/leases.ts'
@@ -94,7 +94,7 @@ async function binariesOf(major: number): Promise<Binaries> {
     pathToFileURL(join(folder, 'dist', 'index.js')).href
   )) as Binaries
   const binaries = { initdb, postgres, pg_ctl }
-  await mendBinaries(binaries)
+  await repairBinaries(binaries)
   return binaries
 }
 

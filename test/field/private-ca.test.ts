@@ -48,7 +48,7 @@ describe.skipIf(!hasOpenssl)('a Postgres with a certificate of a private authori
       JWT_SECRET: TEST_SECRET,
       LOG_LEVEL: 'silent',
     })
-    if (!parsed.ok) throw new Error(parsed.faults.join('; '))
+    if (!parsed.ok) throw new Error(parsed.problems.join('; '))
     const service = await startService(parsed.config, createLogger('silent'))
     onTestFinished(() => service.close())
     const sql = postgres(`${server.url.slice(0, -'postgres'.length)}app`, { max: 1 })

@@ -7,7 +7,7 @@ import { createMetrics } from '../../src/observability/metrics.ts'
 /** The limits of a configuration that sets none of them, on a clock that is moved by hand. */
 function defaults() {
   const parsed = parseConfig({})
-  if (!parsed.ok) throw new Error(parsed.faults.join('; '))
+  if (!parsed.ok) throw new Error(parsed.problems.join('; '))
   const clock = { now: 0 }
   return {
     clock,

@@ -45,7 +45,7 @@ export async function startInstance(
     LOG_LEVEL: 'silent',
     ...environment,
   })
-  if (!parsed.ok) throw new Error(`test configuration: ${parsed.faults.join('; ')}`)
+  if (!parsed.ok) throw new Error(`test configuration: ${parsed.problems.join('; ')}`)
   const service = await startService(parsed.config, createLogger(parsed.config.logLevel))
   return {
     url: service.url,

@@ -30,7 +30,7 @@ export interface ConfigurationReport {
 /** Parses the variables as the service does. The rest is checked even if some are wrong. */
 export function checkConfiguration(environment: Environment): ConfigurationReport {
   const parsed = parseConfig(environment)
-  const problems = parsed.ok ? [] : parsed.faults
+  const problems = parsed.ok ? [] : parsed.problems
   const config = parsed.ok ? parsed.config : withoutFaulty(environment, problems)
   return {
     config,
