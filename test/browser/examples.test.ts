@@ -1,18 +1,15 @@
 import { cp, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import postgres from 'postgres'
 import { build } from 'vite'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
-import { call, uniqueName } from '../support/api.ts'
+import { uniqueName } from '../support/api.ts'
 import { folderWithClient, ROOT, type UserFolder } from '../support/client-package.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import type { Engine, EnginePage } from '../support/engine.ts'
 import { ENGINES } from '../support/engines.ts'
-import { spawnInstance } from '../support/instance.ts'
-import { insertStory, insertViews, upTo } from '../support/sql-writer.ts'
+import { failInTurn, openKillableWorld } from '../support/killable-world.ts'
+import { upTo } from '../support/sql-writer.ts'
 import { serveFolder } from '../support/static-site.ts'
-import { TcpProxy } from '../support/tcp-proxy.ts'
-import { signToken } from '../support/token.ts'
 
 const PATIENTLY = { timeout: 30_000, interval: 100 }
 const TABS = 8
@@ -38,40 +35,6 @@ afterAll(async () => {
   await database?.drop()
 })
 
-/** A service that can be killed, with a network before it and one behind it that can be cut. */
-async function openWorld(origin: string) {
-  const toDatabase = await TcpProxy.before(database.url)
-  const environment = { DATABASE_URL: toDatabase.urlFor(database.url), MIGRATE: 'off', CORS_ORIGINS: origin }
-  let main = await spawnInstance(environment)
-  const { port } = new URL(main.url)
-  const toService = await TcpProxy.before(main.url)
-  const sql = postgres(database.url, { max: 1 })
-  const author = uniqueName('alice')
-  const story = await insertStory(sql, author)
-  let made = 0
-  onTestFinished(async () => {
-    main.child.kill('SIGKILL')
-    await Promise.all([toDatabase.close(), toService.close(), sql.end()])
-  })
-  return {
-    author,
-    service: new URL(toService.urlFor(main.url)).origin,
-    toDatabase,
-    toService,
-    view: () => insertViews(sql, story, [`viewer-${++made}`]),
-    connections: async () => {
-      const token = await signToken(author)
-      const { json } = await call<{ connections: unknown[] }>(main.url, '/me/connections', { token })
-      return json.connections.length
-    },
-    restart: async (whileAway: () => Promise<void>) => {
-      await main.kill('SIGKILL')
-      await whileAway()
-      main = await spawnInstance({ ...environment, PORT: port })
-    },
-  }
-}
-
 describe.each(ENGINES)('the example applications in %s', (name, launch) => {
   let engine: Engine | undefined
   beforeAll(async () => {
@@ -86,7 +49,9 @@ describe.each(ENGINES)('the example applications in %s', (name, launch) => {
     examples,
   )('%s: eight tabs over one connection miss nothing while everything fails in turn', async (example) => {
     const { origin } = sites.get(example) as { origin: string }
-    const { author, service, toDatabase, toService, view, connections, restart } = await openWorld(origin)
+    const author = uniqueName('alice')
+    const world = await openKillableWorld(database.url, origin, author)
+    const { service, connections } = world
     const pages: EnginePage[] = []
     onTestFinished(async () => {
       for (const page of pages) await page.close()
@@ -115,23 +80,7 @@ describe.each(ENGINES)('the example applications in %s', (name, launch) => {
       await expect.poll(lists, PATIENTLY).toEqual(pages.map(() => expected))
     }
     expect(await connections()).toBe(1)
-    await view()
-    await allShow(1)
-
-    await restart(view)
-    await view()
-    await allShow(3)
-
-    toDatabase.resetAll()
-    toDatabase.blackhole()
-    await view()
-    toDatabase.heal()
-    await view()
-    await allShow(5)
-
-    toService.resetAll()
-    await view()
-    await allShow(6)
+    await failInTurn(world, allShow)
 
     await first.evaluate("document.getElementById('unread').click()")
     const unread = () => Promise.all(pages.map((page) => text(page, 'unread')))

@@ -234,6 +234,7 @@ export const THINGS: readonly Thing[] = [
   program('other languages', () => versionOf('curl', ['--version']), ['test/field/other-languages.test.ts']),
   glimpse01(),
   ofNpm('client package', 'test/field/client-package.test.ts'),
+  ofNpm('client for a new user', 'test/field/new-user.test.ts'),
   ofNpm('image', 'test/field/image.test.ts'),
   besideADatabase,
   ofNpm('generated clients', 'test/field/generated-clients.test.ts'),
