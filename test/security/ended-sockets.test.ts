@@ -12,7 +12,7 @@ import { closePayload, frame, OPCODE } from './websocket/frame.ts'
 
 /** Peers whose sockets have to be ended, who never close their side and send on for as long as they can. */
 
-const BOUND_MS = 1500
+const BOUND_MS = 3000
 
 let database: TestDatabase
 let main: MainProcess & { url: string }
