@@ -24,11 +24,11 @@ it('docs/operations.md explains every line that is logged as a warning or worse,
   const { levels, unnamed } = await logged()
   expect(Object.fromEntries(rows.map(([, level, message]) => [message, level]))).toEqual(levels)
   expect(rows.length).toBeGreaterThan(10)
-  // What these say is a StartError's: one line that names the variable and what to mend.
+  // What these say is a StartError's: one line that names the variable and what to fix.
   expect([...unnamed].sort()).toEqual([
     'log.fatal(error instanceof StartError ? error.message : { err: error })',
     'log.fatal(error.message)',
-    'log.fatal(fault)',
+    'log.fatal(problem)',
     'log.warn({ migration: message }),',
   ])
 })
