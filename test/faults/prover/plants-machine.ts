@@ -46,3 +46,7 @@ export const takesWhateverTheDelay: Plant = {
   name: 'work is taken however late the event loop is',
   edits: [{ file: 'dist/limits/pressure.js', find: 'if (!this.#late)', put: 'if (true)' }],
 }
+export const opensWhateverTheHeap: Plant = {
+  name: 'streams are opened however full the heap is',
+  edits: [{ file: 'dist/limits/pressure.js', find: 'if (!this.#full)', put: 'if (true)' }],
+}

@@ -13,7 +13,8 @@ export const scenario: Scenario = {
     'strangers take every descriptor that clients may have, and then every session with Postgres ends: streams go on, Postgres is reached again in 5 s, and sockets are accepted once they leave',
   quick: false,
   setup: { clients: { sse: 100, ws: 100, poll: 0 }, authors: 40 },
-  allowed: { lagMs: 5000 },
+  // While the instances are moved one after the other; what the siege may cost is said below.
+  allowed: { lagMs: 60_000 },
   planted: { bug: keepsNoDescriptors, foundIn: 'unkept' },
   async run(bench) {
     for (const instance of bench.instances) await instance.moveTo({ descriptors: DESCRIPTORS })

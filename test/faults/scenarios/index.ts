@@ -6,6 +6,7 @@ import { scenario as descriptors } from './descriptors.ts'
 import { scenario as diskFull } from './disk-full.ts'
 import { scenario as endListen } from './end-listen.ts'
 import { scenario as failover } from './failover.ts'
+import { scenario as fullHeap } from './full-heap.ts'
 import { scenario as fullNotifyQueue } from './full-notify-queue.ts'
 import { scenario as holes } from './holes.ts'
 import { scenario as killInstance } from './kill-instance.ts'
@@ -58,6 +59,7 @@ export const SCENARIOS: readonly Scenario[] = [
   logDiskFull,
   logReaderStops,
   descriptors,
+  fullHeap,
   lateLoop,
   clocks,
   lockedAuthor,

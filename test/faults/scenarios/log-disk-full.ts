@@ -17,7 +17,7 @@ export const scenario: Scenario = {
     "the disk under the instances' logs is full: lines are lost and counted, no write, stream or process is; with space the log goes on and says how many",
   quick: false,
   skip: whyNoMount,
-  setup: { environment: { LOG_LEVEL: 'trace' } },
+  setup: { environment: { LOG_LEVEL: 'trace', MAX_EVENT_LOOP_DELAY_MS: '10000' } },
   planted: { bug: diesOfItsLog, foundIn: 'unkept' },
   async run(bench) {
     const disk = await SmallDisk.create(DISK_MB)

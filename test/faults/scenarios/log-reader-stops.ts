@@ -11,7 +11,7 @@ export const scenario: Scenario = {
   promise:
     'whoever reads the logs stops reading: what waits is bounded, the rest is counted, and nobody but the log notices',
   quick: false,
-  setup: { environment: { LOG_LEVEL: 'trace' } },
+  setup: { environment: { LOG_LEVEL: 'trace', MAX_EVENT_LOOP_DELAY_MS: '10000' } },
   planted: { bug: waitsForItsReader, foundIn: 'unkept' },
   async run(bench) {
     const failures = bench.http.failures
