@@ -55,3 +55,20 @@ it('a heap that is nearly full refuses new streams, and only those, until it has
   pressure.admitStream()
   expect(lines).toEqual(['the heap is nearly full: new streams are refused', 'the heap has room again'])
 })
+
+it('its own clock measures how late each tick comes, and stops', () => {
+  vi.useFakeTimers()
+  try {
+    const { pressure } = scene()
+    const tick = vi.spyOn(pressure, 'tick')
+    pressure.start()
+    vi.advanceTimersByTime(300)
+    expect(tick.mock.calls.map(([late]) => Math.round(late))).toEqual([0, 0, 0])
+    pressure.stop()
+    vi.advanceTimersByTime(1000)
+    expect(tick).toHaveBeenCalledTimes(3)
+    expect(vi.getTimerCount()).toBe(0)
+  } finally {
+    vi.useRealTimers()
+  }
+})
