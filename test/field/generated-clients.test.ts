@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { call } from '../support/api.ts'
-import { openFolder, type UserFolder } from '../support/client-package.ts'
+import { openFolder, ROOT, type UserFolder } from '../support/client-package.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 
 /** These install generators from the registry; `npm run test:field -- generated` runs them. */
@@ -64,11 +64,12 @@ console.log(JSON.stringify(page.events.map(({ type }) => type)))
 } as const
 
 const COMPILER = {
-  module: 'nodenext',
+  module: 'esnext',
+  moduleResolution: 'bundler',
   target: 'es2022',
   strict: true,
   skipLibCheck: true,
-  outDir: 'out',
+  noEmit: true,
   lib: ['es2023', 'dom', 'dom.iterable'],
   types: ['node'],
 }
@@ -81,9 +82,9 @@ describe.runIf(inTheField)('clients generated from the documents', { timeout: 30
     await bob.view(await alice.post())
     const sql = postgres(instance.database.url, { max: 1 })
     await sql`select glimpse.append(
-      ('alice', 'story.viewed', '{"story_id":"42","viewer_id":null,"viewed_at":"2025-10-01T15:13:26.000Z"}', now())::glimpse.new_event,
-      ('alice', 'comment.added', '{"text":"hi"}', now())::glimpse.new_event,
-      ('alice', 'note.added', '["any", 1]', now())::glimpse.new_event)`
+      (${alice.user}, 'story.viewed', '{"story_id":"42","viewer_id":null,"viewed_at":"2025-10-01T15:13:26.000Z"}', now())::glimpse.new_event,
+      (${alice.user}, 'comment.added', '{"text":"hi"}', now())::glimpse.new_event,
+      (${alice.user}, 'note.added', '["any", 1]', now())::glimpse.new_event)`
     await sql.end()
     folder = await openFolder()
     await folder.write({ 'package.json': '{"private":true,"type":"module"}' })
@@ -111,8 +112,8 @@ describe.runIf(inTheField)('clients generated from the documents', { timeout: 30
         'env',
         `URL=${instance.url}`,
         `TOKEN=${token}`,
-        process.execPath,
-        `out/program-${i}.js`,
+        join(ROOT, 'node_modules/.bin/tsx'),
+        `program-${i}.ts`,
       )
       expect([name, JSON.parse(printed)]).toEqual([name, EXPECTED])
     }
