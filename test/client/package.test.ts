@@ -72,7 +72,7 @@ describe('the package’s client', () => {
        const token: string | undefined = process.argv[2]
        const mine = connect<MyEvents>({ url: 'http://127.0.0.1:1', token })
        mine.on('comment.added', ({ data }) => { data.text.trim() })
-       mine.on('story.viewed', async ({ data }) => { data.viewer_id.trim() })
+       mine.on('story.viewed', async ({ data }) => { data.viewer_id?.trim() })
        mine.on('*', (event) => { if (event.type === 'comment.added') event.data.text.trim() })
        mine.on('stream.unread', (unread) => { unread.toFixed() })
        // @ts-expect-error a typo
