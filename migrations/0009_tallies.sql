@@ -378,6 +378,15 @@ begin
     removed := removed + found;
     if cardinality(viewers) < most_rows and cardinality(users) < most_rows then
       bare := bare || story;
+      -- Nobody's name stays longer than it is of use.
+      if story = place.position then
+        place.position := null;
+        place.viewer := null;
+      end if;
+      if story = place.reacted then
+        place.reacted := null;
+        place.reactor := null;
+      end if;
     else
       if cardinality(viewers) > 0 then
         place.position := story;

@@ -275,6 +275,11 @@ begin
              order by user_id, seq for no key update) changed
      where e.user_id = changed.user_id and e.seq = changed.seq and e.body <> changed.body;
   when 'stream' then
+    -- The cleaner may have come as far as this user, whose rows are gone by now.
+    update glimpse.cleaning
+       set viewer = nullif(viewer, "user"), position = case when viewer <> "user" then position end,
+           reactor = nullif(reactor, "user"), reacted = case when reactor <> "user" then reacted end
+     where viewer = "user" or reactor = "user";
     -- Its own events, by its key; the stream itself with the last of them.
     delete from glimpse.events
      where user_id = "user" and seq <= (select max(seq) from (select seq from glimpse.events where user_id = "user" order by seq limit portion) oldest);

@@ -90,6 +90,7 @@ async function makeTraces(count: number): Promise<string> {
   for (const name of [JSON.stringify(BOB), `"${ESCAPED}"`])
     await sql`select glimpse.append(('alice', 'comment.added', ${`{"b": 1.50, "user_id" : ${name}, "text":"a\\\\b"}`}::text::json, now())::glimpse.new_event)`
   await sql`update glimpse.streams set read = 1, read_at_seq = 1, read_at = head_at where user_id = ${BOB}`
+  await sql`update glimpse.cleaning set position = ${story}, viewer = ${BOB}, reacted = ${story}, reactor = ${BOB} where job = 'stories'`
   await sql`insert into glimpse.tickets values ('digest', ${BOB}, 0, now())`
   return story
 }
@@ -100,7 +101,15 @@ describe('glimpse.forget', () => {
   }, async (portion) => {
     await makeTraces(20)
     expect(Object.keys(await tracesOf(BOB)).sort()).toEqual(
-      expect.arrayContaining(['events', 'stories', 'story_reactions', 'story_views', 'streams', 'tickets']),
+      expect.arrayContaining([
+        'cleaning',
+        'events',
+        'stories',
+        'story_reactions',
+        'story_views',
+        'streams',
+        'tickets',
+      ]),
     )
     const before = await readLog(sql, 'carol')
     const [row] = await sql`call glimpse.forget(${BOB}, portion => ${portion})`
@@ -198,6 +207,8 @@ it('knows each column that may name a user: a new one needs its part in forget, 
     columns.map(({ name }) => name).filter((name) => !nobody.has(name) && !name.startsWith('migrations.')),
   ).toEqual([
     ...[
+      'cleaning.reactor',
+      'cleaning.viewer',
       'connections.user_id',
       'events.body',
       'events.user_id',
