@@ -56,12 +56,22 @@ async function attempt<Result>(
   const deadline = performance.now() + options.timeoutMs
   const opened = await openSocket(options)
   const { socket } = opened
-  const timer = setTimeout(
-    () => socket.destroy(new ConnectionError('TIMEOUT', 'the server does not answer')),
-    deadline - performance.now(),
-  )
+  let timer: NodeJS.Timeout | undefined
+  // The driver does not notice a socket that closed before it had it, and never answers its first statement.
+  const failed = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const silent = new ConnectionError('TIMEOUT', 'the server does not answer')
+      reject(silent)
+      socket.destroy(silent)
+    }, deadline - performance.now())
+    // Later than what the server said before it closed, which the driver rejects with.
+    const closed = () =>
+      setImmediate(reject, new ConnectionError('CLOSED', 'the server closed the connection'))
+    if (socket.destroyed) closed()
+    else socket.once('close', closed)
+  })
   try {
-    return await begin(opened, options.endpoint)
+    return await Promise.race([begin(opened, options.endpoint), failed])
   } catch (error) {
     socket.destroy()
     throw error

@@ -1,9 +1,10 @@
-import { Socket } from 'node:net'
+import { type AddressInfo, createServer, Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { failureKind } from '../../src/postgres/failure.ts'
 import { openPool } from '../../src/postgres/pool.ts'
+import { Session } from '../../src/postgres/session.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 
 // An error that nobody listens for is an uncaught exception, which fails the run as it would end the service.
@@ -107,5 +108,44 @@ describe.each(ERRNOS)('%s', (code) => {
       code: 'TIMEOUT',
     })
     await sleep(20)
+  })
+})
+
+/** PostgreSQL, Message Formats: ErrorResponse, as a server sends it that shuts down; and AuthenticationOk. */
+const FATAL_FIELDS = Buffer.from('SFATAL\0VFATAL\0C57P03\0Mthe database system is shutting down\0\0')
+const FATAL = Buffer.concat([Buffer.from([0x45, 0, 0, 0, FATAL_FIELDS.length + 4]), FATAL_FIELDS])
+const AUTHENTICATED = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0])
+
+describe('a server that goes away while a session opens', () => {
+  it.each<[string, (socket: Socket) => void]>([
+    ['closes at once', (socket) => socket.end()],
+    ['is gone at once', (socket) => socket.destroy()],
+    ['resets at once', (socket) => socket.resetAndDestroy()],
+    ['says why at once', (socket) => socket.end(FATAL)],
+    ['closes when it is asked', (socket) => socket.once('data', () => socket.end())],
+    ['resets when it is asked', (socket) => socket.once('data', () => socket.resetAndDestroy())],
+    ['says why when it is asked', (socket) => socket.once('data', () => socket.end(FATAL))],
+    ['says half of why', (socket) => socket.once('data', () => socket.end(FATAL.subarray(0, 20)))],
+    ['closes once it has let in', (socket) => socket.once('data', () => socket.end(AUTHENTICATED))],
+  ])('%s: that is an error at once, on both ways to read', async (_, act) => {
+    const server = createServer((socket) => {
+      socket.on('error', () => {})
+      act(socket)
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => void server.close())
+    const { port } = server.address() as AddressInfo
+    for (const mode of ['disable', 'prefer'])
+      for (const read of [
+        undefined,
+        (chunk: Buffer, socket: Socket) => void socket.push(Buffer.from(chunk)),
+      ]) {
+        const connection = parseConnectionUrl(`postgres://u:p@127.0.0.1:${port}/x?sslmode=${mode}`)
+        // Far longer than a test may take: nothing may rely on it.
+        const opening = Session.open({ connection, purpose: 'test', timeoutMs: 600_000, read })
+        await expect(opening).rejects.toMatchObject({
+          code: expect.stringMatching(/^(CLOSED|57P03|ECONNRESET)$/),
+        })
+      }
   })
 })
