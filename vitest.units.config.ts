@@ -2,7 +2,6 @@ import { defineConfig } from 'vitest/config'
 
 /** What needs no Postgres, no browser and no process of its own: what `npm run test:mutation` runs again and again. */
 const UNITS = [
-  'test/cursor.test.ts',
   'test/auth/{claims,compact,development-secret,identity-cache,plain-token,verifier}.test.ts',
   'test/hub/*.test.ts',
   'test/limits/*.test.ts',
