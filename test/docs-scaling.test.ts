@@ -5,6 +5,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { stablePort } from './faults/prover/ports.ts'
 import { call } from './support/api.ts'
 import { createDatabase } from './support/database.ts'
+import { SERVER_PATH } from './support/listening-program.ts'
 import { withoutNats } from './support/nats-server.ts'
 import { upTo } from './support/sql-writer.ts'
 import { TEST_SECRET } from './support/token.ts'
@@ -23,7 +24,7 @@ it('two commands of docs/scaling.md start four instances with NATS, one of them 
   const shell = spawn('sh', ['-c', adapted], {
     cwd: new URL('..', import.meta.url),
     env: {
-      PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin`,
+      PATH: SERVER_PATH,
       HOME: process.env.HOME,
       DATABASE_URL: database.url,
       JWT_SECRET: TEST_SECRET,

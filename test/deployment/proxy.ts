@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { stablePort } from '../faults/prover/ports.ts'
+import { SERVER_PATH } from '../support/listening-program.ts'
 
 export type ProxyKind = 'nginx' | 'haproxy' | 'caddy'
 
@@ -28,11 +29,8 @@ const SAMPLES: Readonly<
   caddy: { file: 'Caddyfile', run: (config) => ['run', '--adapter', 'caddyfile', '--config', config] },
 }
 
-// Distributions put both into sbin, which is not in everybody's path.
-const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
-
 export function isInstalled(kind: ProxyKind): boolean {
-  return spawnSync(kind, [kind === 'caddy' ? 'version' : '-v'], { env: { PATH } }).status === 0
+  return spawnSync(kind, [kind === 'caddy' ? 'version' : '-v'], { env: { PATH: SERVER_PATH } }).status === 0
 }
 
 type Change = readonly [RegExp, string]
@@ -117,7 +115,10 @@ export async function startProxy(
   if (tls) makeCertificate(folder)
   const log = join(folder, 'log')
   const output = openSync(log, 'a')
-  const child = spawn(kind, run(config), { env: { PATH, HOME: folder }, stdio: ['ignore', output, output] })
+  const child = spawn(kind, run(config), {
+    env: { PATH: SERVER_PATH, HOME: folder },
+    stdio: ['ignore', output, output],
+  })
   closeSync(output)
   const exited = once(child, 'close')
   const url = `http://127.0.0.1:${port}`

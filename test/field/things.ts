@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { isInstalled, type ProxyKind } from '../deployment/proxy.ts'
 import { findFirefox } from '../support/engines.ts'
+import { SERVER_PATH } from '../support/listening-program.ts'
 import { PgBouncer, type PoolMode, pgBouncerVersion } from '../support/pgbouncer.ts'
 import { hasVersion01 } from '../support/version-01.ts'
 import { hasWebKit, DRIVER as WEBKIT_DRIVER } from '../support/webkit.ts'
@@ -138,9 +139,6 @@ function webKitVersion(): string | undefined {
   return hasWebKit() ? (versionOf(WEBKIT_DRIVER, ['--version']) ?? 'installed') : undefined
 }
 
-// Distributions put them into sbin, which is not in everybody's path.
-const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
-
 /** The version before this one, built from the history. */
 function glimpse01(): Thing {
   const suites = ['test/field/upgrade.test.ts']
@@ -156,7 +154,10 @@ function glimpse01(): Thing {
 }
 
 function versionOf(command: string, args: readonly string[]): string | undefined {
-  const { status, stdout, stderr } = spawnSync(command, args, { env: { PATH }, encoding: 'utf8' })
+  const { status, stdout, stderr } = spawnSync(command, args, {
+    env: { PATH: SERVER_PATH },
+    encoding: 'utf8',
+  })
   return status === 0 ? /\d+\.\d+[.\w-]*/.exec(`${stdout}${stderr}`)?.[0] : undefined
 }
 

@@ -1,18 +1,16 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { connect } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { stablePort } from '../faults/prover/ports.ts'
-
-// Distributions put it into sbin, which is not in everybody's path.
-const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
+import { ListeningProgram, SERVER_PATH } from './listening-program.ts'
 
 const START_LIMIT_MS = 20_000
 
 /** The version of the nats-server that is installed, such as `v2.9.10`; undefined where there is none. */
 export function natsServerVersion(): string | undefined {
-  const { status, stdout } = spawnSync('nats-server', ['--version'], { env: { PATH }, encoding: 'utf8' })
+  const { status, stdout } = spawnSync('nats-server', ['--version'], {
+    env: { PATH: SERVER_PATH },
+    encoding: 'utf8',
+  })
   return status === 0 ? stdout.trim().split(' ').at(-1) : undefined
 }
 
@@ -39,13 +37,21 @@ export interface NatsServerOptions {
 /** A real nats-server. */
 export class NatsServer {
   readonly port: number
-  readonly #args: readonly string[]
-  #child: ChildProcess | undefined
-  #output = ''
+  readonly #program: ListeningProgram
 
   private constructor(port: number, args: readonly string[]) {
     this.port = port
-    this.#args = args
+    this.#program = new ListeningProgram({
+      command: 'nats-server',
+      args: ['-a', '127.0.0.1', '-p', String(port), ...args],
+      port,
+      startLimitMs: START_LIMIT_MS,
+      environment: {
+        GLIMPSE_RELAY_PASSWORD: NATS_PASSWORDS.relay,
+        GLIMPSE_INSTANCE_PASSWORD: NATS_PASSWORDS.instance,
+        GLIMPSE_BOTH_PASSWORD: NATS_PASSWORDS.both,
+      },
+    })
   }
 
   static async start({ config, cluster, args = [] }: NatsServerOptions = {}): Promise<NatsServer> {
@@ -74,51 +80,17 @@ export class NatsServer {
   }
 
   /** Resolves once it takes connections; again after it was killed, too. */
-  async launch(): Promise<void> {
-    const child = spawn('nats-server', ['-a', '127.0.0.1', '-p', String(this.port), ...this.#args], {
-      env: {
-        PATH,
-        GLIMPSE_RELAY_PASSWORD: NATS_PASSWORDS.relay,
-        GLIMPSE_INSTANCE_PASSWORD: NATS_PASSWORDS.instance,
-        GLIMPSE_BOTH_PASSWORD: NATS_PASSWORDS.both,
-      },
-      stdio: ['ignore', 'ignore', 'pipe'],
-    })
-    this.#child = child
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      this.#output = `${this.#output}${text}`.slice(-10_000)
-    })
-    const until = performance.now() + START_LIMIT_MS
-    while (!(await accepts(this.port))) {
-      if (child.exitCode !== null || performance.now() > until)
-        throw new Error(`nats-server does not listen:\n${this.#output}`)
-      await sleep(20)
-    }
+  launch(): Promise<void> {
+    return this.#program.launch()
   }
 
   /** SIGSTOP has it hold its connections and say nothing, until SIGCONT. */
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
-    this.#child?.kill(signal)
+    this.#program.signal(signal)
   }
 
   /** Ends it at once; everybody's connections are cut. */
-  async kill(): Promise<void> {
-    const child = this.#child
-    this.#child = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const closed = once(child, 'close')
-    child.kill('SIGKILL')
-    await closed
+  kill(): Promise<void> {
+    return this.#program.kill()
   }
-}
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: '127.0.0.1', port })
-    socket.once('error', () => resolve(false))
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-  })
 }

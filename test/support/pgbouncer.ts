@@ -1,14 +1,9 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
+import { spawnSync } from 'node:child_process'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { stablePort } from '../faults/prover/ports.ts'
-
-// Distributions put it into sbin, which is not in everybody's path.
-const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
+import { ListeningProgram, SERVER_PATH } from './listening-program.ts'
 
 const START_LIMIT_MS = 10_000
 
@@ -26,7 +21,10 @@ export interface PgBouncerOptions {
 
 /** The version of the PgBouncer that is installed, such as `1.18.0`; undefined where there is none. */
 export function pgBouncerVersion(): string | undefined {
-  const { status, stdout } = spawnSync('pgbouncer', ['--version'], { env: { PATH }, encoding: 'utf8' })
+  const { status, stdout } = spawnSync('pgbouncer', ['--version'], {
+    env: { PATH: SERVER_PATH },
+    encoding: 'utf8',
+  })
   return status === 0 ? /PgBouncer (\S+)/.exec(stdout)?.[1] : undefined
 }
 
@@ -34,12 +32,18 @@ export function pgBouncerVersion(): string | undefined {
 export class PgBouncer {
   readonly port: number
   readonly #folder: string
-  #child: ChildProcess | undefined
-  #output = ''
+  readonly #program: ListeningProgram
 
   private constructor(port: number, folder: string) {
     this.port = port
     this.#folder = folder
+    const user = process.getuid?.() === 0 ? ['-u', 'nobody'] : []
+    this.#program = new ListeningProgram({
+      command: 'pgbouncer',
+      args: [...user, join(folder, 'pgbouncer.ini')],
+      port,
+      startLimitMs: START_LIMIT_MS,
+    })
   }
 
   static async start({ port, mode, users, settings = {} }: PgBouncerOptions): Promise<PgBouncer> {
@@ -69,33 +73,13 @@ export class PgBouncer {
   }
 
   /** Starts it again on the same port, after `kill`. */
-  async launch(): Promise<void> {
-    const user = process.getuid?.() === 0 ? ['-u', 'nobody'] : []
-    const child = spawn('pgbouncer', [...user, join(this.#folder, 'pgbouncer.ini')], {
-      env: { PATH },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    this.#child = child
-    for (const pipe of [child.stdout, child.stderr])
-      pipe.setEncoding('utf8').on('data', (text: string) => {
-        this.#output = `${this.#output}${text}`.slice(-10_000)
-      })
-    const until = performance.now() + START_LIMIT_MS
-    while (!(await accepts(this.port))) {
-      if (child.exitCode !== null || performance.now() > until)
-        throw new Error(`pgbouncer does not listen:\n${this.#output}`)
-      await sleep(20)
-    }
+  launch(): Promise<void> {
+    return this.#program.launch()
   }
 
   /** Ends it at once; everybody's connections are cut. */
-  async kill(): Promise<void> {
-    const child = this.#child
-    this.#child = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const closed = once(child, 'close')
-    child.kill('SIGKILL')
-    await closed
+  kill(): Promise<void> {
+    return this.#program.kill()
   }
 
   /** The same URL by way of it. */
@@ -107,15 +91,4 @@ export class PgBouncer {
     await this.kill()
     await rm(this.#folder, { recursive: true, force: true })
   }
-}
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: '127.0.0.1', port })
-    socket.once('error', () => resolve(false))
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-  })
 }
