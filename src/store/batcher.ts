@@ -74,6 +74,11 @@ export class Batcher<Row, Result> {
       maxRows,
       maxAgeMs: 2 * blockedTimeoutMs,
       maxWaitMs,
+      late: () =>
+        new GlimpseError('unavailable', {
+          detail: 'The database did not answer in time; send it again.',
+          retryAfter: 1,
+        }),
       splitWhenBlocked: true,
       onContention: () => {
         const first = !this.#skipsLocked
@@ -119,7 +124,13 @@ export class Batcher<Row, Result> {
         twin.callers.push(caller)
         return
       }
-      const entry: Entry<Row, Result> = { row, key, queuedAt: performance.now(), callers: [caller] }
+      const entry: Entry<Row, Result> = {
+        row,
+        key,
+        queuedAt: performance.now(),
+        callers: [caller],
+        settled: false,
+      }
       this.#unsettled.set(key, entry)
       this.#main.push(entry)
     })
@@ -127,7 +138,7 @@ export class Batcher<Row, Result> {
 
   /** The first caller gets the result; the others, who asked for the same meanwhile, get it as repeated. */
   #settle(entry: Entry<Row, Result>, outcome: Outcome<Result>): void {
-    if (entry.settled === true) return
+    if (entry.settled) return
     entry.settled = true
     const { key, callers } = entry
     if (this.#unsettled.get(key) === entry) this.#unsettled.delete(key)
@@ -168,7 +179,8 @@ export class Batcher<Row, Result> {
       pipelined: false,
       maxRows,
       maxAgeMs: 2 * blockedTimeoutMs,
-      maxWaitMs,
+      maxWaitMs: Math.min(2 * blockedTimeoutMs, maxWaitMs),
+      late: () => new GlimpseError('busy', { retryAfter: 1 }),
       splitWhenBlocked: false,
       onBlocked: (entries, error) => {
         for (const entry of entries) this.#settle(entry, { error: asGlimpseError(error) })

@@ -14,6 +14,7 @@ import {
   repeatedOutcome,
   type View,
 } from './recording.ts'
+import type { StoryScout } from './stories.ts'
 
 /** What is written in batches, each kind over a connection of its own. */
 type Kind = 'views' | 'reactions' | 'reads'
@@ -60,6 +61,7 @@ export function createBatchers(
   metrics: Metrics,
   maxWaiting: number,
   tracing?: Tracing,
+  scout?: StoryScout,
 ): Batchers {
   const measured = async <Result>(
     kind: string,
@@ -88,12 +90,15 @@ export function createBatchers(
     repeated: repeatedOutcome,
     maxWaiting,
     onOverload: () => metrics.limited.inc({ limit: 'waiting_writes' }),
-    write: (rows, locks) =>
-      measured('view', rows.length, () =>
+    async write(rows, locks) {
+      const written = await measured('view', rows.length, () =>
         traced('view', rows, (traceparent) =>
           pools.write('views', locks, (sql) => recordViews(sql, rows, locks, traceparent)),
         ),
-      ),
+      )
+      scout?.viewed(rows)
+      return written
+    },
   })
   const reactions: Batcher<Reaction, Recorded> = new Batcher({
     keyOf: (reaction) => `${reaction.storyId} ${reaction.userId}`,

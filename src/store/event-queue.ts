@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from '../limits/pause.ts'
 import type { Logger } from '../observability/log.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { Pool } from '../postgres/pool.ts'
@@ -81,12 +81,12 @@ export class EventQueue {
       try {
         const turn = await this.#move()
         failures = 0
-        if (turn.moved === null) await this.#pause(BUSY_MS)
+        if (turn.moved === null) await pause(BUSY_MS, this.#stopping.signal, false)
         else if (turn.moved === 0 && turn.held.length === 0) await this.#rest(turn.idle)
       } catch (error) {
         // The database is away, or busy: the events wait in the queue.
         this.#options.log.debug({ err: error }, 'queued events could not be moved; the next turn tries again')
-        await this.#pause(Math.min(RETRY_MS * 2 ** failures++, MAX_RETRY_MS))
+        await pause(Math.min(RETRY_MS * 2 ** failures++, MAX_RETRY_MS), this.#stopping.signal, false)
       }
     }
   }
@@ -108,7 +108,7 @@ export class EventQueue {
 
   /** Until somebody may have enqueued something, or a held stream be free. */
   async #rest(idle: boolean): Promise<void> {
-    if (!idle) return this.#pause(POLL_MS)
+    if (!idle) return pause(POLL_MS, this.#stopping.signal, false)
     const free = Math.min(IDLE_MS, ...[...this.#held.values()].map((until) => until - this.#now()))
     await new Promise<void>((resolve) => {
       if (this.#called || this.#stopping.signal.aborted) return resolve()
@@ -118,9 +118,5 @@ export class EventQueue {
         resolve()
       }
     })
-  }
-
-  async #pause(milliseconds: number): Promise<void> {
-    await sleep(milliseconds, undefined, { signal: this.#stopping.signal, ref: false }).catch(() => {})
   }
 }

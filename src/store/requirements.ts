@@ -107,7 +107,7 @@ export async function checkPoolers(
     )
   if (ways.listen !== ways.database && (await pooled('LISTEN_DATABASE_URL', ways.listen)))
     throw new StartError(
-      'LISTEN_DATABASE_URL: it goes through a transaction pooler, where LISTEN hears nothing; name a direct connection to the same database',
+      'LISTEN_DATABASE_URL: it goes through a transaction pooler, where LISTEN receives nothing; set it to a direct connection to the same database',
     )
 }
 

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from '../limits/pause.ts'
 import type { Logger } from '../observability/log.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { Pool } from '../postgres/pool.ts'
@@ -79,7 +79,8 @@ export class Cleaner {
           log.error({ err: problem }, 'cleaning keeps failing; expired data is not deleted')
         else log.debug({ err: problem }, 'cleaning failed; the next round tries again')
       }
-      if (finished || problem !== undefined) await this.#pause(intervalMs * (0.5 + Math.random()))
+      if (finished || problem !== undefined)
+        await pause(intervalMs * (0.5 + Math.random()), this.#stopping.signal, false)
     }
   }
   /** @returns whether the job has nothing left to do */
@@ -89,14 +90,10 @@ export class Cleaner {
       const startedAt = performance.now()
       if ((await job()) === 0) return true
       const now = performance.now()
-      await this.#pause(Math.max(PAUSE_MS, now - startedAt))
+      await pause(Math.max(PAUSE_MS, now - startedAt), this.#stopping.signal, false)
       if (now > endsAt) return false
     }
     return false
-  }
-
-  async #pause(milliseconds: number): Promise<void> {
-    await sleep(milliseconds, undefined, { signal: this.#stopping.signal, ref: false }).catch(() => {})
   }
 }
 
@@ -221,7 +218,7 @@ export async function removeExpiredTickets(sql: Pool): Promise<number> {
   return count
 }
 
-/** Tallies stories that have no tallies yet. @returns how many stories were looked at */
+/** Tallies popular stories that have no tallies yet. @returns how many stories were looked at */
 export async function tallyStories(sql: Pool): Promise<number> {
   const [row] = await sql<{ looked: number }[]>`select glimpse.tally_stories() as looked`
   return row?.looked ?? 0

@@ -43,12 +43,18 @@ export async function lookForStory(sql: Pool, story: NewStory): Promise<'nothing
   return row.same ? 'same' : 'another'
 }
 
-/** The story with its tallies; undefined where there is none. One that is not tallied yet is counted (0009_tallies.sql). */
+/** Counting so many rows takes about as long as all the rest of reading a story. */
+const TALLIED_FROM = 1000
+
+/**
+ * The story with its tallies; undefined where there is none. One that is not tallied is counted (0009_tallies.sql); if that
+ * took long, tallying it goes a step on.
+ */
 export async function getStory(
   sql: Pool,
   id: string,
 ): Promise<{ story: Story; expired: boolean } | undefined> {
-  const [row] = await sql<(Story & { expired: boolean })[]>`
+  const [row] = await sql<(Story & { expired: boolean; counted: boolean })[]>`
     select s.id, s.author_id, s.text,
            glimpse.rfc3339(s.created_at) as created_at, glimpse.rfc3339(s.expires_at) as expires_at,
            case when t.views is null
@@ -59,25 +65,61 @@ export async function getStory(
                         from (select emoji, count(*) as total from glimpse.story_reactions r
                                where r.story_id = s.id group by emoji) as counted)
                 else coalesce(t.reactions, '{}') end as reactions,
-           s.expires_at <= now() as expired
+           s.expires_at <= now() as expired, t.views is null as counted
       from glimpse.stories s
      cross join lateral (
-       select max(total) filter (where emoji = '')::float8 as views,
+       select max(total) filter (where emoji = '' and awaiting is null)::float8 as views,
               json_object_agg(emoji, total order by total desc, emoji) filter (where emoji <> '') as reactions
          from glimpse.story_tallies where story_id = s.id
      ) t
      where s.id = ${id} and s.expires_at > '-infinity'`
   if (row === undefined) return undefined
-  const { expired, ...story } = row
+  const { expired, counted, ...story } = row
+  const reactions = Object.values(story.reactions).reduce((sum, total) => sum + total, 0)
+  if (counted && !expired && Math.max(story.views, reactions) >= TALLIED_FROM) {
+    // The story has been read. Whatever stands in the way of its tally, the next reader tries again.
+    await sql`select glimpse.tally_story(${id})`.catch(() => {})
+  }
   return { story, expired }
+}
+
+/** Of so many views one has its story looked at. */
+const LOOKED_AT = 500
+
+/**
+ * Has stories tallied that many view and nobody reads: now and then one that was viewed is read, one at a time. Else the first
+ * who read a story after a million views would count them all.
+ */
+export class StoryScout {
+  readonly #sql: Pool
+  readonly #random: () => number
+  #looking = false
+
+  /** @param random as Math.random, 0 to below 1 */
+  constructor(sql: Pool, random: () => number = Math.random) {
+    this.#sql = sql
+    this.#random = random
+  }
+
+  /** Call it with the views of each statement. Returns at once, whatever comes of the look. */
+  viewed(views: readonly { readonly storyId: string }[]): void {
+    const view = views[Math.floor(this.#random() * Math.max(LOOKED_AT, views.length))]
+    if (view === undefined || this.#looking) return
+    this.#looking = true
+    getStory(this.#sql, view.storyId)
+      .catch(() => {})
+      .finally(() => {
+        this.#looking = false
+      })
+  }
 }
 
 /**
  * Removes a story. At once nobody can read it or write to it any more; the cleaner removes its views, its reactions and then
  * its row in portions, because a popular story has a million of them. The events they made stay in the log.
  *
- * A removed story is one that expired at `-infinity`: so the cleaner comes to it first. It has no tallies; one who would
- * change them at this moment waits for us, and then finds the story removed.
+ * A removed story is one that expired at `-infinity`: so the cleaner comes to it first. It has no tallies. Whoever is recording
+ * a view at this moment does so before the removal.
  */
 export async function deleteStory(
   sql: Pool,

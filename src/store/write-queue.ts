@@ -9,8 +9,8 @@ export interface Entry<Row, Result> {
   /** On the clock of performance.now(). */
   readonly queuedAt: number
   readonly callers: Caller<Result>[]
-  /** Its callers have been told. */
-  settled?: boolean
+  /** Whether its callers have been told. */
+  settled: boolean
 }
 
 export interface Caller<Result> {
@@ -45,10 +45,12 @@ export interface WriteQueueOptions<Row, Result> {
   /** Rows older than this get `busy` instead of a try in a smaller batch. */
   readonly maxAgeMs: number
   /**
-   * Rows older than this are answered unavailable, whether they wait or are in flight: waiting behind a statement that
-   * takes its whole time, and then being in one, would take twice that.
+   * Rows older than this are answered `late`, whether they wait or are in flight: waiting behind a statement that takes its
+   * whole time, and then being in one, would take twice that. So it is with a lock: a statement that waits for a row in turn
+   * behind another waits twice, each time for its whole lock timeout.
    */
   readonly maxWaitMs: number
+  readonly late: () => GlimpseError
   readonly onIdle?: () => void
 }
 
@@ -61,7 +63,6 @@ const MAX_IN_FLIGHT = 2
 const VANISHED_TRIES = 3
 /** How often the queue looks for rows that have waited too long. */
 const EXPIRE_INTERVAL_MS = 500
-const LATE = { detail: 'The database did not answer in time; send it again.', retryAfter: 1 } as const
 /** Fewer rows than this do not start a second statement: they wait for the next. */
 const FEW = 8
 
@@ -91,7 +92,7 @@ const FEW = 8
  *    └ where nothing was settled: after a pause
  * ```
  *
- * A row that is not settled in time is settled then, wherever it is: unavailable. What its statement finds out later is told
+ * A row that is not settled in time is settled then, wherever it is: late. What its statement finds out later is told
  * to nobody.
  */
 export class WriteQueue<Row, Result> {
@@ -159,10 +160,10 @@ export class WriteQueue<Row, Result> {
   #expire(): void {
     const oldest = performance.now() - this.#options.maxWaitMs
     for (const entry of [...this.#queue, ...[...this.#batches].flat()]) {
-      if (entry.queuedAt < oldest && entry.settled !== true)
-        this.#options.settle(entry, { error: new GlimpseError('unavailable', LATE) })
+      if (entry.queuedAt < oldest && !entry.settled)
+        this.#options.settle(entry, { error: this.#options.late() })
     }
-    this.#queue = this.#queue.filter(({ settled }) => settled !== true)
+    this.#queue = this.#queue.filter(({ settled }) => !settled)
   }
 
   /** At most `maxRows`, each key once (a key twice in one DO UPDATE is error 21000); the rest keeps its order. */
@@ -222,7 +223,7 @@ export class WriteQueue<Row, Result> {
   }
 
   #finish(entry: Entry<Row, Result>, written: Written<Result>): boolean {
-    if (entry.settled === true) return true
+    if (entry.settled) return true
     if (written === 'again') return false
     if ('heldScope' in written) return this.#options.onHeld?.(entry, written.heldScope) ?? false
     this.#options.settle(entry, written)

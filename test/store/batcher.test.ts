@@ -156,6 +156,18 @@ describe('a row whose lock is held elsewhere', () => {
     }
   }
 
+  it('is answered busy after twice the time for a lock, also where Postgres makes the statement wait for more than one', async () => {
+    const views = viewBatcher({
+      blockedTimeoutMs: 50,
+      write: (rows, { isolated }) =>
+        isolated ? new Promise(() => {}) : Promise.resolve(rows.map(() => ({ heldScope: 'held' }))),
+    })
+    const waiting = upTo(3).map((n) => views.submit({ storyId: randomUUID(), viewerId: `v${n}` }))
+    for (const view of waiting)
+      await expect(view).rejects.toMatchObject({ code: 'busy', details: { retryAfter: 1 } })
+    expect(views.waiting).toBe(0)
+  })
+
   it('is answered busy in bounded time, and holds up nobody else for long', async () => {
     const held = await holdStream('held')
     const free = await insertStory(sql, 'free')
@@ -266,7 +278,7 @@ describe('a row whose lock is held elsewhere', () => {
     const sibling = await insertStory(sql, 'own view')
     const session = await sql.reserve()
     await session`begin`
-    // The author's own view makes no event, so the author's stream is free: the row itself is held, and its story's tally.
+    // The author's own view makes no event, so the author's stream is free: the row itself is held, and its story's.
     await session`insert into glimpse.story_views (story_id, viewer_id) values (${story}, 'own view')`
     const views = viewBatcher({ blockedTimeoutMs: 500 })
     const own = views.submit({ storyId: story, viewerId: 'own view' }).catch((error) => error.code)

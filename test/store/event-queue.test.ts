@@ -161,6 +161,25 @@ describe('glimpse.move_queue', () => {
     await end('rollback')
     expect(await move()).toMatchObject({ moved: 1 })
   })
+
+  it('looks and moves by keys alone, because Postgres compiles (jit) what it has to scan', async () => {
+    const plans: string[] = []
+    const watched = postgres(database.url, {
+      max: 1,
+      onnotice: ({ detail }) => detail?.includes('PLANNEDSTMT') && plans.push(detail),
+    })
+    onTestFinished(() => watched.end())
+    await watched.unsafe('set client_min_messages = log; set debug_print_plan = on')
+    const turn = () => watched`select moved, idle from glimpse.move_queue('{}', 100)`
+    await turn()
+    await enqueue(sql, 'alice', 1)
+    await turn()
+    await sql`update glimpse.queue_state set moved_at = now() - interval '2 seconds'`
+    expect(await turn()).toMatchObject([{ moved: 0, idle: true }])
+    expect(plans.length).toBeGreaterThan(10)
+    // Postgres 18 counts what was ruled out, those before put it into the cost.
+    expect(plans.filter((plan) => /disabled_nodes [1-9]|:total_cost 1\d{10}/.test(plan))).toEqual([])
+  })
 })
 
 describe('EventQueue', () => {

@@ -266,16 +266,19 @@ describe('migrating', () => {
     const made = await database(createEmptyDatabase)
     const admin = session(made.url)
     const name = new URL(made.url).pathname.slice(1)
+    // A loaded machine needs some of this time between the start of a session and its first statement.
     for (const setting of [
-      "statement_timeout = '50ms'",
+      "statement_timeout = '500ms'",
       "lock_timeout = '1ms'",
-      "idle_session_timeout = '50ms'",
+      "idle_session_timeout = '2s'",
       "idle_in_transaction_session_timeout = '50ms'",
       "default_transaction_isolation = 'serializable'",
     ])
       await admin.unsafe(`alter database "${name}" set ${setting}`)
     await migrate(parseConnectionUrl(made.url), recordingLog().log, {
-      directory: await withAnother('select pg_sleep(0.2);'),
+      directory: await withAnother(`
+        select pg_sleep(0.7);
+        do $$ begin assert current_setting('idle_session_timeout') = '0', 'the session may be ended'; end $$;`),
     })
   })
 
@@ -358,16 +361,15 @@ describe('glimpse migrate --wait', () => {
 })
 
 describe('a database of version 0.1', () => {
-  it('is upgraded with its data, and knows its checksums from then on', async () => {
+  async function released() {
     const made = await database(createEmptyDatabase)
-    const { url } = made
     const directory = await mkdtemp(join(tmpdir(), 'glimpse-0.1-'))
     onTestFinished(() => rm(directory, { recursive: true, force: true }))
     for (const name of Object.keys(RELEASED))
       await cp(join(MIGRATIONS, `${name}.sql`), join(directory, `${name}.sql`))
     // As version 0.1 called it.
     await runner({
-      databaseUrl: url,
+      databaseUrl: made.url,
       dir: directory,
       direction: 'up',
       schema: 'public',
@@ -376,8 +378,17 @@ describe('a database of version 0.1', () => {
       migrationsTable: 'migrations',
       log: () => {},
     })
-    const sql = session(url)
+    return made
+  }
+
+  it('is upgraded with its data, and knows its checksums from then on', async () => {
+    const made = await released()
+    const sql = session(made.url)
     await insertViews(sql, await insertStory(sql, 'alice'), ['bob', 'carol'])
+    const files = () => sql`
+      select relname, relfilenode from pg_class
+       where relname in ('events', 'events_pkey', 'streams', 'streams_pkey') order by relname`
+    const before = await files()
 
     const instance = await startInstance({ MIGRATE: 'on' }, { database: made })
     onTestFinished(() => instance.close())
@@ -394,6 +405,25 @@ describe('a database of version 0.1', () => {
       [1, 'bob'],
       [2, 'carol'],
     ])
+    // Neither the log nor its index is written anew, which would take a large one for minutes.
+    expect([...(await files())]).toEqual([...before])
+  })
+
+  it('is upgraded where a view of somebody reads its tables, and refuses impossible numbers all the same', async () => {
+    const { url } = await released()
+    const sql = session(url)
+    await insertViews(sql, await insertStory(sql, 'alice'), ['bob'])
+    await sql`create view public.heads as select user_id, head from glimpse.streams`
+    await migrate(parseConnectionUrl(url), recordingLog().log)
+    for (const statement of [
+      'update glimpse.streams set head = 9223372036854775807',
+      'update glimpse.events set seq = 9223372036854775807',
+    ])
+      await expect(sql.unsafe(statement)).rejects.toMatchObject({
+        code: '23514',
+        constraint_name: 'countable',
+      })
+    expect([...(await sql`select * from public.heads`)]).toEqual([{ user_id: 'alice', head: '1' }])
   })
 })
 

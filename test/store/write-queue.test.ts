@@ -1,8 +1,17 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import postgres from 'postgres'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { GlimpseError } from '../../src/errors.ts'
 import { type Entry, WriteQueue, type Written } from '../../src/store/write-queue.ts'
 import { upTo } from '../support/sql-writer.ts'
+
+/** What every queue here has. */
+const LIMITS = {
+  maxRows: 500,
+  maxAgeMs: 1000,
+  maxWaitMs: 10_000,
+  late: () => new GlimpseError('unavailable'),
+}
 
 /** A queue whose statements end when the test says so. */
 class Scene {
@@ -21,9 +30,7 @@ class Scene {
         entry.settled = true
         this.settled.push('error' in outcome ? `${entry.row}: ${outcome.error.code}` : entry.row)
       },
-      maxRows: 500,
-      maxAgeMs: 1000,
-      maxWaitMs: 10_000,
+      ...LIMITS,
       splitWhenBlocked: false,
       onBlocked: () => {},
       pipelined,
@@ -33,7 +40,13 @@ class Scene {
   /** Pushes rows, keyed by their first word, and lets the loop turn. */
   async push(...rows: string[]): Promise<void> {
     for (const row of rows)
-      this.queue.push({ row, key: row.split(' ')[0] ?? '', queuedAt: performance.now(), callers: [] })
+      this.queue.push({
+        row,
+        key: row.split(' ')[0] ?? '',
+        queuedAt: performance.now(),
+        callers: [],
+        settled: false,
+      })
     await turn()
     await turn()
   }
@@ -137,23 +150,26 @@ describe('rows whose batch meets a lock', () => {
         throw Object.assign(new Error('canceling statement due to lock timeout'), { code: '55P03' })
       },
       settle: ({ row }, outcome) =>
-        void settled.set(row, 'error' in outcome ? outcome.error.code : 'written'),
-      maxRows: 500,
-      maxAgeMs: 1000,
-      maxWaitMs: 10_000,
+        void settled.set(
+          row,
+          'error' in outcome
+            ? `${outcome.error.code}, retry after ${outcome.error.details.retryAfter}`
+            : 'written',
+        ),
+      ...LIMITS,
       splitWhenBlocked: true,
       onBlocked: (entries) => void blocked.push(...entries.map(({ row }) => row)),
       pipelined: false,
     })
     const now = performance.now()
     for (const [nth, row] of ['old1', 'young1', 'old2', 'young2'].entries())
-      queue.push({ row, key: row, queuedAt: nth % 2 === 0 ? now - 2000 : now, callers: [] })
+      queue.push({ row, key: row, queuedAt: nth % 2 === 0 ? now - 2000 : now, callers: [], settled: false })
     await turn()
     await turn()
     await turn()
     expect([...settled]).toEqual([
-      ['old1', 'busy'],
-      ['old2', 'busy'],
+      ['old1', 'busy, retry after 1'],
+      ['old2', 'busy, retry after 1'],
     ])
     expect(blocked).toEqual(['young1', 'young2'])
     expect(tried).toEqual([['old1', 'young1', 'old2', 'young2'], ['young1'], ['young2']])
@@ -171,15 +187,13 @@ describe('a batch under which a story was deleted', () => {
       write,
       settle: ({ row }, outcome) =>
         void outcomes.set(row, 'error' in outcome ? outcome.error.code : outcome.result),
-      maxRows: 500,
-      maxAgeMs: 1000,
-      maxWaitMs: 10_000,
+      ...LIMITS,
       splitWhenBlocked: true,
       onBlocked: () => {},
       pipelined: true,
     })
     for (const row of ['a', 'b', 'gone'])
-      queue.push({ row, key: row, queuedAt: performance.now(), callers: [] })
+      queue.push({ row, key: row, queuedAt: performance.now(), callers: [], settled: false })
     while (outcomes.size < 3) await turn()
     return Object.fromEntries(outcomes)
   }
@@ -194,6 +208,16 @@ describe('a batch under which a story was deleted', () => {
     expect([statements, outcomes]).toEqual([2, { a: 'a', b: 'b', gone: 'gone' }])
   })
 
+  it('is tried four times in all', async () => {
+    let statements = 0
+    await outcomesOf(async (written) => {
+      if (written.length < 3) return written.map((row) => ({ result: row }))
+      statements++
+      throw vanished
+    })
+    expect(statements).toBe(4)
+  })
+
   it('fails for that story alone, as unknown, where it stays so', async () => {
     const outcomes = await outcomesOf(async (written) => {
       if (written.includes('gone')) throw vanished
@@ -201,4 +225,20 @@ describe('a batch under which a story was deleted', () => {
     })
     expect(outcomes).toEqual({ a: 'a', b: 'b', gone: 'unknown_story' })
   })
+})
+
+it('a row that is passed over waits in the queue where nobody takes it over', async () => {
+  let statements = 0
+  const outcome = await new Promise((resolve) => {
+    const queue = new WriteQueue<string, string>({
+      write: async () => [++statements === 1 ? { heldScope: 'alice' } : { result: 'written' }],
+      settle: (_, outcome) => resolve(outcome),
+      ...LIMITS,
+      splitWhenBlocked: false,
+      onBlocked: () => {},
+      pipelined: false,
+    })
+    queue.push({ row: 'a', key: 'a', queuedAt: performance.now(), callers: [], settled: false })
+  })
+  expect([outcome, statements]).toEqual([{ result: 'written' }, 2])
 })
