@@ -1,7 +1,8 @@
 import { StartError } from '../errors.ts'
 import type { Bus } from './bus.ts'
 import { NatsBus, type NatsBusOptions } from './nats-bus.ts'
-import { CredentialsRefused, NatsLink, type NatsServers } from './nats-link.ts'
+import { NatsLink } from './nats-link.ts'
+import { CredentialsRefused, type NatsServers } from './nats-servers.ts'
 import { PostgresBus, type PostgresBusOptions } from './postgres-bus.ts'
 import { Relay, type RelayOptions } from './relay.ts'
 import { Subjects } from './subjects.ts'
@@ -17,8 +18,10 @@ export interface NatsSettings {
 
 export interface CreateBusOptions
   extends PostgresBusOptions,
-    Pick<NatsBusOptions, 'onFallback' | 'onFollowed'>,
+    Pick<NatsBusOptions, 'onFallback' | 'onFollowed' | 'onHeard'>,
     Pick<RelayOptions, 'onRelaying' | 'onPublished'> {
+  /** Called when NATS is connected, and when the connection is lost. */
+  readonly onConnected?: (connected: boolean) => void
   /** Undefined: LISTEN. */
   readonly nats: NatsSettings | undefined
 }
@@ -27,7 +30,7 @@ export interface CreateBusOptions
 export function createBus({ nats, ...options }: CreateBusOptions): Bus {
   if (nats === undefined) return new PostgresBus(options)
   const { log, connection, instance } = options
-  const link = openLink(nats, log, instance)
+  const link = openLink(nats, log, instance, options.onConnected)
   const subjects = new Subjects(nats.namespace)
   const relay = nats.relay
     ? createRelay(nats, link, { connection, log, name: instance, ...relayHooks(options) })
@@ -67,8 +70,15 @@ function relayHooks({ onRelaying, onPublished }: Pick<CreateBusOptions, 'onRelay
   }
 }
 
-export function openLink({ servers }: NatsSettings, log: NatsBusOptions['log'], name: string): NatsLink {
-  return new NatsLink({ servers, name: `glimpse ${name}`, log })
+export function openLink(
+  { servers }: NatsSettings,
+  log: NatsBusOptions['log'],
+  name: string,
+  onConnected?: (connected: boolean) => void,
+): NatsLink {
+  const link = new NatsLink({ servers, name: `glimpse ${name}`, log })
+  link.listen({ onUp: () => onConnected?.(true), onDown: () => onConnected?.(false) })
+  return link
 }
 
 /** @throws StartError if NATS refuses the credentials. If NATS is only away, the link connects in the background */
@@ -77,11 +87,7 @@ export async function startLink(link: NatsLink): Promise<void> {
     await link.start()
   } catch (error) {
     if (!(error instanceof CredentialsRefused)) throw error
-    throw new StartError(
-      'BUS_URL, BUS_CREDENTIALS: NATS refuses the credentials; give the user and password of its configuration, or a ' +
-        'credentials file',
-      { cause: error },
-    )
+    throw new StartError(error.message, { cause: error })
   }
 }
 

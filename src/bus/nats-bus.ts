@@ -1,8 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from '../limits/pause.ts'
 import type { Bus } from './bus.ts'
 import { CALL_PREFIX } from './control.ts'
 import { DatabaseClock } from './database-clock.ts'
 import { type Envelope, unseal } from './envelope.ts'
+import { FollowedUsers } from './followed-users.ts'
 import type { Link } from './nats-link.ts'
 import { readPayloads } from './payload.ts'
 import type { PostgresBusOptions } from './postgres-bus.ts'
@@ -18,6 +19,8 @@ export interface NatsBusOptions
   readonly onFallback?: (active: boolean) => void
   /** Called with the time that following a user took. */
   readonly onFollowed?: (milliseconds: number) => void
+  /** Called with the number of messages that were received together. */
+  readonly onHeard?: (messages: number) => void
   readonly now?: () => number
   /** A random number, 0 to below 1. */
   readonly random?: () => number
@@ -34,19 +37,7 @@ const START_ATTEMPT_MS = 500
 const FALLBACK_SPREAD_MS = 2000
 /** Good canaries in a row before NATS takes over again. */
 const GOOD_CANARIES = 3
-/** The longest wait of a new connection until its user is followed. */
-const FOLLOW_TIMEOUT_MS = 1000
-/** The delay after which the heads of newly followed users are read once more, and the time over which users are collected for it. */
-const DOUBT_MS = 1000
-const DOUBT_SPAN_MS = 250
-
 const SOON = Promise.resolve()
-
-interface Followed {
-  readonly end: () => void
-  /** Undefined once it is confirmed. */
-  confirmed: Promise<void> | undefined
-}
 
 /**
  * Receives the notifications for this instance's own users over NATS, where a relay publishes those of Postgres (relay.ts).
@@ -64,7 +55,7 @@ export class NatsBus implements Bus {
   > &
     NatsBusOptions
   readonly #closing = new AbortController()
-  readonly #followed = new Map<string, Followed>()
+  readonly #followed: FollowedUsers
   readonly #unlisten: (() => void)[] = []
   #supervisor: Promise<void> | undefined
   #envelopes: Envelope[] = []
@@ -79,9 +70,6 @@ export class NatsBus implements Bus {
   #toldAlive = false
   #fallback: { readonly bus: Bus; ready: boolean } | undefined
   #fallbackTimer: NodeJS.Timeout | undefined
-  #round: Promise<boolean> | undefined
-  #doubted: { readonly openedAt: number; readonly users: string[] } | undefined
-  readonly #timers = new Set<NodeJS.Timeout>()
 
   constructor(options: NatsBusOptions) {
     this.#options = {
@@ -92,6 +80,7 @@ export class NatsBus implements Bus {
       ...options,
     }
     this.clock = new DatabaseClock(this.#options.now)
+    this.#followed = new FollowedUsers({ ...this.#options, hear: (text) => this.#hear(text) })
   }
 
   get alive(): boolean {
@@ -105,8 +94,10 @@ export class NatsBus implements Bus {
     const { link, subjects, instance, log } = this.#options
     this.#unlisten.push(
       link.subscribe(subjects.instance(instance), (text) => this.#hear(text)),
-      link.subscribe(subjects.gap, (epoch) => this.#gap(epoch)),
-      link.subscribe(subjects.queue, () => this.#options.listener.onQueued()),
+      link.subscribe(subjects.gap, (epoch) => this.#hearGap(epoch)),
+      link.subscribe(subjects.queue, (text) => {
+        if (text !== '') this.#options.listener.onQueued()
+      }),
       link.listen({ onUp: () => this.#onUp() }),
     )
     for (let attempt = 0; attempt < START_ATTEMPTS && link.up; attempt++) {
@@ -114,7 +105,7 @@ export class NatsBus implements Bus {
       if (this.#closing.signal.aborted) return
     }
     if (this.#good === 0) {
-      log.warn('no message makes the way through the relay and NATS; listening to Postgres meanwhile')
+      log.warn('no message arrives through the relay and NATS; listening to Postgres meanwhile')
       this.#late = 2
       await this.#startFallback()
     }
@@ -124,35 +115,17 @@ export class NatsBus implements Bus {
   }
 
   follow(user: string): Promise<void> | undefined {
-    const { link, subjects, onFollowed, now } = this.#options
-    const known = this.#followed.get(user)
-    if (known !== undefined) return known.confirmed
-    const end = link.subscribe(subjects.user(user), (text) => this.#hear(text))
-    const followed: Followed = { end, confirmed: undefined }
-    this.#followed.set(user, followed)
-    // A NATS cluster spreads a new subscription to its servers without a confirmation.
-    this.#doubt(user)
-    // Once the link is up again all heads are read.
-    if (!link.up) return undefined
-    const since = now()
-    followed.confirmed = this.#nextRound().then((confirmed) => {
-      followed.confirmed = undefined
-      if (confirmed) onFollowed?.(now() - since)
-    })
-    return followed.confirmed
+    return this.#followed.follow(user)
   }
 
   unfollow(user: string): void {
-    this.#followed.get(user)?.end()
-    this.#followed.delete(user)
+    this.#followed.unfollow(user)
   }
 
   async close(): Promise<void> {
     this.#closing.abort()
     for (const end of this.#unlisten) end()
-    for (const { end } of this.#followed.values()) end()
-    this.#followed.clear()
-    for (const timer of this.#timers) clearTimeout(timer)
+    this.#followed.close()
     clearTimeout(this.#fallbackTimer)
     this.#wake()
     await Promise.all([this.#fallback?.bus.close(), this.#supervisor])
@@ -196,7 +169,11 @@ export class NatsBus implements Bus {
           return 'unsent' as const
         },
       )
-      const outcome = await Promise.race([came, woken, this.#sleep(Math.max(0, until - now()))])
+      const outcome = await Promise.race([
+        came,
+        woken,
+        pause(Math.max(0, until - now()), this.#closing.signal, false),
+      ])
       if (this.#closing.signal.aborted) return false
       if (outcome === 'woken') continue
       if (outcome === 'came') onRoundTrip?.(now() - sentAt)
@@ -221,7 +198,9 @@ export class NatsBus implements Bus {
     this.#late++
     if (this.#supervisor === undefined || this.#fallback !== undefined || this.#fallbackTimer !== undefined)
       return
-    this.#options.log.warn('the test message is late; listening to Postgres until NATS brings it again')
+    this.#options.log.warn(
+      'the test message is late; listening to Postgres until it arrives through NATS again',
+    )
     this.#scheduleFallback()
   }
 
@@ -253,7 +232,7 @@ export class NatsBus implements Bus {
   async #endFallback(): Promise<void> {
     const fallback = this.#fallback
     this.#fallback = undefined
-    this.#options.log.info('NATS brings messages again; no longer listening to Postgres')
+    this.#options.log.info('messages arrive through NATS again; no longer listening to Postgres')
     this.#options.onFallback?.(false)
     await fallback?.bus.close()
   }
@@ -265,11 +244,19 @@ export class NatsBus implements Bus {
     this.#options.onAlive?.(alive)
   }
 
-  /** All subscriptions are in force again on a new connection. */
   #onUp(): void {
     this.#wake()
     if (this.#epoch !== '') this.#options.listener.onGap(this.#epoch)
-    for (const user of this.#followed.keys()) this.#doubt(user)
+    this.#followed.doubtAll()
+  }
+
+  /**
+   * Only the canary brings another history: a relay of another database, with the same BUS_NAMESPACE by mistake, would reset
+   * all clients. An empty message is `glimpse doctor`, which tries whether it may publish.
+   */
+  #hearGap(epoch: string): void {
+    if (epoch === this.#epoch) this.#gap(epoch)
+    else if (epoch !== '') this.#wake()
   }
 
   #gap(epoch: string): void {
@@ -285,6 +272,7 @@ export class NatsBus implements Bus {
   readonly #read = (): void => {
     const envelopes = this.#envelopes
     this.#envelopes = []
+    this.#options.onHeard?.(envelopes.length)
     try {
       for (let i = 0; i < envelopes.length; ) {
         const { epoch } = envelopes[i] as Envelope
@@ -307,37 +295,10 @@ export class NatsBus implements Bus {
     else if (payload === this.#canary.payload) this.#canary.returned(epoch)
   }
 
-  /** One round trip serves all who were followed in this turn. */
-  #nextRound(): Promise<boolean> {
-    this.#round ??= SOON.then(() => {
-      this.#round = undefined
-      return this.#options.link.roundTrip(FOLLOW_TIMEOUT_MS)
-    })
-    return this.#round
-  }
-
-  #doubt(user: string): void {
-    const now = this.#options.now()
-    if (this.#doubted === undefined || now - this.#doubted.openedAt > DOUBT_SPAN_MS) {
-      const doubted = { openedAt: now, users: [] as string[] }
-      this.#doubted = doubted
-      const timer = setTimeout(() => {
-        this.#timers.delete(timer)
-        this.#options.listener.onDoubt(doubted.users)
-      }, DOUBT_MS + DOUBT_SPAN_MS).unref()
-      this.#timers.add(timer)
-    }
-    this.#doubted.users.push(user)
-  }
-
   async #pause(milliseconds: number): Promise<void> {
     const woken = new Promise<void>((resolve) => {
       this.#wake = resolve
     })
-    await Promise.race([this.#sleep(milliseconds), woken])
-  }
-
-  async #sleep(milliseconds: number): Promise<undefined> {
-    await sleep(milliseconds, undefined, { signal: this.#closing.signal, ref: false }).catch(() => {})
+    await Promise.race([pause(milliseconds, this.#closing.signal, false), woken])
   }
 }

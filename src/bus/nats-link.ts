@@ -1,21 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { Authenticator, ConnectionOptions, NatsConnection, Subscription } from '@nats-io/transport-node'
+import type { NatsConnection, Subscription } from '@nats-io/transport-node'
+import { pause } from '../limits/pause.ts'
 import { withTimeout } from '../limits/with-timeout.ts'
 import type { Logger } from '../observability/log.ts'
-
-/** The NATS servers and how to connect to them. */
-export interface NatsServers {
-  /** `host:port`, one for each server of the cluster. */
-  readonly servers: readonly string[]
-  /** Whether TLS is required. If not, it is still used if the server offers it. */
-  readonly tls: boolean
-  /** Certificate authorities, PEM; undefined: those of Node. */
-  readonly ca: string | undefined
-  readonly user: string | undefined
-  readonly password: string | undefined
-  /** The text of a credentials file, or of an nkey's seed. */
-  readonly credentials: string | undefined
-}
+import { CredentialsRefused, connectToNats, type NatsServers } from './nats-servers.ts'
 
 export interface NatsLinkOptions {
   readonly servers: NatsServers
@@ -47,13 +34,6 @@ export interface Link {
   listen(listener: LinkListener): () => void
 }
 
-/** NATS refuses our credentials; waiting does not help. */
-export class CredentialsRefused extends Error {}
-
-/** Loaded on first use, so that it costs nothing without BUS_URL. */
-const library = () => import('@nats-io/transport-node')
-type Library = Awaited<ReturnType<typeof library>>
-
 const PROOF_INTERVAL_MS = 1000
 const TIMEOUT_MS = 2000
 const FIRST_BACKOFF_MS = 50
@@ -81,6 +61,8 @@ export class NatsLink implements Link {
   #up = false
   #interrupt = (_reason: string) => {}
   #downSince: number | undefined
+  /** What NATS refused, which it does again at each attempt. */
+  readonly #told = new Set<string>()
 
   constructor(options: NatsLinkOptions) {
     this.#options = { proofIntervalMs: PROOF_INTERVAL_MS, timeoutMs: TIMEOUT_MS, ...options }
@@ -152,7 +134,7 @@ export class NatsLink implements Link {
           backoffMs = FIRST_BACKOFF_MS
         } catch (error) {
           this.#options.log.debug({ err: error }, 'no connection to NATS')
-          await pause(backoffMs * (0.5 + Math.random() / 2), signal)
+          await pause(backoffMs * (0.5 + Math.random() / 2), signal, false)
           backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS)
         }
         continue
@@ -163,7 +145,7 @@ export class NatsLink implements Link {
         connection
           .closed()
           .then((error) => (error instanceof Error ? error.message : 'the connection ended')),
-        pause(proofIntervalMs, signal),
+        pause(proofIntervalMs, signal, false),
       ])
       if (signal.aborted) return
       if (reason !== undefined) await this.#replace(reason)
@@ -192,13 +174,8 @@ export class NatsLink implements Link {
   }
 
   async #connect(): Promise<void> {
-    const { timeoutMs, log } = this.#options
-    const nats = await library()
-    const connection = await nats.connect(this.#connectionOptions(nats)).catch((error: Error) => {
-      if (error instanceof nats.AuthorizationError || error instanceof nats.UserAuthenticationExpiredError)
-        throw new CredentialsRefused(error.message, { cause: error })
-      throw error
-    })
+    const { servers, name, timeoutMs, log } = this.#options
+    const connection = await connectToNats(servers, name, timeoutMs)
     if (this.#closing.signal.aborted) return connection.close()
     void this.#tellErrors(connection)
     void connection.closed().then((error) => this.#interrupt(error?.message ?? 'the connection ended'))
@@ -214,23 +191,6 @@ export class NatsLink implements Link {
     this.#downSince = undefined
     log.info({ server: connection.getServer(), outageMs }, 'connected to NATS')
     for (const { onUp } of this.#listeners) onUp()
-  }
-
-  #connectionOptions(nats: Library): ConnectionOptions {
-    const { servers, name, timeoutMs } = this.#options
-    const authenticator = authenticatorOf(nats, servers)
-    const encrypted = servers.tls || servers.ca !== undefined
-    return {
-      servers: [...servers.servers],
-      name,
-      timeout: timeoutMs,
-      reconnect: false,
-      noAsyncTraces: true,
-      ...(authenticator === undefined ? {} : { authenticator }),
-      ...(servers.user === undefined ? {} : { user: servers.user, pass: servers.password ?? '' }),
-      // As text: if the library reads a file, it does so between TCP and TLS, while the socket has no error listener.
-      ...(encrypted ? { tls: servers.ca === undefined ? {} : { ca: servers.ca } } : {}),
-    }
   }
 
   #subscribe(connection: NatsConnection, interest: Interest): void {
@@ -249,17 +209,15 @@ export class NatsLink implements Link {
 
   /** Handles errors such as a forbidden subject, or being disconnected as a slow consumer. */
   async #tellErrors(connection: NatsConnection): Promise<void> {
-    for await (const status of connection.status())
-      if (status.type === 'error') this.#options.log.error({ err: status.error }, 'NATS refuses something')
+    for await (const status of connection.status()) {
+      if (status.type !== 'error') continue
+      // Without the digest of a user or an instance: each of them is refused the same.
+      const reason = status.error.message.replace(/\.([ui])\.[\w-]+/, '.$1.*')
+      if (this.#told.has(reason)) continue
+      this.#told.add(reason)
+      this.#options.log.error({ reason }, 'NATS refuses something')
+    }
   }
-}
-
-function authenticatorOf(nats: Library, { credentials }: NatsServers): Authenticator | undefined {
-  if (credentials === undefined) return undefined
-  const bytes = new TextEncoder().encode(credentials.trim())
-  return credentials.includes('BEGIN NATS USER JWT')
-    ? nats.credsAuthenticator(bytes)
-    : nats.nkeyAuthenticator(bytes)
 }
 
 /** Whether the server answers a PING that is sent after everything else. */
@@ -273,8 +231,4 @@ function answers(connection: NatsConnection, milliseconds: number): Promise<bool
 
 function textOf(data: Uint8Array): string {
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8')
-}
-
-async function pause(milliseconds: number, signal: AbortSignal): Promise<undefined> {
-  await sleep(milliseconds, undefined, { signal, ref: false }).catch(() => {})
 }

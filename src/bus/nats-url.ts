@@ -1,4 +1,4 @@
-import type { NatsServers } from './nats-link.ts'
+import type { NatsServers } from './nats-servers.ts'
 
 /** The default port of NATS. */
 const DEFAULT_PORT = 4222

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StartError } from '../errors.ts'
+import { pause } from '../limits/pause.ts'
 import type { Logger } from '../observability/log.ts'
 import type { ConnectionOptions } from '../postgres/connection-url.ts'
 import { type ListenOptions, ListenSession } from '../postgres/listen-session.ts'
@@ -228,9 +229,7 @@ export class PostgresBus implements Bus {
           log.warn({ reason }, 'cannot LISTEN on the database; retrying')
         else log.debug({ reason }, 'LISTEN failed')
         if (this.#outage !== undefined) this.#outage.refusalTold = true
-        await sleep(backoffMs * (0.5 + Math.random() / 2), undefined, { signal: this.#closing.signal }).catch(
-          () => {},
-        )
+        await pause(backoffMs * (0.5 + Math.random() / 2), this.#closing.signal)
       }
     }
   }
@@ -240,6 +239,7 @@ export class PostgresBus implements Bus {
       connection: this.#options.connection,
       connectTimeoutMs: this.#options.canaryTimeoutMs,
       onPayload: (payload) => this.#take(payload),
+      onChunk: this.#read,
       onClosed: () => this.#sessionClosed(),
     })
     if (this.#closing.signal.aborted) {
@@ -263,6 +263,7 @@ export class PostgresBus implements Bus {
 
   readonly #read = (): void => {
     const payloads = this.#payloads
+    if (payloads.length === 0) return
     this.#payloads = []
     // Messages that come while a session opens are before its gap, so the heads that are read then include them.
     const session = this.#session

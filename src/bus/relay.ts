@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from '../limits/pause.ts'
 import { withTimeout } from '../limits/with-timeout.ts'
 import type { Logger } from '../observability/log.ts'
 import type { ConnectionOptions } from '../postgres/connection-url.ts'
@@ -6,6 +6,7 @@ import { type ListenOptions, ListenSession } from '../postgres/listen-session.ts
 import { QUEUED } from './control.ts'
 import { seal } from './envelope.ts'
 import type { Link } from './nats-link.ts'
+import { NoStandby, RelayLock, SILENCE_MS } from './relay-lock.ts'
 import { Routing } from './routing.ts'
 import type { Subjects } from './subjects.ts'
 
@@ -23,28 +24,32 @@ export interface RelayOptions {
   readonly lingerMs: number
   /** Called when it becomes the relay, and when it is no longer. */
   readonly onRelaying?: (relaying: boolean) => void
-  /** Called with the number of published messages. */
-  readonly onPublished?: (messages: number) => void
+  /** Called for each time it published what had gathered. */
+  readonly onPublished?: (published: Published) => void
   readonly now?: () => number
   readonly openSession?: (options: ListenOptions) => Promise<RelaySession>
 }
 
+/** What a relay published at once. */
+export interface Published {
+  /** Notifications of Postgres; one may be for several users, and thus several messages. */
+  readonly notifications: number
+  readonly messages: number
+  readonly bytes: number
+}
+
 type RelaySession = Pick<ListenSession, 'heard' | 'notify' | 'rest' | 'end'>
 
-/** The driver's session that asks for the lock. */
-type Ask = Parameters<NonNullable<ListenOptions['admit']>>[0]
-
-/** The first of the two keys of the advisory lock; the second is of the namespace. "glim" */
-const LOCK_CLASS = 0x676c_696d
-const POLL_MS = 250
+const RETRY_MS = 250
 const BEAT_MS = 500
-/** A standby whose own connections work, but that has received no beat for this long, ends the session of the relay. */
-const SILENCE_MS = 3000
-/** After this time without a beat a standby looks up the session of the relay. */
-const SUSPICION_MS = 1500
 const PROOF_MS = 1000
 const TIMEOUT_MS = 2500
 const MAX_BACKOFF_MS = 2000
+
+/** Begins the text of a beat, which ends with the epoch. That of a proof of rights is only the relay's name. */
+export const BEAT_PREFIX = 'beat '
+/** Beats for another database are reported after this time: during a failover, two relays may beat for a moment. */
+const FOREIGN_MS = 10_000
 
 /** So that a relay whose host is gone does not keep the lock: Postgres notices within five seconds. */
 const SETTINGS: Readonly<Record<string, string>> = {
@@ -66,15 +71,19 @@ const SETTINGS: Readonly<Record<string, string>> = {
 export class Relay {
   readonly #options: Required<Pick<RelayOptions, 'now' | 'openSession'>> & RelayOptions
   readonly #closing = new AbortController()
+  readonly #lock: RelayLock
   #session: RelaySession | undefined
   #running: Promise<void> | undefined
   #relaying = false
   #payloads: string[] = []
-  #lastBeat = 0
   #proof = { payload: '', heard: () => {} }
   #interrupt = () => {}
   #mayPublish = () => {}
-  #refusalTold = false
+  #refused = false
+  #waiting = false
+  #outageTold = false
+  /** Beats for another database. */
+  #foreign = { since: 0, last: Number.NEGATIVE_INFINITY, told: false }
   #unlisten: (() => void)[] = []
 
   constructor(options: RelayOptions) {
@@ -83,6 +92,13 @@ export class Relay {
       openSession: (session) => ListenSession.open(session),
       ...options,
     }
+    this.#lock = new RelayLock({
+      ...this.#options,
+      onHeld: () => {
+        this.#waiting = true
+        this.#outageTold = false
+      },
+    })
   }
 
   /** Whether this relay is the working one. */
@@ -90,16 +106,23 @@ export class Relay {
     return this.#relaying
   }
 
+  /** Why this relay neither works nor could take over; undefined if it does or could. */
+  get problem(): string | undefined {
+    if (!this.#options.link.up) return 'no connection to NATS'
+    if (this.#refused) return 'NATS lets this process publish nothing'
+    return this.#relaying || this.#waiting ? undefined : 'no session with Postgres'
+  }
+
   start(): void {
     const { link, subjects } = this.#options
     this.#unlisten = [
       link.subscribe(subjects.beat, (text) => {
-        if (text === '') this.#lastBeat = this.#options.now()
+        if (text.startsWith(BEAT_PREFIX)) this.#hearBeat(text.slice(BEAT_PREFIX.length))
         else if (text === this.#options.name) this.#mayPublish()
       }),
       link.listen({
         onUp: () => {
-          this.#lastBeat = this.#options.now()
+          this.#lock.heardBeat()
           // Nothing was published while the link was down.
           if (this.#relaying) this.#publishGap()
         },
@@ -120,17 +143,23 @@ export class Relay {
   async #run(): Promise<void> {
     const { log } = this.#options
     const { signal } = this.#closing
-    let backoffMs = POLL_MS
+    let backoffMs = RETRY_MS
     while (!signal.aborted) {
       try {
         await this.#term()
-        backoffMs = POLL_MS
+        backoffMs = RETRY_MS
       } catch (error) {
+        const { link } = this.#options
         log.debug({ err: error }, 'the relay could not listen')
-        backoffMs = this.#options.link.up ? Math.min(backoffMs * 2, MAX_BACKOFF_MS) : POLL_MS
+        if (!(error instanceof NoStandby) && !signal.aborted && !this.#outageTold) {
+          this.#outageTold = true
+          log.warn({ reason: (error as Error).message }, 'the relay cannot listen to Postgres; trying again')
+        }
+        backoffMs = link.up ? Math.min(backoffMs * 2, MAX_BACKOFF_MS) : RETRY_MS
       }
       this.#setRelaying(false)
-      await this.#pause(backoffMs * (0.5 + Math.random() / 2))
+      this.#waiting = false
+      await pause(backoffMs * (0.5 + Math.random() / 2), this.#closing.signal)
     }
   }
 
@@ -142,7 +171,10 @@ export class Relay {
       connection: this.#options.connection,
       connectTimeoutMs: TIMEOUT_MS,
       settings: SETTINGS,
-      admit: (sql) => this.#waitForLock(sql),
+      admit: async (sql) => {
+        await this.#lock.take(sql, this.#closing.signal)
+        this.#outageTold = false
+      },
       onPayload: (payload) => this.#take(payload),
       onClosed: () => {
         lost = true
@@ -171,9 +203,12 @@ export class Relay {
       this.#mayPublish = () => resolve(true)
     })
     link.publish(subjects.beat, name)
-    if ((await Promise.race([heard, this.#pause(TIMEOUT_MS)])) === true) return true
-    if (!this.#closing.signal.aborted && link.up && !this.#refusalTold) {
-      this.#refusalTold = true
+    if ((await Promise.race([heard, pause(TIMEOUT_MS, this.#closing.signal)])) === true) {
+      this.#refused = false
+      return true
+    }
+    if (!this.#closing.signal.aborted && link.up && !this.#refused) {
+      this.#refused = true
       log.error(
         'NATS lets this process publish nothing: BUS_RELAY=on needs the rights of a relay (deploy/nats.conf); or set BUS_RELAY=off',
       )
@@ -188,7 +223,7 @@ export class Relay {
     let provenAt = now()
     const beating = setInterval(() => {
       // A relay that receives nothing on its own session must stop its beat, so that another takes over.
-      if (now() - provenAt < TIMEOUT_MS) link.publish(subjects.beat, '')
+      if (now() - provenAt < TIMEOUT_MS) link.publish(subjects.beat, BEAT_PREFIX + session.heard.epoch)
     }, BEAT_MS)
     try {
       for (;;) {
@@ -197,7 +232,7 @@ export class Relay {
         if (lost()) return 'Postgres ended it'
         if (problem !== undefined) return problem
         provenAt = now()
-        await Promise.race([this.#interrupted(), this.#pause(PROOF_MS)])
+        await Promise.race([this.#interrupted(), pause(PROOF_MS, signal)])
         if (signal.aborted) return undefined
         if (lost()) return 'Postgres ended it'
       }
@@ -229,35 +264,17 @@ export class Relay {
     )
   }
 
-  /**
-   * Resolves once this session holds the lock. It asks again and again: one that waited for the lock would hold a snapshot,
-   * and so vacuum, for as long.
-   */
-  async #waitForLock(sql: Ask): Promise<void> {
-    const { link, namespace, now, log } = this.#options
-    const { signal } = this.#closing
-    let silentSince = now()
-    let suspect: number | undefined
-    while (!signal.aborted && link.up) {
-      const asked = sql<[{ locked: boolean }]>`
-        select pg_try_advisory_lock(${LOCK_CLASS}, hashtext(${namespace})) as locked`
-      const [{ locked }] = await withDeadline(asked)
-      if (locked) return
-      silentSince = Math.max(silentSince, this.#lastBeat)
-      const silentMs = now() - silentSince
-      if (silentMs < SUSPICION_MS) suspect = undefined
-      else suspect ??= await withDeadline(holderOf(sql, namespace))
-      // Without a round trip of our own, it might be us who hears nothing.
-      if (silentMs > SILENCE_MS && (await link.roundTrip(TIMEOUT_MS))) {
-        silentSince = now()
-        log.warn('the relay is silent; ending its session to take over')
-        // Another standby may have been quicker: whoever holds the lock by now must be the one that was silent.
-        if (suspect !== undefined && suspect === (await withDeadline(holderOf(sql, namespace))))
-          await withDeadline(sql`select pg_terminate_backend(${suspect})`)
-      }
-      await this.#pause(POLL_MS * (0.8 + 0.4 * Math.random()))
-    }
-    throw new Error('no longer a standby')
+  /** A beat names the history that its relay works for: two databases of one namespace would hear each other's events. */
+  #hearBeat(epoch: string): void {
+    const { now, log } = this.#options
+    this.#lock.heardBeat()
+    const own = this.#session?.heard.epoch
+    if (!this.#relaying || own === undefined || epoch === own) return
+    if (now() - this.#foreign.last > SILENCE_MS) this.#foreign.since = now()
+    this.#foreign.last = now()
+    if (this.#foreign.told || now() - this.#foreign.since < FOREIGN_MS) return
+    this.#foreign.told = true
+    log.error('another database has a relay in this namespace: give each database its own BUS_NAMESPACE')
   }
 
   #take(payload: string): void {
@@ -286,10 +303,12 @@ export class Relay {
     if (!link.up) return
     const routing = new Routing()
     let messages = 0
+    let bytes = 0
     const send = (subject: string, own: readonly string[]) => {
       for (const text of seal({ epoch, payloads: own })) {
         link.publish(subject, text)
         messages++
+        bytes += Buffer.byteLength(text)
       }
     }
     try {
@@ -301,7 +320,7 @@ export class Relay {
       // Nobody may end the relay by what is notified; the log has the events, and the sweep delivers them.
       log.error({ err: error }, 'a notification could not be relayed')
     }
-    onPublished?.(messages)
+    onPublished?.({ notifications: payloads.length, messages, bytes })
   }
 
   #publishGap(): void {
@@ -315,22 +334,4 @@ export class Relay {
     this.#options.log.info(relaying ? 'relaying from Postgres to NATS' : 'no longer relaying')
     this.#options.onRelaying?.(relaying)
   }
-
-  async #pause(milliseconds: number): Promise<undefined> {
-    await sleep(milliseconds, undefined, { signal: this.#closing.signal }).catch(() => {})
-  }
-}
-
-/** The server process whose session holds the lock. */
-async function holderOf(sql: Ask, namespace: string): Promise<number | undefined> {
-  const [row] = await sql<[{ pid: number }?]>`
-    select pid from pg_locks
-     where locktype = 'advisory' and granted and objsubid = 2
-       and database = (select oid from pg_database where datname = current_database())
-       and classid::bigint = ${LOCK_CLASS}::bigint and objid::bigint = hashtext(${namespace})::bigint & 4294967295`
-  return row?.pid
-}
-
-function withDeadline<Answer>(answer: PromiseLike<Answer>): Promise<Answer> {
-  return withTimeout(TIMEOUT_MS, Promise.resolve(answer), () => new Error('no answer in time'))
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { isIP } from 'node:net'
+import { isIP, isIPv4 } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
 /**
@@ -7,7 +7,7 @@ import ipaddr from 'ipaddr.js'
  * `hops`-th entry of `X-Forwarded-For` from its end. Clients can forge every entry before that.
  */
 export function clientNetwork(request: IncomingMessage, hops: number): string {
-  const forwarded = hops === 0 ? undefined : request.headers['x-forwarded-for']
+  const forwarded = request.headers['x-forwarded-for']
   const client = typeof forwarded === 'string' ? forwardedFor(forwarded, hops) : undefined
   return networkOf(client ?? request.socket.remoteAddress ?? 'gone')
 }
@@ -16,8 +16,8 @@ export function clientNetwork(request: IncomingMessage, hops: number): string {
 function forwardedFor(header: string, hops: number): string | undefined {
   let farthest: string | undefined
   let end = header.length
-  for (let hop = 0; hop < hops && end >= 0; ) {
-    const comma = end === 0 ? -1 : header.lastIndexOf(',', end - 1)
+  for (let hop = 0; hop < hops && end > 0; ) {
+    const comma = header.lastIndexOf(',', end - 1)
     const entry = header.slice(comma + 1, end).trim()
     end = comma
     // RFC 9110 §5.6.1.2: empty list elements do not count.
@@ -29,6 +29,8 @@ function forwardedFor(header: string, hops: number): string | undefined {
   return farthest
 }
 
+const MAPPED = '::ffff:'
+
 /**
  * An IPv4 address unchanged; for an IPv6 address its /64, because one client usually gets a whole /64: counted singly, it
  * could use 2^64 addresses.
@@ -37,8 +39,10 @@ export function networkOf(address: string): string {
   if (!address.includes(':')) return address
   // A dual-stack socket shows an IPv4 peer like this (RFC 4291 §2.5.5.2). Every request comes here, and parsing takes fifty
   // times as long.
-  const [, mapped] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? []
-  if (mapped !== undefined) return mapped
+  if (address.startsWith(MAPPED)) {
+    const mapped = address.slice(MAPPED.length)
+    if (isIPv4(mapped)) return mapped
+  }
   const [withoutZone = ''] = address.split('%', 1)
   const parsed = ipaddr.IPv6.parse(withoutZone)
   if (parsed.isIPv4MappedAddress()) return parsed.toIPv4Address().toString()

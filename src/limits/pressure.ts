@@ -13,7 +13,6 @@ export interface PressureOptions {
   readonly heapShare?: () => number
 }
 
-const TICK_MS = 100
 /** Weight of one tick in the average: a single pause, such as a garbage collection, moves it by this share of its length. */
 const WEIGHT = 0.2
 /** V8's heap statistics are read once in this many ticks. */
@@ -32,27 +31,13 @@ export class Pressure {
   #late = false
   #full = false
   #ticks = 0
-  #timer: NodeJS.Timeout | undefined
 
   constructor(options: PressureOptions) {
     this.#options = options
     this.#heapShare = options.heapShare ?? heapShare
   }
 
-  start(): void {
-    let dueAt = performance.now() + TICK_MS
-    this.#timer = setInterval(() => {
-      const now = performance.now()
-      this.tick(Math.max(0, now - dueAt))
-      dueAt = now + TICK_MS
-    }, TICK_MS).unref()
-  }
-
-  stop(): void {
-    clearInterval(this.#timer)
-  }
-
-  /** @param lateMs delay of this tick */
+  /** Called ten times a second. @param lateMs how late the event loop is */
   tick(lateMs: number): void {
     const { maxDelayMs, maxHeapShare, log } = this.#options
     this.#delayMs += WEIGHT * (lateMs - this.#delayMs)

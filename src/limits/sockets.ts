@@ -18,10 +18,14 @@ export function socketsWithin(descriptors: number): number {
   return descriptors - Math.min(RESERVED_DESCRIPTORS, Math.floor(descriptors / 2))
 }
 
-/** The limit of `ulimit -n`; infinity if the system does not report it. */
-export function descriptorLimit(): number {
+/**
+ * The limit of `ulimit -n`; infinity if the system does not report it.
+ *
+ * @param file where Linux lists the limits of this process
+ */
+export function descriptorLimit(file = '/proc/self/limits'): number {
   try {
-    const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
+    const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync(file, 'utf8')) ?? []
     return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft)
   } catch {
     return Number.POSITIVE_INFINITY

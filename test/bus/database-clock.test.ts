@@ -46,3 +46,27 @@ it('follows a clock that was set, or another one, at the first reading', () => {
   clock.read(2000, 0, 10)
   expect(clock.now).toBe(1995)
 })
+
+it('believes the readings together, those too that only just agree', () => {
+  const clock = new DatabaseClock(() => 0)
+  clock.read(10, 0, 10)
+  clock.read(20, 0, 10)
+  expect(clock.now).toBe(10)
+})
+
+it('keeps the reading that showed that the clock was set', () => {
+  const clock = new DatabaseClock(() => 0)
+  clock.read(500, 0, 0.1)
+  clock.read(2000, 0, 10)
+  clock.read(2100, 0, 200)
+  expect(clock.now).toBe(1995)
+})
+
+it('forgets a reading after nineteen others, because the clock may have drifted', () => {
+  const clock = new DatabaseClock(() => 0)
+  clock.read(500, 0, 0)
+  for (let n = 0; n < 19; n++) clock.read(700, 0, 300)
+  expect(clock.now).toBe(500)
+  clock.read(700, 0, 300)
+  expect(clock.now).toBe(550)
+})

@@ -281,6 +281,18 @@ describe('a link that comes up again', () => {
     nats.deliver(subjects.gap, 'e1')
     expect(state.gaps).toEqual(['e1', 'e1'])
   })
+
+  it('takes another history from a canary alone: the relay of another database may use the namespace too', async () => {
+    const { nats, state } = await started()
+    const sent = state.sent
+    nats.deliver(subjects.gap, 'of another database')
+    await pass(0)
+    expect([state.gaps, state.sent]).toEqual([['e1'], sent + 1])
+    state.epoch = 'e2'
+    nats.deliver(subjects.gap, 'e2')
+    await pass(0)
+    expect(state.gaps).toEqual(['e1', 'e2'])
+  })
 })
 
 describe('following', () => {

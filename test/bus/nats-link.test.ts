@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { nkeys } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { NatsLink, type NatsLinkOptions, type NatsServers } from '../../src/bus/nats-link.ts'
+import { NatsLink, type NatsLinkOptions } from '../../src/bus/nats-link.ts'
+import type { NatsServers } from '../../src/bus/nats-servers.ts'
 import { parseNatsUrls } from '../../src/bus/nats-url.ts'
 import { createLogger } from '../../src/observability/log.ts'
 import { type Certificates, hasOpenssl, makeCertificates } from '../support/certificates.ts'
@@ -118,6 +119,35 @@ describe.skipIf(withoutNats)(`a link to NATS (${withoutNats ?? 'nats-server'})`,
       await expect(link(`nats://ann:no@127.0.0.1:${nats.port}`).link.start()).rejects.toThrow()
     })
 
+    it('tells once what the server refuses, without the name of anybody', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'glimpse-nats-'))
+      onTestFinished(() => rm(folder, { recursive: true }))
+      const config = join(folder, 'nats.conf')
+      const deny = 'publish: { deny: ">" }, subscribe: { deny: "glimpse.u.*" }'
+      await writeFile(
+        config,
+        `authorization { users: [ { user: ann, password: secret, permissions: { ${deny} } } ] }`,
+      )
+      const { port } = await server({ config })
+      const reasons: unknown[] = []
+      const log = createLogger('silent')
+      log.error = (...args: unknown[]) => void reasons.push(args[0])
+      const { link: made } = link(`nats://ann:secret@127.0.0.1:${port}`, {}, { log })
+      await made.start()
+      for (const user of ['one', 'two-2', 'th_ree']) {
+        made.subscribe(`glimpse.u.${user}`, () => {})
+        made.publish('glimpse.gap', user)
+      }
+      await expect
+        .poll(() => reasons, PATIENCE)
+        .toEqual([
+          { reason: 'Permissions Violation for Subscription to "glimpse.u.*"' },
+          { reason: 'Permissions Violation for Publish to "glimpse.gap"' },
+        ])
+      await made.roundTrip(10_000)
+      expect(reasons).toHaveLength(2)
+    })
+
     it("by an nkey's seed", async () => {
       const [user, other] = [nkeys.createUser(), nkeys.createUser()]
       const folder = await mkdtemp(join(tmpdir(), 'glimpse-nats-'))
@@ -149,6 +179,26 @@ describe.skipIf(withoutNats)(`a link to NATS (${withoutNats ?? 'nats-server'})`,
       const { link: made, said } = link(at(nats))
       expect(await made.start()).toBe(false)
       expect(said).toEqual([expect.stringMatching(/certificate/)])
+    })
+
+    it('has the certificate be for the server that it connects to, by name or by address', async () => {
+      const ca = (made: Certificates) => readFile(made.ca, 'utf8')
+      const [byAddress, byName] = [
+        makeCertificates(folder, ['127.0.0.1'], 'address-'),
+        makeCertificates(folder, ['localhost'], 'name-'),
+      ]
+      const start = (made: Certificates) =>
+        server({ args: ['--tls', '--tlscert', made.cert, '--tlskey', made.key] })
+      for (const [made, good, bad] of [
+        [byAddress, '127.0.0.1', 'localhost'],
+        [byName, 'localhost', '127.0.0.1'],
+      ] as const) {
+        const { port } = await start(made)
+        expect(await link(`tls://${good}:${port}`, { ca: await ca(made) }).link.start()).toBe(true)
+        const refused = link(`tls://${bad}:${port}`, { ca: await ca(made) })
+        expect(await refused.link.start()).toBe(false)
+        expect(refused.said).toEqual([expect.stringMatching(/altnames|cert's list/i)])
+      }
     })
 
     it('shows no password to a server that does not encrypt', async () => {

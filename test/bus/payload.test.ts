@@ -5,7 +5,11 @@ import { readPayloads } from '../../src/bus/payload.ts'
 import type { EventRun } from '../../src/event.ts'
 import { bodyOf } from '../support/stream-state.ts'
 
-function read(payloads: string[], wanted: (user: string) => boolean = () => true) {
+function read(payloads: string[], wanted?: (user: string) => boolean) {
+  return listen(payloads, wanted).heard
+}
+
+function listen(payloads: string[], wanted: (user: string) => boolean = () => true) {
   const heard: [string, EventRun | number | string][] = []
   const recipients = new Map<string, Recipient>()
   const recipientOf = (user: string): Recipient => ({
@@ -14,14 +18,14 @@ function read(payloads: string[], wanted: (user: string) => boolean = () => true
     markRead: (_epoch, { seq, time }, unread) =>
       heard.push([user, `read ${seq} of ${time}, unread ${unread}`]),
   })
-  readPayloads('e1', payloads, {
+  const unwanted = readPayloads('e1', payloads, {
     recipient: (user) => {
       if (wanted(user) && !recipients.has(user)) recipients.set(user, recipientOf(user))
       return recipients.get(user)
     },
     onHandedOn: (...trailer) => trailers.push(trailer),
   })
-  return heard
+  return { heard, unwanted }
 }
 
 const trailers: Parameters<BusListener['onHandedOn']>[] = []
@@ -83,13 +87,22 @@ describe('payloads that arrive together', () => {
       ['a', run(2, 1, AT)],
     ])
     expect(read(['a\tr1\t-\t3'])).toEqual([['a', 'read 1 of undefined, unread 3']])
-    expect(read(['a\tr0\t1\t1\na\tr\t1\t1\na\tr1\t1\t-1\na\tr1\t1\tx\na\tr1\t1'])).toEqual([])
+    expect(read(['a\tr0\t1\t1\na\tr\t1\t1\na\tr1\t1\t-1\na\tr1\t1\tx\na\tr1\t1\t\na\tr1\t1'])).toEqual([])
   })
 
   it('leave out the users that nobody waits for', () => {
     expect(read([payload(line('a', 1, 0), line('b', 1, 0))], (user) => user === 'b')).toEqual([
       ['b', run(1, 1, 0)],
     ])
+  })
+
+  it('are counted where they bring no event for anybody who waits here', () => {
+    const unwanted = (...payloads: string[]) => listen(payloads, (user) => user === 'a').unwanted
+    expect(unwanted(payload(line('b', 1, 0)), payload(line('b', 2)))).toBe(2)
+    expect(unwanted('a\tr1\t99\t0', payload('a\t4\t3\t'), payload('a\tx\t0\t{}'))).toBe(3)
+    expect(
+      unwanted(payload(line('a', 1, 0)), payload(line('a', 2)), payload(line('b', 1), line('a', 9))),
+    ).toBe(0)
   })
 })
 
@@ -104,6 +117,9 @@ describe('a line is not believed', () => {
     ['whose number is 0', `a\t0\t0\t${bodyOf(0)}`],
     ['whose number is negative', `a\t-1\t0\t${bodyOf(-1)}`],
     ['whose number has a sign', `a\t+1\t0\t${bodyOf(1)}`],
+    ['whose number has a zero before it', `a\t01\t0\t${bodyOf(1)}`],
+    ['whose number is larger than a number can be exactly', 'a\t9007199254740992\t0\t'],
+    ['of three, though with what is before it it looks like a body', `${bodyOf(1)}\t1\t}`],
     ['whose number is no whole one', `a\t1.0\t0\t${bodyOf(1)}`],
     ['whose body is that of another number', `a\t2\t1\t${bodyOf(3)}`],
     ['whose body is no body', 'a\t2\t1\t{"seq":2}'],
@@ -152,6 +168,10 @@ describe('a line is not believed', () => {
       expect(read([`${line('a', 1, 0)}${trailer}`])).toEqual([])
   })
 
+  it('for the largest number, but up to that', () => {
+    expect(read([payload('a\t9007199254740991\t0\t')])).toEqual([['a', Number.MAX_SAFE_INTEGER]])
+  })
+
   it('which does not keep those beside it from being heard', () => {
     expect(read([payload('a\tx\t0\t{}', line('a', 1, 0))])).toEqual([['a', run(1, 1, 0)]])
   })
@@ -164,6 +184,10 @@ describe('a trailer', () => {
   it('says when the oldest payload was sent, and is no event', () => {
     read([at(AT, line('a', 1, 0)), at(AT + 9, line('a', 2, AT))])
     expect(trailers).toEqual([[AT, []]])
+  })
+
+  it('is none either where it looks like a line', () => {
+    expect(read([`${line('a', 1, 0)}\n\t7\t0\t${bodyOf(7)}`]).map(([user]) => user)).toEqual(['a'])
   })
 
   it('names the traces of what was handed on, once each payload', () => {

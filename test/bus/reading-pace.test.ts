@@ -36,3 +36,13 @@ it('rests again and again while they come thick, and no longer than that', () =>
     ]),
   ).toEqual([true, true, true, false, false, true])
 })
+
+it('counts the ten milliseconds from the first notification that nobody waited for', () => {
+  expect(
+    rests([
+      [0, 0],
+      [REST_MS - 1, 4],
+      [2, 1],
+    ]),
+  ).toEqual([false, false, true])
+})

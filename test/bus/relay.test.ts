@@ -1,7 +1,7 @@
 import postgres from 'postgres'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { unseal } from '../../src/bus/envelope.ts'
-import { Relay, type RelayOptions } from '../../src/bus/relay.ts'
+import { type Published, Relay, type RelayOptions } from '../../src/bus/relay.ts'
 import { Subjects } from '../../src/bus/subjects.ts'
 import { createLogger } from '../../src/observability/log.ts'
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
@@ -79,6 +79,7 @@ async function overFakeSession(lingerMs: number) {
   const nats = new FakeNats()
   const link = nats.link()
   const rests: number[] = []
+  const published: Published[] = []
   let onPayload = (_: string) => {}
   const relay = new Relay({
     connection: parseConnectionUrl(database.url),
@@ -88,6 +89,7 @@ async function overFakeSession(lingerMs: number) {
     name: 'relay',
     log: createLogger('silent'),
     lingerMs,
+    onPublished: (once) => published.push(once),
     openSession: async (options) => {
       onPayload = options.onPayload
       return {
@@ -105,7 +107,7 @@ async function overFakeSession(lingerMs: number) {
   relay.start()
   await expect.poll(() => relay.relaying, PATIENCE).toBe(true)
   const turn = () => new Promise((resolve) => setImmediate(resolve))
-  return { nats, link, rests, hear: (payload: string) => onPayload(payload), turn }
+  return { nats, link, rests, published, hear: (payload: string) => onPayload(payload), turn }
 }
 
 describe('of several relays', () => {
@@ -199,6 +201,59 @@ describe('of several relays', () => {
     expect(refused.relay.relaying).toBe(false)
   })
 
+  it('one that may not publish, or reaches neither Postgres nor NATS, says that it could not take over', async () => {
+    const nats = new FakeNats()
+    const [first] = start(nats, 1) as [Started]
+    await oneOf([first])
+    const [standby] = start(nats, 1) as [Started]
+    const mute = nats.link()
+    mute.publish = () => {}
+    const [refused] = start(nats, 1, { link: mute, name: 'mute' }) as [Started]
+    const said: unknown[] = []
+    const log = createLogger('silent')
+    log.warn = (...args: unknown[]) => void said.push(args)
+    const connection = parseConnectionUrl('postgres://nobody@127.0.0.1:1/nowhere')
+    const [stranded] = start(nats, 1, { connection, log }) as [Started]
+    await expect
+      .poll(() => [first, standby, refused, stranded].map(({ relay }) => relay.problem), PATIENCE)
+      .toEqual([
+        undefined,
+        undefined,
+        expect.stringMatching(/publish nothing/),
+        expect.stringMatching(/Postgres/),
+      ])
+    // Said once, however often it tries.
+    await expect.poll(() => said, PATIENCE).toHaveLength(1)
+    expect(said).toEqual([
+      [{ reason: expect.stringContaining('127.0.0.1') }, 'the relay cannot listen to Postgres; trying again'],
+    ])
+    standby.link.down()
+    expect(standby.relay.problem).toBe('no connection to NATS')
+  })
+
+  it('one of another database in the same namespace is reported, but not at a failover, where it beats for a moment', async () => {
+    const nats = new FakeNats()
+    const said: string[] = []
+    const log = createLogger('silent')
+    log.error = (...args: unknown[]) => void said.push(String(args.at(-1)))
+    let later = 0
+    const [relay] = start(nats, 1, { log, now: () => performance.now() + later }) as [Started]
+    await oneOf([relay])
+    const beatFor = (seconds: number) => {
+      for (let n = 0; n < seconds; n++) {
+        nats.deliver(subjects.beat, 'beat of another database')
+        later += 1000
+      }
+    }
+    beatFor(5)
+    later += 60_000
+    beatFor(5)
+    expect(said).toEqual([])
+    beatFor(20)
+    expect(said).toEqual([expect.stringContaining('its own BUS_NAMESPACE')])
+    await expect.poll(() => nats.published.some((text) => /beat beat \w+\.?/.test(text)), PATIENCE).toBe(true)
+  })
+
   it('those of another namespace work beside it', async () => {
     const nats = new FakeNats()
     const [one] = start(nats, 1)
@@ -256,7 +311,7 @@ describe('a relay', () => {
 
 describe('lingering', () => {
   it('publishes what was read together in one message for each user, and then rests', async () => {
-    const { nats, rests, hear, turn } = await overFakeSession(10)
+    const { nats, rests, hear, turn, published } = await overFakeSession(10)
     for (const n of [1, 2, 3]) hear(`alice\t${n}\t\t{"seq":${n}}\n\t5`)
     hear('bob\t1\t0\t{"seq":1}\n\t6')
     expect([eventsFor(nats, 'alice'), rests]).toEqual([[], []])
@@ -265,6 +320,12 @@ describe('lingering', () => {
     expect(more).toEqual([])
     const { epoch, payloads } = unseal(message.slice(message.indexOf(' ') + 1))
     expect([epoch, payloads.length, eventsFor(nats, 'bob').length, rests]).toEqual(['e1', 3, 1, [10]])
+    const bytes = nats.published
+      .filter((text) => !/\.(?:gap|beat) /.test(text))
+      .reduce((sum, text) => sum + Buffer.byteLength(text.slice(text.indexOf(' ') + 1)), 0)
+    expect(published.filter(({ notifications }) => notifications === 4)).toEqual([
+      { notifications: 4, messages: 2, bytes },
+    ])
   })
 
   it('rests not at all where BUS_LINGER_MS is 0', async () => {

@@ -78,6 +78,24 @@ describe('dividing what was notified', () => {
         ['b', [`b\t7\t0\t${bodyOf(7)}\n\t5`]],
       ]),
     )
+    expect(routing.queued).toBe(false)
+  })
+
+  it('hands on read marks, which have no trailer', () => {
+    const routing = new Routing()
+    for (const marks of ['a\tr1\t5\t0\nb\tr2\t5\t0', 'a\tr2\t5\t0']) routing.add(marks)
+    expect(routing.users).toEqual(
+      new Map([
+        ['a', ['a\tr1\t5\t0', 'a\tr2\t5\t0']],
+        ['b', ['b\tr2\t5\t0']],
+      ]),
+    )
+  })
+
+  it('hands on no line that names nobody', () => {
+    const routing = new Routing()
+    for (const each of ['nobody', 'nobody\nnobody', 'nobody\nb\tr2\t5\t0', 'nobody\n\t5']) routing.add(each)
+    expect(routing.users).toEqual(new Map([['b', ['b\tr2\t5\t0']]]))
   })
 
   it('tells calls from canaries, and calls to everybody from both', () => {

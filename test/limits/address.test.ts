@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -39,6 +40,11 @@ it('is found for whatever Node takes for an IPv6 address', () => {
   )
 })
 
+it('of a peer that is gone already is one for all such peers', () => {
+  const request = { headers: {}, socket: { remoteAddress: undefined } } as unknown as IncomingMessage
+  expect(clientNetwork(request, 0)).toBe('gone')
+})
+
 describe('the client behind TRUST_PROXY proxies', () => {
   const from = (hops: number, ...forwarded: string[]) =>
     readRequest(
@@ -60,6 +66,11 @@ describe('the client behind TRUST_PROXY proxies', () => {
     ['a port on it', 1, ['203.0.113.7:4711'], '203.0.113.7'],
     ['IPv6 in brackets, with a port', 1, ['[2001:db8:1:2::9]:4711'], '2001:db8:1:2::/64'],
     ['an empty header', 1, [''], PEER],
+    ['an empty entry first, behind more proxies than entries', 3, [', 198.51.100.1'], '198.51.100.1'],
+    ['nothing but empty entries', 2, [',,'], PEER],
+    ['IPv6 in brackets, without a port', 1, ['[2001:db8:1:2::9]'], '2001:db8:1:2::/64'],
+    ['something before an address', 1, ['for=203.0.113.7:4711'], PEER],
+    ['something after a port', 1, ['203.0.113.7:4711x'], PEER],
   ])('%s', async (_what, hops, forwarded, network) => {
     expect(await from(hops, ...forwarded)).toBe(network)
   })

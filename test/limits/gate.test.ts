@@ -11,7 +11,10 @@ describe('a gate', () => {
     const pass = () => gate.pass(() => new Promise<string>((resolve) => ends.push(resolve)))
     const inside = [pass(), pass()]
     expect(gate.waiting).toBe(2)
-    await expect(pass()).rejects.toMatchObject({ code: 'overloaded', details: { retryAfter: 1 } })
+    await expect(pass()).rejects.toMatchObject({
+      code: 'overloaded',
+      details: { detail: 'Too many requests are waiting; try again.', retryAfter: 1 },
+    })
     expect([refused.mock.calls.length, ends.length]).toEqual([1, 2])
     ends[0]?.('done')
     expect(await inside[0]).toBe('done')

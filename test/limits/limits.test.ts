@@ -71,6 +71,22 @@ describe('limits', () => {
     const { limits } = scene({ on: false })
     for (let i = 0; i < 100; i++) limits.count('user_requests', 'alice')
     expect(await limits.counted('user_stories', 'alice', async () => 'done')).toBe('done')
+    const fails = () => Promise.reject(new Error('disk full'))
+    await expect(limits.counted('user_stories', 'alice', fails)).rejects.toThrow('disk full')
+  })
+
+  it('go by the clock of the process unless they are given one', () => {
+    const now = vi.spyOn(performance, 'now').mockReturnValue(1000)
+    try {
+      const metrics = { limited: { inc: () => {} } } as unknown as Metrics
+      const limits = new Limits({ rates: RATES, trustProxy: 0 } as Config, metrics, {} as Logger)
+      const refused = () => refusalOf(() => limits.count('user_requests', 'alice')) !== undefined
+      expect([refused(), refused(), refused()]).toEqual([false, false, true])
+      now.mockReturnValue(1000 + SOON)
+      expect(refused()).toBe(false)
+    } finally {
+      now.mockRestore()
+    }
   })
 
   it('count a work that succeeded and changed something, and no other', async () => {

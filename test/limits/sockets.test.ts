@@ -1,5 +1,8 @@
 import { EventEmitter } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { descriptorLimit, limitSockets, socketsWithin } from '../../src/limits/sockets.ts'
 import type { Logger } from '../../src/observability/log.ts'
@@ -17,7 +20,11 @@ class FakeSocket extends EventEmitter {
 function limited({ maxConnections = 10, maxConnectionsPerAddress = 1, trustProxy = 0 } = {}) {
   const server = new EventEmitter() as EventEmitter & { maxConnections?: number }
   const lines: string[] = []
-  const say = (level: string) => (fields: unknown, text?: string) => lines.push(`${level}: ${text ?? fields}`)
+  const logged: unknown[] = []
+  const say = (level: string) => (fields: unknown, text?: string) => {
+    lines.push(`${level}: ${text ?? fields}`)
+    logged.push(fields)
+  }
   const log = { info: say('info'), warn: say('warn') } as unknown as Logger
   const refused: string[] = []
   const limits = { maxConnections, maxConnectionsPerAddress, trustProxy }
@@ -27,8 +34,15 @@ function limited({ maxConnections = 10, maxConnectionsPerAddress = 1, trustProxy
     server.emit('connection', socket)
     return socket
   }
-  return { server, lines, refused, connect }
+  return { server, lines, logged, refused, connect }
 }
+
+/** A part of /proc/self/limits, with a line that names the same words within it. */
+const LIMITS = `Limit                     Soft Limit           Hard Limit           Units
+Not Max open files        7                    7                    files
+Max open files            SOFT                 4096                 files
+Max locked memory         8388608              8388608              bytes
+`
 
 describe('open sockets', () => {
   it('are more than the streams: one stream too many still gets an answer', () => {
@@ -40,11 +54,31 @@ describe('open sockets', () => {
     expect([socketsWithin(20_000), socketsWithin(256), socketsWithin(100), socketsWithin(7)]).toEqual([
       19_872, 128, 50, 4,
     ])
-    expect(descriptorLimit()).toBeGreaterThan(0)
+  })
+
+  it.each([
+    ['as Linux lists it', LIMITS.replace('SOFT', '1024  '), 1024],
+    ['as infinity where there is none', LIMITS.replace('SOFT', 'unlimited'), Number.POSITIVE_INFINITY],
+    ['as infinity where no line is of it', LIMITS.replace('Max open', 'Min open'), Number.POSITIVE_INFINITY],
+    ['as infinity where the system does not tell', undefined, Number.POSITIVE_INFINITY],
+  ])('are limited by the descriptors, read %s', (_, text, limit) => {
+    const folder = mkdtempSync(join(tmpdir(), 'limits-'))
+    try {
+      const file = join(folder, 'limits')
+      if (text !== undefined) writeFileSync(file, text)
+      expect(descriptorLimit(file)).toBe(limit)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  it.runIf(process.platform === 'linux')('are limited by the descriptors of this very process', () => {
+    const [, soft] = /^Max open files +(\d+|unlimited)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
+    expect(String(descriptorLimit())).toBe(soft?.replace('unlimited', 'Infinity'))
   })
 
   it('past the bound are said once to be closed, and once to be taken again', () => {
-    const { server, lines, refused, connect } = limited()
+    const { server, lines, logged, refused, connect } = limited()
     connect('192.0.2.1')
     server.emit('drop')
     server.emit('drop')
@@ -53,18 +87,21 @@ describe('open sockets', () => {
     server.emit('drop')
     const closed = 'warn: the limit of open sockets is reached: new ones are closed'
     expect(lines).toEqual([closed, 'info: new sockets are accepted again', closed])
+    expect(logged[0]).toEqual({ sockets: server.maxConnections })
     expect(refused).toEqual(['sockets', 'sockets', 'sockets'])
   })
 
   it('that can’t be accepted end nothing', () => {
-    const { server, lines } = limited()
-    server.emit('error', Object.assign(new Error('too many open files'), { code: 'EMFILE' }))
+    const { server, lines, logged } = limited()
+    const err = Object.assign(new Error('too many open files'), { code: 'EMFILE' })
+    server.emit('error', err)
+    expect(logged).toEqual([{ err }])
     expect(lines).toEqual(['warn: a connection could not be accepted'])
   })
 
   it('of one address are bounded, and free their place when they close', () => {
-    const { refused, connect } = limited({ maxConnectionsPerAddress: 1 })
-    const taken = Array.from({ length: 102 }, () => connect('192.0.2.1'))
+    const { refused, connect } = limited({ maxConnectionsPerAddress: 3 })
+    const taken = Array.from({ length: 106 }, () => connect('192.0.2.1'))
     const over = connect('192.0.2.1')
     expect(over.destroy).toHaveBeenCalledOnce()
     expect(refused).toEqual(['address_sockets'])

@@ -22,6 +22,30 @@ it('works of one key go on so many at a time, in order; other keys do not wait f
   await Promise.all(all)
 })
 
+it('works that end leave the others their turns, and no more than these', async () => {
+  const turns = new Turns(2)
+  const ends: (() => void)[] = []
+  const work = () => turns.pass('a', () => new Promise<void>((resolve) => ends.push(resolve)))
+  const first = work()
+  const all = [first, work()]
+  ends[0]?.()
+  await first
+  // One still goes on: of two more, one waits.
+  all.push(work(), work())
+  expect(ends).toHaveLength(3)
+  ends[1]?.()
+  await expect.poll(() => ends.length).toBe(4)
+  for (const end of ends) end()
+  await Promise.all(all)
+  // None goes on: two begin at once again.
+  const again = [work(), work(), work()]
+  expect(ends).toHaveLength(6)
+  for (const end of ends) end()
+  await expect.poll(() => ends.length).toBe(7)
+  for (const end of ends) end()
+  await Promise.all(again)
+})
+
 it('a work that fails hands its turn on', async () => {
   const turns = new Turns(1)
   const failed = turns.pass('a', () => Promise.reject(new Error('no')))
