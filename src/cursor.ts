@@ -31,13 +31,34 @@ export class Cursors {
       lastTime = time
       lastPart = ((time % MODULUS) * 48_271 + Math.floor(time / MODULUS) * 69_621) % MODULUS
     }
-    return ((lastPart + this.#user) % MODULUS).toString(16)
+    return hexadecimal((lastPart + this.#user) % MODULUS)
   }
 
   /** Whether a cursor's check fits this user and an event logged at this time. A cursor without a check always fits. */
   fits({ check }: Pick<Cursor, 'check'>, time: number): boolean {
     return check === undefined || check === this.check(time)
   }
+}
+
+/** The character code of a hexadecimal digit: 0 to 9, then a to f. */
+function digitAt(n: number, bit: number): number {
+  const digit = (n >>> bit) & 15
+  return digit < 10 ? 48 + digit : 87 + digit
+}
+
+/** As `toString(16)`, which takes 0.2 µs more: each event has a check. */
+function hexadecimal(n: number): string {
+  if (n < 0x1000_0000) return n.toString(16)
+  return String.fromCharCode(
+    digitAt(n, 28),
+    digitAt(n, 24),
+    digitAt(n, 20),
+    digitAt(n, 16),
+    digitAt(n, 12),
+    digitAt(n, 8),
+    digitAt(n, 4),
+    digitAt(n, 0),
+  )
 }
 
 /** The number whose event time is needed to check a resume point; -1 if none is. */

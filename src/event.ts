@@ -20,13 +20,16 @@
  * reset       tells a client that events between its cursor and here may be lost to it
  * run, chunk  consecutive events of one stream; a chunk is a part of a run, encoded once per transport
  * connection  one SSE response or one WebSocket. It is behind while events after its cursor are in the log, else live
+ * instance    one process of the service; any number share one database
  * subscriber  a user who is connected to this instance, with all connections
  * sink        the transport's side of a connection
  * bus         carries notifications from the database to the instances
+ * relay       with NATS, the one process that listens to the database and publishes to NATS
  * trailer     the last line of a notification: when its events were logged
  * canary      a test notification, sent as writers send theirs, that must come back over LISTEN
  * sweep       compares the heads of all connected users with the log, and so finds lost notifications
  * tally       the kept number of a story's views, or of its reactions with one emoji
+ * ticket      stands for a token in the URL of one stream, because URLs end up in logs
  * quiet       a transaction in which writes make no events (`set local glimpse.quiet = on`)
  */
 
@@ -198,29 +201,62 @@ export function eventText(id: string, body: string): string {
 
 const TYPE = /^(?!stream\.)[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*$/
 
-/** The last type that was looked at, because nearly all events of a service have one of a few. */
-let knownType = ''
+/** What a body begins with; its seq follows, then BEFORE_TYPE, its type and AFTER_TYPE. */
+const BEFORE_SEQ = '{"seq":'
+const BEFORE_TYPE = ',"type":"'
+const AFTER_TYPE = '","data":'
+
+/** The last type that was looked at, with what stands around it, because nearly all events of a service have one of a few. */
+let known: string | undefined
 
 /**
  * Whether a text is the body of the event with this number, as glimpse.append() writes it. With a line end inside, one body
  * could become several SSE events; a type that begins with `stream.` would look like a control message.
  */
 export function isBodyOf(seq: number, text: string): boolean {
-  const prefix = `{"seq":${seq},"type":"`
-  if (!text.startsWith(prefix)) return false
-  const typeEnd = text.indexOf('"', prefix.length)
-  if (!text.startsWith('","data":', typeEnd) || !text.endsWith('}')) return false
-  const type = text.slice(prefix.length, typeEnd)
-  if (type !== knownType) {
-    if (!TYPE.test(type)) return false
-    knownType = type
+  // Each event passes here: with startsWith, endsWith and includes, and the number made a text, it took twice as long.
+  if (text.slice(0, BEFORE_SEQ.length) !== BEFORE_SEQ) return false
+  const seqEnd = text.indexOf(',')
+  if (numberAt(text, BEFORE_SEQ.length, seqEnd) !== seq) return false
+  if (known === undefined || text.slice(seqEnd, seqEnd + known.length) !== known) {
+    const typed = typeIn(text, seqEnd)
+    if (typed === undefined) return false
+    known = typed
   }
-  return !text.includes('\n') && !text.includes('\r')
+  return (
+    text.charCodeAt(text.length - 1) === CLOSING_BRACE &&
+    text.indexOf('\n') === -1 &&
+    text.indexOf('\r') === -1
+  )
 }
 
-/** The `type` of a body without parsing it: glimpse.append() writes `{"seq":<seq>,"type":"<type>",` first. */
-export function eventTypeOf(seq: number, body: string): string {
-  const start = `{"seq":${seq},"type":"`.length
+/** BEFORE_TYPE, a type of an event and AFTER_TYPE, if that is what follows the seq; else undefined. */
+function typeIn(text: string, seqEnd: number): string | undefined {
+  const typeAt = seqEnd + BEFORE_TYPE.length
+  const type = text.slice(typeAt, text.indexOf('"', typeAt))
+  const typed = BEFORE_TYPE + type + AFTER_TYPE
+  return TYPE.test(type) && text.startsWith(typed, seqEnd) ? typed : undefined
+}
+
+const ZERO = 48
+const CLOSING_BRACE = 125
+
+/** The whole number between two indexes of a text; NaN if there is none, or if it is below `least`. */
+export function numberAt(text: string, start: number, end: number, least = 1): number {
+  // Digit by digit, in place: slices and regular expressions took a fifth of the time of a line.
+  let number = start < end ? 0 : Number.NaN
+  for (let i = start; i < end; i++) {
+    const digit = text.charCodeAt(i) - ZERO
+    if (digit < 0 || digit > 9) return Number.NaN
+    number = number * 10 + digit
+  }
+  const hasZeroBefore = text.charCodeAt(start) === ZERO && end - start > 1
+  return number >= least && number <= Number.MAX_SAFE_INTEGER && !hasZeroBefore ? number : Number.NaN
+}
+
+/** The `type` of a body (see isBodyOf) without parsing it. */
+export function eventTypeOf(body: string): string {
+  const start = body.indexOf(',') + BEFORE_TYPE.length
   return body.slice(start, body.indexOf('"', start))
 }
 

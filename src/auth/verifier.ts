@@ -37,7 +37,12 @@ export interface TokenVerifier {
    * `unavailable` while a key set that may contain the key could not be fetched: the token may be valid.
    */
   verify(token: string): Promise<Identity>
-  /** The identity of a token that `verify` accepted before and that is still valid. Costs one hash. */
+  /**
+   * As `verify`, but without a promise where no key set is needed: for a token that was accepted before and is still valid, which
+   * costs one hash, and for one that a secret signed. So it may also throw at once.
+   */
+  identify(token: string): Identity | Promise<Identity>
+  /** The identity of a token that was accepted before and is still valid. */
   cached(token: string): Identity | undefined
   /** Fetches remote keys before the first token. Never rejects: a failed fetch is logged as a warning. */
   warm(): Promise<void>
@@ -98,13 +103,23 @@ class Verifier implements TokenVerifier {
   }
 
   async verify(token: string): Promise<Identity> {
+    return this.identify(token)
+  }
+
+  identify(token: string): Identity | Promise<Identity> {
     try {
-      return await this.#judge(token)
+      if (token.length > TOKEN_MAX_CHARACTERS) throw new Refusal('length')
+      const key = tokenKey(token)
+      return this.#remembered(key) ?? this.#bySecret(token, key) ?? this.#byHeader(token, key)
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error
-      this.#log.debug({ rule: error.rule, claim: error.claim }, 'a token was refused')
-      throw badToken(error)
+      throw this.#refused(error)
     }
+  }
+
+  #refused(error: unknown): unknown {
+    if (!(error instanceof Refusal)) return error
+    this.#log.debug({ rule: error.rule, claim: error.claim }, 'a token was refused')
+    return badToken(error)
   }
 
   async warm(): Promise<void> {
@@ -123,23 +138,33 @@ class Verifier implements TokenVerifier {
     return undefined
   }
 
-  /** @throws Refusal, or GlimpseError `unavailable` */
-  async #judge(token: string): Promise<Identity> {
-    if (token.length > TOKEN_MAX_CHARACTERS) throw new Refusal('length')
-    const key = tokenKey(token)
-    const known = this.#remembered(key)
-    if (known !== undefined) return known
+  /**
+   * The usual case, without a promise.
+   *
+   * @returns undefined for a token that jose must judge
+   * @throws Refusal
+   */
+  #bySecret(token: string, key: string): Identity | undefined {
     if (!isCompactJws(token)) throw new Refusal('format')
     for (const source of this.#sources) {
       const payload = source.keys.plain?.(token)
       if (payload !== undefined) return this.#accept(source, source.keys.generation, payload, key)
     }
-    const header = headerOf(token)
-    const fitting = this.#sources.filter(({ keys }) => keys.algorithms.includes(header.alg))
-    if (fitting.length === 0) throw new Refusal('algorithm')
-    return this.#judgeBy(fitting, token, header, key)
+    return undefined
   }
 
+  async #byHeader(token: string, key: string): Promise<Identity> {
+    try {
+      const header = headerOf(token)
+      const fitting = this.#sources.filter(({ keys }) => keys.algorithms.includes(header.alg))
+      if (fitting.length === 0) throw new Refusal('algorithm')
+      return await this.#judgeBy(fitting, token, header, key)
+    } catch (error) {
+      throw this.#refused(error)
+    }
+  }
+
+  /** @throws Refusal, or GlimpseError `unavailable` */
   async #judgeBy(
     fitting: readonly Source[],
     token: string,

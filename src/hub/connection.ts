@@ -180,8 +180,8 @@ export class Connection implements Sleeper {
    *   there is not known, the number is enough
    * @returns how many events were written
    */
-  offer(run: EventChunk, fromLog = false): number {
-    if (this.#sink === undefined || this.#closed !== undefined) {
+  offer(run: EventChunk, fromLog: boolean): number {
+    if (this.#sink === undefined) {
       this.announce(run.epoch, run.last)
       return 0
     }

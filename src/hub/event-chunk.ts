@@ -7,11 +7,9 @@ const CHUNK_EVENTS = 32
 const CHUNK_CHARACTERS = 16_384
 
 /** Cuts a run into chunks; each becomes one write per connection. */
-export function chunks(
-  epoch: string,
-  cursors: Cursors,
-  { first, previous, times, bodies }: EventRun,
-): EventChunk[] {
+export function chunks(epoch: string, cursors: Cursors, run: EventRun): EventChunk[] {
+  const { first, previous, times, bodies } = run
+  if (bodies.length === 1) return [new EventChunk(epoch, cursors, run)]
   const made: EventChunk[] = []
   for (let from = 0, to = 0; from < bodies.length; from = to) {
     for (let length = 0; to < bodies.length && to - from < CHUNK_EVENTS && length < CHUNK_CHARACTERS; to++)
@@ -37,7 +35,7 @@ export class EventChunk {
   readonly #cursors: Cursors
   readonly #run: EventRun
   #ids: readonly string[] | undefined
-  readonly #encoded: Partial<Record<Sink['transport'], Buffer>> = {}
+  readonly #encoded: Partial<Record<Sink['transport'], string>> = {}
 
   constructor(epoch: string, cursors: Cursors, run: EventRun) {
     this.epoch = epoch
@@ -53,18 +51,20 @@ export class EventChunk {
   }
 
   /** The frames of the events after the number `seq`, which lies in or just before the chunk. */
-  after(seq: number, { codec, transport }: Pick<Sink, 'codec' | 'transport'>): Buffer {
+  after(seq: number, { codec, transport }: Pick<Sink, 'codec' | 'transport'>): string {
     const { bodies } = this.#run
     const skip = seq + 1 - this.first
-    if (skip > 0) return codec.encode(seq + 1, this.#identify().slice(skip), bodies.slice(skip))
-    this.#encoded[transport] ??= codec.encode(this.first, this.#identify(), bodies)
+    if (skip > 0) return codec.encode(this.#identify().slice(skip), bodies.slice(skip))
+    this.#encoded[transport] ??= codec.encode(this.#identify(), bodies)
     return this.#encoded[transport]
   }
 
   #identify(): readonly string[] {
-    this.#ids ??= this.#run.times.map((time, i) =>
-      this.#cursors.format(this.epoch, { seq: this.first + i, time }),
-    )
-    return this.#ids
+    if (this.#ids !== undefined) return this.#ids
+    const ids: string[] = []
+    for (const time of this.#run.times)
+      ids.push(this.#cursors.format(this.epoch, { seq: this.first + ids.length, time }))
+    this.#ids = ids
+    return ids
   }
 }

@@ -163,8 +163,8 @@ export class Hub {
       if (followed !== undefined) await followed
       const stream = await this.#options.eventLog.head(user, numberToProve(resume))
       return {
-        ...this.#handles(subscriber, connection),
         begin: (sink) => this.#begin(subscriber, connection, sink, resume, stream),
+        ...this.#handles(subscriber, connection),
       }
     } catch (error) {
       connection.gone()

@@ -37,24 +37,24 @@ export function startFrom(point: ResumePoint, stream: ResumeHead, cursors: Curso
   const edge = edgeOf(stream)
   switch (point.from) {
     case 'now':
-      return { ...end, resumed: false, reset: undefined }
+      return { resumed: false, reset: undefined, ...end }
     case 'oldest':
-      return { ...edge, resumed: false, reset: undefined }
+      return { resumed: false, reset: undefined, ...edge }
     case 'invalid':
-      return { ...end, resumed: false, reset: 'invalid' }
+      return { resumed: false, reset: 'invalid', ...end }
     case 'cursor': {
       const { seq } = point
-      if (point.epoch !== stream.epoch) return { ...end, resumed: false, reset: 'epoch' }
-      if (seq > end.seq) return { ...end, resumed: false, reset: 'ahead' }
-      if (seq < edge.seq) return { ...edge, resumed: false, reset: 'trimmed' }
+      if (point.epoch !== stream.epoch) return { resumed: false, reset: 'epoch', ...end }
+      if (seq > end.seq) return { resumed: false, reset: 'ahead', ...end }
+      if (seq < edge.seq) return { resumed: false, reset: 'trimmed', ...edge }
       const isKept = seq > edge.seq && seq < end.seq
       const time = seq === end.seq ? end.time : seq === edge.seq ? edge.time : stream.askedTime
       // A cursor of 0.1 has no check and is believed; so is a cursor whose event 0.1 trimmed without storing its time.
       if (point.check === undefined || (time === undefined && !isKept))
-        return { seq, time, resumed: true, reset: undefined }
-      if (time === undefined) return { seq, time, resumed: false, reset: 'gap' }
-      if (!cursors.fits(point, time)) return { ...end, resumed: false, reset: 'epoch' }
-      return { seq, time, resumed: true, reset: undefined }
+        return { resumed: true, reset: undefined, seq, time }
+      if (time === undefined) return { resumed: false, reset: 'gap', seq, time }
+      if (!cursors.fits(point, time)) return { resumed: false, reset: 'epoch', ...end }
+      return { resumed: true, reset: undefined, seq, time }
     }
   }
 }

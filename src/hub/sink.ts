@@ -2,8 +2,8 @@ import type { CloseReason, ControlMessage } from '../event.ts'
 
 /** How a transport frames consecutive events. Stateless and shared, so that a chunk is encoded once for all sockets. */
 export interface Codec {
-  /** Consecutive events, the first with the number `first`, as the bytes of one write; an id for each body. */
-  encode(first: number, ids: readonly string[], bodies: readonly string[]): Buffer
+  /** Consecutive events as the text of one write, in a form that only the codec's sinks know; an id for each body. */
+  encode(ids: readonly string[], bodies: readonly string[]): string
 }
 
 /** The transport's side of a connection. */
@@ -14,7 +14,8 @@ export interface Sink {
   readonly unsent: number
   /** Bytes that the kernel has taken since the connection began. If it does not grow, the client reads nothing. */
   readonly sent: number
-  write(frames: Buffer): void
+  /** Writes what the codec made. */
+  write(frames: string): void
   control(message: ControlMessage): void
   /** Sends a heartbeat, which client and proxies see. @returns false if the client has stopped answering */
   heartbeat(): boolean

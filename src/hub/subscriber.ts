@@ -88,7 +88,7 @@ export class Subscriber {
     return new Map(
       [...this.connections].map((connection) => {
         const { position, announced } = connection
-        return [connection, { ...position, announced }]
+        return [connection, { announced, ...position }]
       }),
     )
   }

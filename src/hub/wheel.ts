@@ -8,7 +8,8 @@ export interface Sleeper {
 
 /**
  * One timer for all connections (a hashed timing wheel): ten thousand heartbeats, expiries and stalls cost one
- * interval instead of thirty thousand timers. A sleeper has one alarm and is woken at most one tick late.
+ * interval instead of thirty thousand timers. A sleeper has one alarm and is woken at most one tick late. Without alarms
+ * the wheel stands still, so that an instance without connections sleeps.
  */
 export class TimerWheel {
   readonly #slots: Set<Sleeper>[]
@@ -16,6 +17,7 @@ export class TimerWheel {
   readonly #now: () => number
   #tick: number
   #size = 0
+  #started = false
   #timer: NodeJS.Timeout | undefined
 
   constructor({ tickMs, slots, now }: { tickMs: number; slots: number; now: () => number }) {
@@ -30,17 +32,19 @@ export class TimerWheel {
   }
 
   start(): void {
-    this.#timer ??= setInterval(() => this.advance(), this.#tickMs).unref()
+    this.#started = true
+    if (this.#size > 0) this.#turn()
   }
 
   stop(): void {
-    clearInterval(this.#timer)
-    this.#timer = undefined
+    this.#started = false
+    this.#pause()
   }
 
   /** Sets the sleeper's alarm; it replaces an earlier one. */
   set(sleeper: Sleeper, dueAt: number): void {
     this.delete(sleeper)
+    if (this.#started) this.#turn()
     sleeper.dueAt = dueAt
     this.#slotOf(dueAt).add(sleeper)
     this.#size++
@@ -68,6 +72,19 @@ export class TimerWheel {
       }
     }
     this.#tick = current
+    if (this.#size === 0) this.#pause()
+  }
+
+  #turn(): void {
+    if (this.#timer !== undefined) return
+    // The slots of the time in which it stood still are empty.
+    if (this.#size === 0) this.#tick = Math.floor(this.#now() / this.#tickMs)
+    this.#timer = setInterval(() => this.advance(), this.#tickMs).unref()
+  }
+
+  #pause(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
   }
 
   #slotOf(dueAt: number): Set<Sleeper> {

@@ -17,9 +17,9 @@ import { formatOffset } from './stream-offset.ts'
  * the events as JSON, separated by commas.
  */
 const durableCodec: Codec = {
-  encode(_first, ids, bodies) {
+  encode(ids, bodies) {
     const texts = bodies.map((body, i) => eventText(ids[i] ?? '', body))
-    return Buffer.from(`${ids.at(-1)}\n${texts.join(',')}`)
+    return `${ids.at(-1)}\n${texts.join(',')}`
   },
 }
 
@@ -57,12 +57,11 @@ abstract class CollectingSink implements Sink {
   /** Called for a reset: events before the next position may be lost to the reader. */
   protected abstract lost(): void
 
-  write(frames: Buffer): void {
-    const text = frames.toString()
-    const end = text.indexOf('\n')
-    this.#cursor = text.slice(0, end)
-    this.#events.push(text.slice(end + 1))
-    this.#length += frames.length
+  write(frames: string): void {
+    const end = frames.indexOf('\n')
+    this.#cursor = frames.slice(0, end)
+    this.#events.push(frames.slice(end + 1))
+    this.#length += Buffer.byteLength(frames)
     this.#flushSoon()
   }
 
@@ -180,7 +179,7 @@ export function beginDurableSse(
   streamCursor: StreamCursor,
 ): void {
   beginEventStream(response, registration, {
-    headers: { ...headers, 'Content-Type': 'text/event-stream' },
+    headers: { 'Content-Type': 'text/event-stream', ...headers },
     first: '',
     sinkOn: (socket) => new DurableSseSink(socket, registration.connection, streamCursor),
   })

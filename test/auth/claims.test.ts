@@ -26,6 +26,7 @@ function refusalOf(claims: unknown, rules: Partial<ClaimRules> = {}): Refusal {
 describe('the clock tolerance', () => {
   it('lets a token in that ended no longer ago, until the tolerance ends', () => {
     expect(judge({ ...GOOD, exp: NOW_S - 4.999 })).toEqual({ user: 'alice', expiresAt: NOW + 1 })
+    expect(judge({ ...GOOD, exp: NOW_S })).toEqual({ user: 'alice', expiresAt: NOW + 5000 })
     expect(refusalOf({ ...GOOD, exp: NOW_S - 5 }).rule).toBe('expired')
   })
 
@@ -55,6 +56,8 @@ describe('issuer and audience', () => {
     judge({ ...GOOD, client_id: 'x' }, rules)
     for (const aud of ['y', '', null, [], 0])
       expect(refusalOf({ ...GOOD, aud, client_id: 'x' }, rules).rule).toBe('audience')
+    // It is one text, not a list.
+    expect(refusalOf({ ...GOOD, client_id: ['x'] }, rules).rule).toBe('audience')
   })
 })
 
@@ -65,23 +68,60 @@ it('the user is named by the claim that is configured, and by no other', () => {
   expect(refusalOf(GOOD, { userClaim: 'constructor' }).rule).toMatch(/^claim_/)
 })
 
-it.each<[object, string, RegExp]>([
-  [{ sub: 'alice' }, 'claim_missing', /^The access token has no claim exp\.$/],
-  [{ exp: GOOD.exp }, 'claim_missing', /no claim sub/],
-  [{ ...GOOD, sub: 7 }, 'claim_type', /claim sub .* must be a string/],
-  [{ ...GOOD, exp: 'soon' }, 'claim_type', /claim exp .* must be a number/],
-  [{ ...GOOD, nbf: '1' }, 'claim_type', /claim nbf .* must be a number/],
-  [{ ...GOOD, iat: 'now' }, 'claim_type', /claim iat .* must be a number/],
-  [{ ...GOOD, exp: 1 }, 'expired', /has expired/],
-  [{ ...GOOD, nbf: NOW_S + 60 }, 'not_yet_valid', /not valid yet/],
-  [{ ...GOOD, aud: 'them' }, 'issuer', /no claim iss|issuer/],
-])('%j is refused as %s', (claims, rule, detail) => {
-  const rules = rule === 'issuer' ? { issuers: ['us'] } : {}
-  const refusal = refusalOf({ iss: rule === 'issuer' ? 'them' : 'us', ...claims }, rules)
-  expect(refusal.rule).toBe(rule)
-  expect(refusal.detail).toMatch(detail)
+const STRING = 'must be a string of 1 to 255 characters without control characters.'
+
+it.each<[string, string | undefined, string, object]>([
+  ['claim_missing', 'exp', 'The access token has no claim exp.', { exp: undefined }],
+  ['claim_missing', 'sub', 'The access token has no claim sub.', { sub: undefined }],
+  ['claim_missing', 'iss', 'The access token has no claim iss.', { iss: undefined }],
+  ['claim_missing', 'aud', 'The access token has no claim aud.', { aud: undefined }],
+  ['claim_type', 'sub', `The claim sub of the access token ${STRING}`, { sub: 7 }],
+  ['claim_type', 'exp', 'The claim exp of the access token must be a number.', { exp: 'soon' }],
+  ['claim_type', 'nbf', 'The claim nbf of the access token must be a number.', { nbf: '1' }],
+  ['claim_type', 'iat', 'The claim iat of the access token must be a number.', { iat: 'now' }],
+  ['expired', 'exp', 'The access token has expired.', { exp: 1 }],
+  ['not_yet_valid', 'nbf', 'The access token is not valid yet.', { nbf: NOW_S + 60 }],
+  ['issuer', 'iss', 'The issuer (iss) of the access token is not accepted here.', { iss: 'them' }],
+  ['audience', 'aud', 'The audience (aud) of the access token is not accepted here.', { aud: 'y' }],
+  [
+    'audience',
+    'client_id',
+    'The audience (client_id) of the access token is not accepted here.',
+    { aud: undefined, client_id: 'y' },
+  ],
+])('is refused as %s of %s, and its caller is told: %s', (rule, claim, detail, bad) => {
+  const refusal = refusalOf({ ...GOOD, iss: 'us', aud: 'x', ...bad }, { issuers: ['us'], audiences: ['x'] })
+  expect(refusal).toMatchObject({ rule, claim, detail })
   // RFC 6750 §3 holds error_description to these characters.
   expect(refusal.detail).toMatch(/^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/)
+})
+
+describe('claims', () => {
+  const read = (bytes: Buffer) => identityOf(bytes, RULES, NOW)
+  const FORMAT = 'The claims of the access token are not an object in JSON.'
+
+  it.each([
+    '[]',
+    'null',
+    '7',
+    '"text"',
+    'true',
+    '{',
+    '',
+    `[${JSON.stringify(GOOD)}]`,
+  ])('that are %s are no claims', (text) => {
+    const refusal = expect.objectContaining({ rule: 'claims_format', claim: undefined, detail: FORMAT })
+    expect(() => read(Buffer.from(text))).toThrow(refusal)
+  })
+
+  it('must be UTF-8: a decoder that puts a character for other bytes would make one user of many', () => {
+    const bytes = Buffer.from(JSON.stringify({ ...GOOD, sub: 'alic\xe9' }), 'latin1')
+    expect(() => read(bytes)).toThrow(expect.objectContaining({ rule: 'claims_format' }))
+  })
+
+  it('may have that very character in them', () => {
+    expect(read(Buffer.from(JSON.stringify({ ...GOOD, sub: 'a\ufffd' }))).user).toBe('a\ufffd')
+  })
 })
 
 /** What jose makes of the same claims, in a token that is signed well. */

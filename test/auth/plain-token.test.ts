@@ -5,7 +5,7 @@ import { createPlainTokens } from '../../src/auth/plain-token.ts'
 const SECRET = new TextEncoder().encode('a secret of the tests, 32 bytes or more')
 const CLAIMS = '{"sub":"alice","exp":1800000060}'
 const HEADER = '{"alg":"HS256","typ":"JWT"}'
-const plain = createPlainTokens(SECRET)
+const plain = (token: string) => createPlainTokens(SECRET)(token)
 
 function sign(header: string, payload: string | Uint8Array = CLAIMS, secret: Uint8Array = SECRET): string {
   const text = [header, payload].map((part) => Buffer.from(part).toString('base64url')).join('.')
@@ -31,6 +31,7 @@ describe('a plain token', () => {
     ['a critical extension', sign('{"alg":"HS256","crit":["b64"],"b64":false}')],
     ['no algorithm', sign('{"alg":"none"}')],
     ['another algorithm', sign('{"alg":"HS512"}')],
+    ['nothing after its header', sign(HEADER).split('.', 1).join()],
     ['a key id', sign('{"alg":"HS256","kid":"k"}')],
   ])('is not recognised with %s', (_, token) => {
     expect(plain(token)).toBeUndefined()

@@ -116,6 +116,12 @@ describe('fetching', () => {
     expect(world.server.requests).toBe(1)
   })
 
+  it('ends with close()', async () => {
+    await world.verifier.close()
+    await world.verifier.warm()
+    expect(world.server.requests).toBe(0)
+  })
+
   it('happens once for all tokens that come at the same time', async () => {
     const tokens = await Promise.all(
       Array.from({ length: 50 }, (_, i) => world.tokenOf(world.one, `user ${i}`)),
@@ -259,6 +265,26 @@ describe('several key sets', () => {
       other.publish(world.two)
       world.now += 1 * MINUTE
       await world.verifier.verify(await world.tokenOf(world.two))
+    } finally {
+      await other.close()
+    }
+  })
+
+  it('that are away are asked about again as soon as the first of them may be; keys of a day ago verify nothing', async () => {
+    const other = await KeySetServer.start()
+    const fail = (server: KeySetServer) => server.answer((response) => response.writeHead(500).end())
+    try {
+      fail(other)
+      await world.restart([world.server.url, other.url])
+      const token = await world.tokenOf(world.one)
+      await world.verifier.verify(token)
+      fail(world.server)
+      world.now += 25 * HOUR
+      // The second failed before, so its pause is the longer one.
+      await expect(world.verifier.verify(token)).rejects.toMatchObject({
+        code: 'unavailable',
+        details: { detail: 'Tokens cannot be verified right now.', retryAfter: 1 },
+      })
     } finally {
       await other.close()
     }

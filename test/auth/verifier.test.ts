@@ -44,6 +44,15 @@ describe('a token that is good', () => {
     expect(await verifierWith().verify(token(GOOD))).toEqual({ user: 'alice', expiresAt: NOW + 60_000 })
   })
 
+  it('is known without a promise where a secret signed it, and refused at once where its claims are bad', () => {
+    expect(verifierWith().identify(token(GOOD))).toEqual({ user: 'alice', expiresAt: NOW + 60_000 })
+    const refusal = expect.objectContaining({
+      code: 'unauthorized',
+      message: 'The access token has expired.',
+    })
+    expect(() => verifierWith().identify(token({ ...GOOD, exp: 1 }))).toThrow(refusal)
+  })
+
   it('may be signed by any JWT library with the same secret, as text or as bytes', async () => {
     const bytes = new TextEncoder().encode(SECRET)
     const signed = await new SignJWT({ sub: 'bob', exp: NOW / 1000 + 60 })
@@ -167,11 +176,23 @@ describe('a token that is refused', () => {
       log: pino({ level: 'debug' }, { write: (line) => lines.push(JSON.parse(line)) }),
       issuers: ['us'],
     })
-    const strange = token(GOOD, { alg: 'HS256' }, 'another secret of 32 bytes or more')
-    for (const bad of ['garbage', strange, token({ ...GOOD, exp: 1 }), token({ ...GOOD, iss: 'them' })])
+    for (const bad of [
+      'x'.repeat(8193),
+      'garbage',
+      'AAAA.AAAA.AAAA',
+      token(GOOD, { alg: 'HS256', crit: ['x'], x: 1 }),
+      token(GOOD, { alg: 'HS384' }),
+      token(GOOD, { alg: 'HS256' }, 'another secret of 32 bytes or more'),
+      token({ ...GOOD, exp: 1 }),
+      token({ ...GOOD, iss: 'them' }),
+    ])
       await rejection(verifier.verify(bad))
     expect(lines.map(({ msg, rule, claim }) => [msg, rule, claim])).toEqual([
+      ['a token was refused', 'length', undefined],
       ['a token was refused', 'format', undefined],
+      ['a token was refused', 'format', undefined],
+      ['a token was refused', 'critical_header', undefined],
+      ['a token was refused', 'algorithm', undefined],
       ['a token was refused', 'signature', undefined],
       ['a token was refused', 'expired', 'exp'],
       ['a token was refused', 'issuer', 'iss'],
@@ -269,6 +290,16 @@ describe('construction', () => {
     ['a previous secret of 31 bytes', { secrets: [SECRET, 'x'.repeat(31)] }],
   ])('is refused with %s', (_, options) => {
     expect(() => verifierWith(options)).toThrow(StartError)
+  })
+
+  it('says what is missing', () => {
+    expect(() => verifierWith({ secrets: [] })).toThrow('a JWT secret or a JWKS URL is needed')
+  })
+
+  it('needs no secret beside a key set, and may have one', () => {
+    const jwksUrls = ['http://127.0.0.1:1/jwks.json']
+    expect(() => createTokenVerifier({ jwksUrls, log })).not.toThrow()
+    expect(() => createTokenVerifier({ jwksUrls, secrets: [SECRET], log })).not.toThrow()
   })
 
   it('counts a secret in bytes, not in characters', () => {

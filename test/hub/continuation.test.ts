@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { Position } from '../../src/event.ts'
+import type { Position, StreamPage } from '../../src/event.ts'
 import { continueAfter } from '../../src/hub/continuation.ts'
 import { edgeOf } from '../../src/hub/resume.ts'
 import { damage, damages, lives, streamOf } from '../support/damage.ts'
 import type { FakeStream } from '../support/fake-log.ts'
+import { bodyOf, pageOf } from '../support/stream-state.ts'
 
 /** A reader that takes page after page from a place on, as a connection that is behind does. */
 function readFrom(stream: FakeStream, start: Position, limit: number, lead = 0) {
@@ -123,5 +124,75 @@ describe('how a stream goes on after a place', () => {
       }),
       { numRuns: RUNS },
     )
+  })
+})
+
+describe('what follows a place', () => {
+  /** The events 5 and 6 after 4, all of a stream that begins with 4. */
+  const page = (seqs = [4, 5, 6], known: Partial<StreamPage> = {}) =>
+    pageOf(4, seqs, { head: 6, oldest: 4, ...known })
+  const end = { seq: 6, time: 6 }
+
+  it.each<[string, Position, StreamPage, unknown]>([
+    ['nothing at the end', end, page(), undefined],
+    ['a reset past the end', { seq: 7, time: 7 }, page(), { reset: 'ahead', to: end }],
+    [
+      'a reset before what is kept',
+      { seq: 2, time: 2 },
+      page(),
+      { reset: 'trimmed', to: { seq: 3, time: 3 } },
+    ],
+    ['a reset where another event is there', { seq: 4, time: 99 }, page(), { reset: 'epoch', to: end }],
+    ['a reset where another event was trimmed', { seq: 3, time: 99 }, page(), { reset: 'epoch', to: end }],
+    [
+      'a reset over a hole',
+      { seq: 4, time: 4 },
+      page([4, 6]),
+      { reset: 'gap', to: { seq: 5, time: undefined } },
+    ],
+    ['a reset where all of the page is missing', { seq: 4, time: 4 }, page([4]), { reset: 'gap', to: end }],
+    ['nothing in a page that ends too early', { seq: 4, time: 4 }, page([4], { complete: false }), undefined],
+    [
+      'a reset to the end where only events past it are left',
+      { seq: 4, time: 4 },
+      page([4, 7], { complete: false }),
+      { reset: 'gap', to: end },
+    ],
+    [
+      'a reset over an event whose body is none',
+      { seq: 4, time: 4 },
+      page([4, 5, 6], { bodies: ['', 'x', bodyOf(6)] }),
+      { reset: 'gap', to: { seq: 5, time: 5 } },
+    ],
+  ])('is %s', (_, place, read, continuation) => {
+    expect(continueAfter(place, read)).toEqual(continuation)
+  })
+
+  it.each<[string, Position, StreamPage, number[], number | undefined]>([
+    ['all events of the page', { seq: 4, time: 4 }, page(), [5, 6], 4],
+    ['those up to the end', { seq: 4, time: 4 }, page([4, 5, 6, 7]), [5, 6], 4],
+    ['those up to a hole', { seq: 3, time: 3 }, page([4, 6]), [4], 3],
+    [
+      'those up to a number that is not that of its body',
+      { seq: 4, time: 4 },
+      page([4, 5, 9], { head: 9, bodies: ['', bodyOf(5), bodyOf(6)] }),
+      [5],
+      4,
+    ],
+    ['events after a place that 0.1 gave, without its time', { seq: 4, time: undefined }, page(), [5, 6], 4],
+    [
+      'events after what 0.1 trimmed, without noting its time',
+      { seq: 3, time: 3 },
+      page([4, 5, 6], { trimmedTime: undefined }),
+      [4, 5, 6],
+      3,
+    ],
+  ])('is a run of %s', (_, place, read, seqs, previous) => {
+    const bodies = seqs.map((seq) => bodyOf(seq))
+    const whole = {
+      ...read,
+      bodies: read.seqs.map((seq, i) => (seq === 4 ? bodyOf(4) : (read.bodies[i] ?? ''))),
+    }
+    expect(continueAfter(place, whole)).toEqual({ run: { first: seqs[0], previous, times: seqs, bodies } })
   })
 })

@@ -31,7 +31,7 @@ it('a connection whose opening took longer than a tick of the wheel is kept aliv
   const heartbeat = vi.fn(() => true)
   place.begin({
     transport: 'sse',
-    codec: { encode: () => Buffer.alloc(0) },
+    codec: { encode: () => '' },
     unsent: 0,
     sent: 0,
     write: () => {},

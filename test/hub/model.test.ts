@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { FakeLog } from '../support/fake-log.ts'
-import { HubModel } from '../support/hub-model.ts'
+import { HubModel, type Witness } from '../support/hub-model.ts'
 
 let model: HubModel
 afterEach(() => model.hub.close())
@@ -137,6 +137,32 @@ describe('a hub whose sweep is off', () => {
     await model.settle()
     expect(clients.map(({ witness }) => witness.told)).toEqual([range(1, 7), [7], range(1, 7)])
     expect(model.reads.asked.page).toBeLessThanOrEqual(2)
+  })
+
+  it.each([
+    ['first', [0, 1]],
+    ['last', [1, 0]],
+  ])('reads one page for two that fell behind, from the one furthest behind on, who came %s', async (_, order) => {
+    hubWith(1)
+    const clients = [await connected(), await connected()]
+    const [far, near] = order.map((nth) => clients[nth]) as [Witness, Witness]
+    far.unsent = 1001
+    model.push('alice', model.write('alice', 2))
+    near.unsent = 1001
+    model.push('alice', model.write('alice', 2))
+    far.unsent = near.unsent = 0
+    model.announce('alice', 5)
+    await model.settle()
+    expect([far.told, near.told]).toEqual([range(2, 5), range(2, 5)])
+    expect(model.hub.traffic).toEqual({ pushed: 2, caughtUp: 6, pages: 1 })
+  })
+
+  it('tells of a hole at the very beginning, and warns of it', async () => {
+    hubWith(3)
+    const stream = model.log.stream('alice')
+    stream.rows = stream.rows.filter(({ seq }) => seq !== 1)
+    expect((await connected('0')).steps).toEqual(['gap', 2, 3])
+    expect(model.warnings).toHaveLength(1)
   })
 
   it('takes neither a run nor a hint of another history', async () => {
@@ -382,6 +408,18 @@ describe('a sweep', () => {
     model.push('alice', model.write('alice'))
     expect(alice.told.at(-1)).toBe(3)
     expect(model.reads.asked.page).toBe(0)
+  })
+
+  it('resets nobody where 0.1 did not note when an event was logged, in the log or at the connection', async () => {
+    hubWith(3)
+    const stream = model.log.stream('alice')
+    const known = await connected()
+    stream.headTime = undefined
+    const unknown = await connected()
+    await model.hub.sweep()
+    stream.headTime = 3
+    await model.hub.sweep()
+    expect([known.steps, unknown.steps]).toEqual([[], []])
   })
 
   it('resets whoever stands at the number of another event', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Cursors } from '../../src/cursor.ts'
 import { parseResumePoint } from '../../src/event.ts'
-import { startFrom } from '../../src/hub/resume.ts'
+import { readOf, startFrom } from '../../src/hub/resume.ts'
 import { headOf } from '../support/stream-state.ts'
 
 const cursors = new Cursors('alice')
@@ -78,4 +78,14 @@ describe('a stream without events', () => {
     const theirs = new Cursors('bob').format('e1', { seq: 0, time: 0 })
     expect(startFrom(parseResumePoint(theirs), empty, cursors)).toMatchObject({ reset: 'epoch' })
   })
+})
+
+it('the beginning of a stream that has all its events is where nothing was logged before', () => {
+  const whole = { ...headOf({ head: 3 }), askedTime: undefined }
+  expect(startFrom(parseResumePoint('0'), whole, cursors)).toMatchObject({ seq: 0, time: 0 })
+})
+
+it('the read mark is at its event, and before the first where nothing is read', () => {
+  expect(readOf({ read: 3, readTime: 5 })).toEqual({ seq: 3, time: 5 })
+  expect(readOf({ read: 0, readTime: undefined })).toEqual({ seq: 0, time: 0 })
 })

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { TimerWheel } from '../../src/hub/wheel.ts'
 
 /** A wheel of 8 slots, 10 ms each, on a clock that the test turns. */
@@ -83,5 +83,45 @@ describe('a timer wheel', () => {
     expect([gone.woken, moved.woken]).toEqual([[], []])
     turnTo(60)
     expect([gone.woken, moved.woken]).toEqual([[], [60]])
+  })
+
+  it('turns by itself between start and stop, however often it is started', () => {
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    const wheel = new TimerWheel({ tickMs: 10, slots: 8, now: () => performance.now() })
+    const startedAt = performance.now()
+    const one = sleeper((now) => now + 20)
+    wheel.set(one, startedAt + 20)
+    wheel.start()
+    wheel.start()
+    expect(vi.getTimerCount()).toBe(1)
+    vi.advanceTimersByTime(60)
+    expect(one.woken.map((at) => at - startedAt)).toEqual([20, 40, 60])
+    wheel.stop()
+    expect(vi.getTimerCount()).toBe(0)
+    wheel.start()
+    vi.advanceTimersByTime(20)
+    expect(one.woken).toHaveLength(4)
+    wheel.stop()
+  })
+
+  it('stands still while nobody has an alarm, and is on time after hours of that', () => {
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    const wheel = new TimerWheel({ tickMs: 10, slots: 8, now: () => performance.now() })
+    wheel.start()
+    expect(vi.getTimerCount()).toBe(0)
+    for (let turn = 0; turn < 2; turn++) {
+      vi.advanceTimersByTime(3_600_005)
+      const start = performance.now()
+      const again = sleeper((now) => (now - start < 150 ? now + 100 : undefined))
+      wheel.set(again, start + 25)
+      vi.advanceTimersByTime(1000)
+      expect(again.woken.map((at) => at - start)).toEqual([30, 130, 230])
+      expect(vi.getTimerCount()).toBe(0)
+    }
+    wheel.set(sleeper(), performance.now() + 25)
+    wheel.stop()
+    expect(vi.getTimerCount()).toBe(0)
   })
 })

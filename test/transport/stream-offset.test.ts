@@ -31,6 +31,12 @@ describe('an offset', () => {
     expect(formatOffset('7f3a9c.42.k3x9q1')).toBe('7f3a9c.0000000000000042.k3x9q1')
   })
 
+  it('may be of a cursor of 0.1, which has no check', () => {
+    expect(formatOffset('7f3a9c.42')).toBe('7f3a9c.0000000000000042')
+    const place = { from: 'cursor', epoch: '7f3a9c', seq: 42, check: undefined }
+    expect(parseOffset('7f3a9c.0000000000000042')).toEqual(place)
+  })
+
   it.each<readonly [string, string]>([
     ['-1', 'oldest'],
     ['now', 'now'],
