@@ -1,4 +1,4 @@
-import { Counter, Gauge } from 'prom-client'
+import { Counter, Gauge, type Registry } from 'prom-client'
 import { logLosses } from './log-destination.ts'
 import type { Metrics } from './metrics.ts'
 
@@ -36,15 +36,7 @@ export function registerGauges(
   { config, hub, bus, database, eventLog, unready, version }: Instance,
 ): void {
   const registers = [registry]
-  new Counter({
-    name: 'glimpse_log_lines_lost_total',
-    help: 'Lines of the log that could not be written: the disk is full, or their reader is gone or slow.',
-    registers,
-    collect() {
-      this.reset()
-      this.inc(logLosses.lines)
-    },
-  })
+  registerProcess(registers, version)
   new Gauge({
     name: 'glimpse_ready',
     help: '1 while /readyz answers 200: an event sent now would arrive.',
@@ -53,12 +45,6 @@ export function registerGauges(
       this.set(unready().length === 0 ? 1 : 0)
     },
   })
-  new Gauge({
-    name: 'glimpse_build_info',
-    help: 'Always 1; the labels say what runs.',
-    labelNames: ['version', 'node'] as const,
-    registers,
-  }).set({ version, node: process.versions.node }, 1)
   new Gauge({
     name: 'glimpse_connections_max',
     help: 'MAX_CONNECTIONS: past it, new streams are answered 503.',
@@ -180,4 +166,39 @@ export function registerGauges(
     labelNames,
     registers,
   })
+}
+
+/** Registers what concerns the process of `glimpse relay`. */
+export function registerRelayGauges(
+  registry: Registry,
+  { unready, version }: Pick<Instance, 'unready' | 'version'>,
+): void {
+  registerProcess([registry], version)
+  // Not glimpse_ready, which counts the instances that clients can use.
+  new Gauge({
+    name: 'glimpse_relay_ready',
+    help: '1 while this glimpse relay works, or would take over from the one that does.',
+    registers: [registry],
+    collect() {
+      this.set(unready().length === 0 ? 1 : 0)
+    },
+  })
+}
+
+function registerProcess(registers: Registry[], version: string): void {
+  new Counter({
+    name: 'glimpse_log_lines_lost_total',
+    help: 'Lines of the log that could not be written: the disk is full, or their reader is gone or slow.',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(logLosses.lines)
+    },
+  })
+  new Gauge({
+    name: 'glimpse_build_info',
+    help: 'Always 1; the labels say what runs.',
+    labelNames: ['version', 'node'] as const,
+    registers,
+  }).set({ version, node: process.versions.node }, 1)
 }

@@ -1,6 +1,8 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { ResetReason } from '../event.ts'
 import { BatchedHistogram } from './batched-histogram.ts'
+import { EventLoopDelay } from './event-loop-delay.ts'
+import { RequestCounter } from './request-counter.ts'
 
 export type Metrics = ReturnType<typeof createMetrics>
 
@@ -14,6 +16,83 @@ export function createMetrics() {
   return metrics
 }
 
+/** The metrics of `glimpse relay`, which serves nobody and so has none of an instance's other metrics. */
+export function createRelayMetrics() {
+  const process = processMetrics()
+  return { ...process, ...relayMetrics([process.registry]) }
+}
+
+/** A registry with the metrics of the process. The monitor of the event loop must be started. */
+function processMetrics() {
+  const registry = new Registry()
+  const eventLoop = new EventLoopDelay()
+  eventLoop.register(registry)
+  return { registry, eventLoop }
+}
+
+/** What a relay counts, whether it is an instance or a process of its own. */
+function relayMetrics(registers: Registry[]) {
+  return {
+    connected: new Gauge({
+      name: 'glimpse_bus_connected',
+      help: '1 while this process is connected to NATS; always 0 without BUS_URL.',
+      registers,
+    }),
+    relaying: new Gauge({
+      name: 'glimpse_bus_relaying',
+      help: '1 while this process is the one that publishes to NATS what Postgres notifies.',
+      registers,
+    }),
+    relayed: new Counter({
+      name: 'glimpse_bus_relayed_total',
+      help: 'Notifications of Postgres that this process published to NATS as the relay.',
+      registers,
+    }),
+    bursts: new Counter({
+      name: 'glimpse_bus_bursts_total',
+      help: 'How often the relay published what had gathered; with BUS_LINGER_MS, several notifications at once.',
+      registers,
+    }),
+    published: new Counter({
+      name: 'glimpse_bus_published_total',
+      help: 'Messages that this process published to NATS as the relay.',
+      registers,
+    }),
+    publishedBytes: new Counter({
+      name: 'glimpse_bus_published_bytes_total',
+      help: 'Bytes of the messages that this process published to NATS as the relay.',
+      registers,
+    }),
+  }
+}
+
+export type RelayMetrics = ReturnType<typeof relayMetrics>
+
+/** The hooks of a bus or relay that count into the metrics of a relay. */
+export function countRelay({
+  connected,
+  relaying,
+  relayed,
+  bursts,
+  published,
+  publishedBytes,
+}: RelayMetrics) {
+  return {
+    onConnected: (is: boolean) => connected.set(is ? 1 : 0),
+    onRelaying: (is: boolean) => relaying.set(is ? 1 : 0),
+    onPublished: (once: {
+      readonly notifications: number
+      readonly messages: number
+      readonly bytes: number
+    }) => {
+      bursts.inc()
+      relayed.inc(once.notifications)
+      published.inc(once.messages)
+      publishedBytes.inc(once.bytes)
+    },
+  }
+}
+
 /** As an object, so that the compiler misses a reason that is left out. */
 const RESET_REASONS: Record<ResetReason, true> = {
   trimmed: true,
@@ -24,11 +103,10 @@ const RESET_REASONS: Record<ResetReason, true> = {
 }
 
 function declareMetrics() {
-  const registry = new Registry()
-  collectDefaultMetrics({ register: registry })
-  const registers = [registry]
+  const process = processMetrics()
+  const registers = [process.registry]
   return {
-    registry,
+    ...process,
     connections: new Gauge({
       name: 'glimpse_connections',
       help: 'Open streams.',
@@ -121,10 +199,9 @@ function declareMetrics() {
       help: 'Rounds of cleaning that failed.',
       registers,
     }),
-    requests: new Counter({
+    requests: new RequestCounter({
       name: 'glimpse_http_requests_total',
       help: 'HTTP requests answered, by route and status; a stream counts when it begins.',
-      labelNames: ['route', 'status'] as const,
       registers,
     }),
     busAlive: new Gauge({
@@ -154,16 +231,12 @@ function declareMetrics() {
       buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1],
       registers,
     }),
-    busRelaying: new Gauge({
-      name: 'glimpse_bus_relaying',
-      help: '1 while this instance is the one that publishes to NATS what Postgres notifies.',
+    busHeard: new Counter({
+      name: 'glimpse_bus_heard_total',
+      help: 'Messages that NATS brought to this instance.',
       registers,
     }),
-    busPublished: new Counter({
-      name: 'glimpse_bus_published_total',
-      help: 'Messages that this instance published to NATS as the relay.',
-      registers,
-    }),
+    relay: relayMetrics(registers),
     notifyQueueUsage: new Gauge({
       name: 'glimpse_notify_queue_usage_ratio',
       help: "How full the cluster's NOTIFY queue is; at 0.5 events are no longer announced and the sweep delivers them.",
