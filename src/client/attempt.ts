@@ -1,11 +1,11 @@
 import type { Message } from './types.ts'
 
-/** Who asks the service, and how. */
+/** What every request to the service needs. */
 export interface Caller {
   /** Of the service, with a slash at its end. */
   readonly base: URL
   readonly fetch: typeof fetch
-  /** undefined: the cookie says who calls. */
+  /** undefined: the cookie identifies the user. */
   readonly token: string | undefined
   readonly signal: AbortSignal
 }
@@ -13,28 +13,28 @@ export interface Caller {
 /** One try at a connection, shared by the stream that wants it and the transport that makes it. */
 export interface Attempt extends Caller {
   token: string | undefined
-  /** A cursor, `0` for all that is kept, or undefined for what comes from now on. */
+  /** A cursor, `0` for all events kept, or undefined to begin now. */
   readonly after: string | undefined
-  /** The transport says: bytes have arrived. */
+  /** The transport calls it when bytes have arrived. */
   readonly alive: () => void
-  /** Set by a transport whose own heartbeats are hidden from it: asks the service for a sign of life. */
+  /** Set by a transport that cannot see heartbeats: asks the service for an answer. */
   probe?: () => void
-  /** Set by a transport that can go on with a fresh token; elsewhere the stream connects again. */
+  /** Set by a transport that can renew its token; with any other the stream reconnects. */
   renew?: (token: string) => void
 }
 
-/** Makes a connection and yields what it brings. Returns where it ended without a word, throws why where that is known. */
+/** Connects and yields the messages. Returns if the connection ended without a reason, throws the reason if there is one. */
 export type Open = (attempt: Attempt) => AsyncGenerator<Message, void, void>
 
 type Parameters = Readonly<Record<string, string | undefined>>
 
 export const JSON_TYPE = 'application/json'
 
-/** The service, or something before it, answered with something other than what was asked for. */
+/** The service, or a proxy in front of it, gave another answer than the one asked for. */
 export class Refused extends Error {
   readonly status: number
   readonly retryAfterMs: number
-  /** The service's own word, in contrast to a proxy's page. */
+  /** Whether the service said it, not a proxy. */
   readonly isProblem: boolean
 
   constructor(status: number, message: string, retryAfterMs: number, isProblem: boolean) {
@@ -54,10 +54,10 @@ export function urlOf(base: URL, path: string, parameters: Parameters): URL {
 }
 
 /**
- * Asks the service.
+ * Sends a request to the service.
  *
- * @param type of the answer, and of the body
- * @throws Refused where the answer is anything else; what `fetch` throws where there is none
+ * @param type media type of the answer and of the body
+ * @throws Refused if the answer is anything else; what `fetch` throws if there is none
  */
 export async function ask(
   { base, fetch, token, signal }: Caller,

@@ -12,7 +12,7 @@ const TIMING: Timing = {
   refusedMs: 180_000,
 }
 
-/** What all parts of one stream share: the caller's options with what stands for those left out. */
+/** What all parts of one stream share: the caller's options, with defaults for those left out. */
 export interface Context {
   /** Of the service, with a slash at its end. */
   readonly base: URL
@@ -20,13 +20,13 @@ export interface Context {
   readonly timing: Timing
   readonly tokens: Tokens
   readonly debug: (what: string) => void
-  /** Aborted when the stream ends: nothing is waited for any longer. */
+  /** Aborted when the stream ends; everything that waits for it stops. */
   readonly signal: AbortSignal
   /** Ends the stream. */
   readonly fail: (error: StreamError) => void
 }
 
-/** @throws TypeError where the URL is none or the token can't be one */
+/** @throws TypeError if the URL or the token is malformed */
 export function contextOf(
   options: ConnectOptions,
   signal: AbortSignal,

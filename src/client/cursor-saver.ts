@@ -3,9 +3,9 @@ import { within } from './deadline.ts'
 import { type CursorStore, wordsOf } from './types.ts'
 
 /**
- * Keeps the cursor in the caller's store without holding up the events: one save at a time, always of the newest cursor,
- * so that an older one never overwrites a newer. For that reason a save that does not answer is waited for, and nothing
- * more is kept meanwhile: that costs events that come again. A save that fails is replaced by the next.
+ * Saves the cursor in the caller's store without delaying events. It saves the newest cursor, and one at a time, so that
+ * an older one never overwrites a newer one. So it also waits for a save that never answers and saves nothing more; then
+ * events come again after a reload. A failed save is replaced by the next.
  */
 export class CursorSaver {
   readonly #store: CursorStore | undefined
@@ -19,7 +19,7 @@ export class CursorSaver {
     this.#context = context
   }
 
-  /** The kept cursor, undefined where there is none, null where it can't be read in time. */
+  /** The saved cursor; undefined if there is none, null if it can't be read in time. */
   async load(): Promise<string | null | undefined> {
     const { signal, timing, debug } = this.#context
     try {
@@ -48,7 +48,7 @@ export class CursorSaver {
       this.#newest = undefined
       try {
         const work = store.save(...next)
-        // A store that has saved at once is not waited for: the page may be gone after this turn.
+        // Don't wait for a store that has saved synchronously: the page may be gone after this turn.
         if (work !== undefined) await work
       } catch (error) {
         this.#context.debug(`store.save: ${wordsOf(error)}`)

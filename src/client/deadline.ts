@@ -1,8 +1,8 @@
 /**
- * Waits for somebody else's work, but not past the abort of `signal`, and no longer than `ms`. The work itself can't be
- * stopped: what becomes of it later is ignored.
+ * Waits for a promise until `signal` is aborted, and at most `ms`. The work behind it can't be stopped; its later result
+ * is ignored.
  *
- * @throws what the work throws; the signal's reason; an Error that names `what` where the time is over
+ * @throws what the promise rejects with; the signal's reason; after `ms` an Error that names `what`
  */
 export function within<Result>(
   work: Result | PromiseLike<Result>,

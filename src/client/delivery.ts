@@ -11,16 +11,16 @@ import { Unread } from './unread.ts'
 
 type Opened = Extract<ControlMessage, { type: 'stream.open' }>['data']
 
-/** What the stream wants to know of its messages. */
+/** What the stream is told about its messages. */
 export interface Observer {
   opened(session: Session): void
-  /** Hears the service's control messages before they are taken. */
+  /** Called with each control message before it takes effect. */
   onControl(message: ControlMessage): void
-  /** A handler takes so long that its connection was closed. */
+  /** A handler took so long that its connection was closed. */
   busy(): void
 }
 
-/** What becomes of a message: numbers are checked, handlers called one at a time, then the cursor moves and is kept. */
+/** Handles messages: checks the numbers, calls the handlers one at a time, then moves the cursor and saves it. */
 export class Delivery {
   readonly listeners = new Listeners()
   readonly handoff = new Handoff()
@@ -65,13 +65,13 @@ export class Delivery {
     return this.listeners.add(type, handler)
   }
 
-  /** Begins after the kept cursor, if there is one. Where it could not be read, all may come again. */
+  /** Begins after the saved cursor, if there is one. If it could not be read, all events kept may come again. */
   async restore(): Promise<void> {
     const kept = await this.#saver.load()
     this.#position.cursor = kept === null ? (this.cursor ?? '0') : (kept ?? this.cursor)
   }
 
-  /** Resolves when the message is done with, handlers included, or the stream ends. */
+  /** Resolves when the message and its handlers are done, or the stream ends. */
   async take(message: Message, session: Session): Promise<void> {
     if (!('seq' in message)) this.#observer.onControl(message)
     switch (message.type) {
@@ -89,7 +89,7 @@ export class Delivery {
       case 'stream.read':
         return this.marked(message.data.cursor, message.data.unread)
     }
-    // Control messages to come: a client that does not know them passes them over.
+    // Future control messages: a client that does not know them ignores them.
     if ('seq' in message) await this.#event(message, session)
   }
 
@@ -103,7 +103,7 @@ export class Delivery {
     this.listeners.tell(type, value, (error) => this.#context.fail(handlerFailed(error)))
   }
 
-  /** Waits for the handler that is at work, but no longer than `ms`; from then on nothing moves any more. */
+  /** Waits for the running handler, at most `ms`; after that the cursor does not move any more. */
   async finish(ms: number): Promise<void> {
     const all = this.#work.catch(() => {}).then(() => this.#saver.saved())
     await within(all, undefined, ms).catch(() => {})
@@ -112,8 +112,8 @@ export class Delivery {
 
   #opened(data: Opened, session: Session): void {
     session.opened(data.heartbeat_ms)
-    // A cursor that we have stays until a reset follows or an event does: were the connection to end in between, the
-    // reset would never be heard of.
+    // Keep our cursor until a reset or an event follows: if the connection ended in between, we would never learn of the
+    // reset.
     if (this.cursor === undefined) this.#moveTo(data.cursor, false)
     this.#unread.opened(data.read, data.unread, data.oldest)
     this.#tellUnread()
@@ -131,15 +131,15 @@ export class Delivery {
     this.#tellUnread()
     await this.#do(session, async () => {
       if (!this.hasHandlers && (await this.handoff.offer(event)) === ABANDONED) return
-      // None where a loop has handled it.
+      // None if a loop has handled it.
       for (const call of this.listeners.of(event.type, '*')) await call(event)
       this.#moveTo(event.id, false)
     })
   }
 
   /**
-   * Calls handlers. Past its time the connection is given back, so that nothing piles up behind it; the handler itself is
-   * waited for until the stream ends, because the next event must not overtake it.
+   * Calls handlers. After `handlerTimeoutMs` the connection is closed, so that no messages pile up. The handler itself may
+   * take until the stream ends, because the next event must not overtake it.
    */
   async #do(session: Session, call: () => Promise<void>): Promise<void> {
     const { signal, timing } = this.#context
@@ -158,7 +158,7 @@ export class Delivery {
   }
 
   #moveTo(cursor: string, reset: boolean): void {
-    // A handler that outlived the stream: its event comes again in the next one.
+    // The stream ended before the handler: the event comes again in the next stream.
     if (this.#finished) return
     this.#position.cursor = cursor
     this.#saver.save(cursor, reset)

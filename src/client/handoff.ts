@@ -25,12 +25,12 @@ export class Handoff {
     })
   }
 
-  /** No loop will come: the event that waits for one is left to the handlers. */
+  /** There will be no loop: the event that waits for one goes to the handlers. */
   release(): void {
     this.#offered?.settle()
   }
 
-  /** The event that is handled at this moment is abandoned, and so is every one to come. */
+  /** Abandons the current event and every later one. */
   close(): void {
     this.#closed = true
     this.#offered?.settle(ABANDONED)

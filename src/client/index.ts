@@ -2,9 +2,9 @@
  * The client of Glimpse for browsers and Node 20 or newer: one user's events, each handled once and in order, whatever
  * happens to the connection.
  *
- * What is promised: events come in the order of `seq`, none left out, none twice, for as long as the stream lives. The
- * cursor moves after the handler is done with an event, so after a crash or a reload with a `store` the event that was
- * being handled comes again (at least once). Where the service can't keep the promise, `onReset` says so.
+ * The promise: while the stream lives, events come in the order of `seq`, none missing and none twice. The cursor moves
+ * after the handler is done with an event. So after a crash or a reload with a `store`, the event that was being handled
+ * comes again (at least once). If the service can't keep the promise, it calls `onReset`.
  */
 import { Stream } from './stream.ts'
 import type { ConnectOptions } from './types.ts'

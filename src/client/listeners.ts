@@ -1,6 +1,6 @@
 type Handler = (value: never) => unknown
 
-/** The handlers by what they listen to; each registration is its own, even of one function twice. */
+/** The handlers by what they listen to. A function that is added twice is called twice. */
 export class Listeners {
   readonly #handlers = new Map<string, Set<{ readonly call: Handler }>>()
 
@@ -19,7 +19,7 @@ export class Listeners {
     )
   }
 
-  /** All at once, for those who only look on; a failure, a late one too, goes to `failed`. */
+  /** Calls all of them without waiting; errors and rejections go to `failed`. */
   tell(type: string, value: unknown, failed: (error: unknown) => void): void {
     for (const call of this.of(type)) {
       try {

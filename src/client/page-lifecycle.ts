@@ -1,18 +1,18 @@
-/** What a browser tells of its network and its page; nothing anywhere else. */
+/** A browser's events about its network and its page; elsewhere there are none. */
 const here: Partial<Pick<Window, 'document' | 'addEventListener'>> = globalThis
 
 /**
- * `online`, `offline`: the network came or went. `look`: somebody looks at the page again. `away`: the page is frozen or
- * goes into the back-forward cache, and nothing of it runs until `back`.
+ * `online`, `offline`: the network came or went. `look`: the page is visible again. `away`: the page is frozen or goes
+ * into the back-forward cache, and its scripts stop until `back`.
  */
 export type PageChange = 'online' | 'offline' | 'look' | 'away' | 'back'
 
-/** Whether there is a page at all that somebody could look at. */
+/** Whether this runs in a page. */
 export function hasPage(): boolean {
   return here.document !== undefined && here.addEventListener !== undefined
 }
 
-/** Nobody looks at the page: there is no hurry. */
+/** Whether the page is hidden: nobody waits for its news. */
 export function isHidden(): boolean {
   return here.document?.visibilityState === 'hidden'
 }

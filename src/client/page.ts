@@ -11,7 +11,7 @@ export interface Page {
   readonly read: string
 }
 
-/** The place before the first event of a page: everything after it is in the page or still to come. */
+/** The position before the first event of a page. */
 export function placeBefore({ events: [first], cursor }: Page): string {
   return first === undefined ? cursor : `${split(first.id)[0]}.${first.seq - 1}`
 }

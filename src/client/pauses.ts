@@ -1,10 +1,10 @@
-/** What can cut a pause short: anything that speaks for trying again, only somebody's look at the page, or nothing. */
+/** What can cut a pause short: any sign that a retry may succeed, only a look at the page, or nothing. */
 export type Wakeable = 'any' | 'look' | 'no'
 
-/** Something else than a time ends the wait. */
+/** An event ends the wait, not a time. */
 export const NEVER = Number.POSITIVE_INFINITY
 
-/** Waiting that can be cut short: because the network or the page is back, or because the stream ends. */
+/** Pauses that end early when the network or the page is back, or the stream ends. */
 export class Pauses {
   #ended = false
   #wake = (_look: boolean) => {}
@@ -17,7 +17,7 @@ export class Pauses {
         clearTimeout(timer)
         resolve()
       }
-      // setTimeout takes it for 0.
+      // setTimeout treats it as 0.
       const timer = ms === NEVER ? undefined : setTimeout(end, ms)
       this.#wake = (look) => {
         if (this.#ended || wakeable === 'any' || (wakeable === 'look' && look)) end()
@@ -25,7 +25,7 @@ export class Pauses {
     })
   }
 
-  /** A pause that anything may cut short, the signal's abort too; rejects with its reason. */
+  /** A pause that anything may cut short. Rejects with the signal's reason when that is aborted. */
   async pauseUnless(signal: AbortSignal, ms: number): Promise<void> {
     const interrupted = () => this.#wake(true)
     signal.addEventListener('abort', interrupted)
@@ -34,7 +34,7 @@ export class Pauses {
     signal.throwIfAborted()
   }
 
-  /** @param look somebody looks at the page again */
+  /** @param look the page is visible again */
   wake(look: boolean): void {
     this.#wake(look)
   }

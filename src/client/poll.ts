@@ -7,9 +7,9 @@ export async function readPage(caller: Caller, after: string | undefined, limit 
 }
 
 /**
- * The stream by asking again and again: for ways on which nothing that stays open gets through.
+ * The stream by polling, for networks that let no open stream through.
  *
- * @param heartbeatMs what the service would say of a stream: how often something is to be heard
+ * @param heartbeatMs how often a message must arrive, as the service says it of a stream
  */
 export function openPoll(heartbeatMs: number, pause: (signal: AbortSignal) => Promise<void>): Open {
   return async function* (attempt: Attempt) {

@@ -1,12 +1,12 @@
 import type { GlimpseEvent } from '../event.ts'
 import type { Gap } from './types.ts'
 
-/** So often the stream goes back for a missing number before it goes on without. */
+/** How often the stream resumes before a missing number until it continues without it. */
 const TRIES = 3
 
-/** Where the client stands in its user's stream: everything up to the cursor was handled. */
+/** The client's position in its user's stream: everything up to the cursor was handled. */
 export class Position {
-  /** undefined: nothing was seen yet, and the service says where the stream begins; `0`: with the oldest event. */
+  /** undefined: no event yet, the service decides where the stream begins; `0`: with the oldest event kept. */
   cursor: string | undefined
   #triedAt = 0
   #tries = 0
@@ -15,7 +15,7 @@ export class Position {
     this.cursor = cursor
   }
 
-  /** Whether an event is the next one. One that was seen already is passed over; a gap says what is missing. */
+  /** Whether an event is the next one, was seen already, or comes after a gap. */
   judge({ id, seq }: GlimpseEvent): 'next' | 'seen' | Gap {
     // `0`: whichever is the oldest.
     if (this.cursor === undefined || this.cursor === '0') return 'next'
@@ -31,7 +31,7 @@ export class Position {
   }
 }
 
-/** The history and the number in a cursor: `<epoch>.<seq>`, and whatever the service adds behind. */
+/** The history and the number in a cursor: `<epoch>.<seq>`, and what the service appends. */
 export function split(cursor: string): [epoch: string, seq: number] {
   const [epoch = '', seq] = cursor.split('.')
   return [epoch, Number(seq)]

@@ -20,9 +20,9 @@ export interface Glimpse<Own extends object = object> {
   readonly state: State
   /** Events the user has not read, on any device. */
   readonly unread: number
-  /** Marks everything up to a cursor as read, everything so far without one. Does nothing before the first render is shown. */
+  /** Marks everything as read up to a cursor, or everything so far without one. Does nothing until the component is mounted. */
   readonly markRead: (cursor?: string) => Promise<void>
-  /** undefined on a server and until the first render is shown. */
+  /** undefined on a server, and until the component is mounted. */
   readonly stream: Stream<Own> | undefined
 }
 
@@ -77,9 +77,9 @@ class Connection {
     const { options } = this
     const stream: Stream = connect({
       ...options,
-      // A tree that was hidden for a while goes on where it was.
+      // A tree that was hidden for a while continues where it was.
       after: this.#cursor ?? options.after,
-      // The newest props are called: a component may close over other values by then.
+      // Call the newest props: the component may close over other values by then.
       getToken: options.getToken && ((why) => this.options.getToken?.(why) ?? null),
       onEvent: (event) => this.options.onEvent?.(event),
       onReset: (reset) => this.options.onReset?.(reset),

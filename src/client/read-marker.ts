@@ -7,8 +7,8 @@ import { StreamError } from './types.ts'
  * Moves the user's read mark, on all devices. A refused token is exchanged once.
  *
  * @returns the mark as it is now, and how many events are after it
- * @throws StreamError `refused` with the status where the service does not take it, or why the stream has ended;
- *   an Error where there is no answer in time
+ * @throws StreamError `refused` with the status if the service refuses it, or the reason why the stream has ended; an
+ *   Error if there is no answer in time
  */
 export async function markRead(
   context: Context,

@@ -10,7 +10,7 @@ import type { TransportFallback } from './transport-fallback.ts'
 import { StreamError, type Transport } from './types.ts'
 import { FinalClose } from './websocket.ts'
 
-/** A connection that lived so long was a good one: the next failure counts as the first. */
+/** After a connection that lived this long, the next failure counts as the first. */
 const STABLE_MS = 5000
 
 /** Fewer refusals than this don't prove that a token is bad, however much time has passed: a machine may have slept. */
@@ -25,7 +25,7 @@ export interface Pause {
 
 export const AT_ONCE: Pause = { ms: 0, reason: '' }
 
-/** What follows the end of a connection: another one, when, over what and with which token; or nothing. */
+/** Decides what follows the end of a connection: another one, when, by which transport and with which token; or nothing. */
 export class Recovery {
   readonly #context: Context
   readonly #fallback: TransportFallback
@@ -38,16 +38,16 @@ export class Recovery {
     this.#fallback = fallback
   }
 
-  /** The service has taken the token. */
+  /** The service accepted the token. */
   opened(): void {
     this.#refusals = 0
   }
 
   /**
-   * The connection has ended: what that means for the next one.
+   * The connection has ended: decides about the next one.
    *
    * @param cause what the transport threw, or why the client itself ended it
-   * @throws StreamError where there shall be none
+   * @throws StreamError if there must be none
    */
   async after(session: Session, cause: unknown, cursor: string | undefined): Promise<Pause> {
     if (session.livedMs > STABLE_MS) this.#failures = 0
@@ -56,7 +56,7 @@ export class Recovery {
     if (session.closeMessage !== undefined) return this.#dismissed(session)
     if (cause instanceof FinalClose) {
       if (cause.code === 4500) return this.#replaced()
-      // A token whose user the client could not read: the service could.
+      // The client could not read the token's user; the service could.
       throw new StreamError(/another user/.test(cause.message) ? 'another_user' : 'refused', cause.message)
     }
     if (cause instanceof Refused && cause.isProblem) return this.#refused(cause)
@@ -71,28 +71,28 @@ export class Recovery {
       const { tokens } = this.#context
       if (!tokens.renewable) throw new StreamError('token_expired', 'the token has expired')
       tokens.refuse()
-      // Tokens that expire as soon as they are taken must not be asked for in a circle.
+      // Tokens that expire at once must not make the client ask for tokens in a loop.
       return livedMs > STABLE_MS ? AT_ONCE : this.backoff('the token has expired')
     }
     if (!reconnect && reason === 'replaced') return this.#replaced()
     if (!reconnect) throw new StreamError('ended', `the service says: ${reason}`)
-    // Refused before the stream began: without a backoff that grows, a long outage would be asked about every second.
+    // Refused before the stream began: without a growing backoff, clients would ask every second during a long outage.
     if (!isOpen) {
       const backoff = this.backoff(`the service says: ${reason}`)
       return { ...backoff, ms: retry_ms + backoff.ms, wakeable: 'no' }
     }
-    // Never earlier than asked, and not all who were asked the same at the same moment.
+    // Never earlier than the service asked, and spread, because it asks many clients at the same moment.
     return { ms: retry_ms * (1 + Math.random() / 2), reason: `the service says: ${reason}`, wakeable: 'no' }
   }
 
-  /** Coming back by itself would end the newer connection, which would come back in turn. Who looks at a page wants it. */
+  /** Reconnecting at once would end the newer connection, which would reconnect in turn: so wait for a look at the page. */
   #replaced(): Pause {
     const reason = 'a newer connection took its place'
     if (!hasPage()) throw new StreamError('replaced', reason)
     return { ms: NEVER, reason, wakeable: 'look' }
   }
 
-  /** Of refused tokens the first is exchanged at once; then the token service gets time to recover. */
+  /** The first refused token is exchanged at once; after more, the token service gets time to recover. */
   #refused(refusal: Refused): Pause {
     const { status, message } = refusal
     if (status === 401) {
@@ -114,8 +114,8 @@ export class Recovery {
   }
 
   /**
-   * A connection did not come about, and a browser does not say why. The poll is the same resource behind the same
-   * checks: where it answers, the transport is blocked here; where not, it says what is wrong.
+   * A connection failed, and a browser does not say why. The poll is the same resource behind the same checks: if it
+   * answers, this network blocks the transport; if not, it says what is wrong.
    */
   async #diagnose(transport: Transport, cursor: string | undefined): Promise<Pause> {
     const { base, tokens, timing, signal } = this.#context
@@ -137,7 +137,7 @@ export class Recovery {
     return this.#fallback.current === transport ? backoff : AT_ONCE
   }
 
-  /** Full jitter: a crowd that lost the same instance comes back spread over the whole time. */
+  /** Full jitter: clients that lost the same instance come back spread over the whole time. */
   backoff(reason: string): Pause {
     const { backoffMs, backoffMaxMs } = this.#context.timing
     const ceiling = Math.min(backoffMs * 2 ** this.#failures, backoffMaxMs)

@@ -6,31 +6,31 @@ import { StreamError, type Transport } from './types.ts'
 /** Why the client itself ends a connection. */
 type Interruption =
   | 'closed'
-  /** Nothing was heard for longer than heartbeats allow. */
+  /** Nothing arrived for longer than heartbeats allow. */
   | 'silent'
   | 'gap'
   | 'offline'
-  /** The rest connect again at once. */
+  /** After any of these the stream reconnects at once. */
   | 'renewed'
   | 'online'
   | 'upgrade'
-  /** A handler takes so long that its connection is better given back. */
+  /** A handler takes so long that its connection is closed meanwhile. */
   | 'busy'
-  /** The page is put away. */
+  /** The page is frozen, or goes into the back-forward cache. */
   | 'away'
 
 const AT_ONCE: readonly unknown[] = ['renewed', 'online', 'upgrade', 'busy', 'away']
 
-/** Of the heartbeat's interval: one may be late, two in a row are not. */
+/** In heartbeat intervals: one heartbeat may be late, two in a row mean a dead connection. */
 export const HEARTBEATS_ALLOWED = 2.5
 
-/** How soon a probe is answered where a connection lives, asked for when the network or the page comes back. */
+/** How soon a live connection answers a probe, which is sent when the network or the page comes back. */
 const PROBE_MS = 5000
 
-/** Tokens are not asked for more often than this, whatever they say of themselves. */
+/** The shortest time between two requests for a token, however soon the tokens expire. */
 const MIN_RENEWAL_MS = 1000
 
-/** One connection as the stream sees it: whether it lives, and until when its token does. */
+/** One connection as the stream sees it: whether it is alive, and when its token must be replaced. */
 export class Session {
   readonly transport: Transport
   readonly attempt: Attempt
@@ -77,7 +77,7 @@ export class Session {
     this.#quietMs = heartbeatMs * HEARTBEATS_ALLOWED
   }
 
-  /** While the handler works nothing is read, and silence proves nothing. */
+  /** While a handler runs nothing is read, so silence proves nothing. */
   async whileBusy(work: () => Promise<void>): Promise<void> {
     this.#busy = true
     try {
@@ -93,7 +93,7 @@ export class Session {
     this.#controller.abort(new Error(why))
   }
 
-  /** The network or the page is back. What can't be asked whether it lives is replaced where the network was gone. */
+  /** The network or the page is back. A connection that can't be probed is replaced if the network was gone. */
   lookAfter(what: 'online' | 'look'): void {
     if (!this.isOpen) return
     if (this.attempt.probe !== undefined) this.#probe(PROBE_MS)
@@ -127,12 +127,12 @@ export class Session {
     })
   }
 
-  /** By the wall clock, which goes on while a machine sleeps. */
+  /** By the wall clock, which continues while a machine sleeps. */
   #check(): void {
     const now = Date.now()
     const silentMs = now - this.#aliveAt
     if (this.#busy) return
-    // Timers of a hidden page come late: a silent WebSocket is asked before it counts as dead.
+    // Timers of a hidden page fire late: a silent WebSocket is probed before it counts as dead.
     if (this.isOpen && this.attempt.probe !== undefined) {
       if (this.#probedAt === undefined) {
         if (silentMs > this.#quietMs / 2) this.#probe(this.#quietMs / 2)
@@ -156,13 +156,13 @@ export class Session {
       const token = await this.#context.tokens.fresh()
       if (!this.signal.aborted) this.renewed(token)
     } catch (error) {
-      // Anything else is asked for again, and at the end the service says that the token has expired.
+      // After any other error it asks again; in the end the service says that the token has expired.
       if (error instanceof StreamError) return this.#context.fail(error)
     }
     if (!this.signal.aborted) this.#planRenewal()
   }
 
-  /** There is a new token: it goes over the connection where the transport can, else over the next connection. */
+  /** There is a new token. A transport that can renew sends it over this connection, any other over the next one. */
   renewed(token: string | undefined): void {
     if (token === undefined || token === this.attempt.token) return
     this.attempt.token = token

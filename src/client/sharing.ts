@@ -5,9 +5,9 @@ import type { Tabs, TabsOptions } from './tabs.ts'
 import { type ConnectOptions, StreamError, wordsOf } from './types.ts'
 
 /**
- * Joins the other tabs of this user. Only here the module for it is loaded: most pages do without it.
+ * Joins the other tabs of this user. Loads the module for it only here, because most pages don't need it.
  *
- * @returns undefined where tabs can't share: then this one has a connection of its own
+ * @returns undefined if tabs can't share: then this one has a connection of its own
  */
 export async function findTabs(
   context: Context,
@@ -16,7 +16,7 @@ export async function findTabs(
 ): Promise<Tabs | undefined> {
   const { base, tokens, signal, timing, debug } = context
   try {
-    // The server of the page's scripts may be the one that does not answer.
+    // The server of the page's scripts may not answer.
     const module = await within(import('./tabs.ts'), signal, timing.answerTimeoutMs, 'loading')
     if (tokens.user !== undefined && module.canShareTabs())
       return new module.Tabs({

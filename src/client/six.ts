@@ -1,8 +1,8 @@
 import { hasPage } from './page-lifecycle.ts'
 
 /**
- * Browsers open only six HTTP/1.1 connections to a host, for all tabs together: a seventh request waits without a word
- * for one of them. Each stream over SSE holds a shared lock, so that one that does not open can count the others.
+ * Browsers open only six HTTP/1.1 connections to a host, for all tabs together; a seventh request waits silently. Each
+ * stream over SSE holds a shared lock, so that a stream that does not open can count the others.
  */
 const CONNECTIONS = 6
 

@@ -1,15 +1,15 @@
-/** More than any event of the service, and a bound on what a broken peer can make us hold. */
+/** More than any event of the service; bounds the memory that a broken peer can take. */
 const MAX_CHARACTERS = 1 << 20
 
 /**
- * Reads an event stream (WHATWG HTML §9.2.6) piece by piece. Only `data` is kept: the JSON in it says its own type and
- * cursor. Comments and unknown fields are passed over.
+ * Parses an event stream (WHATWG HTML §9.2.6) piece by piece. It keeps only `data`, whose JSON has the type and the cursor
+ * too; it ignores comments and unknown fields.
  */
 export class SseParser {
   #rest = ''
   #data: string[] = []
 
-  /** Takes the next piece of text, cut anywhere, and gives the data of the events that it completes. */
+  /** Takes the next piece of text, cut anywhere, and returns the data of the events that it completes. */
   push(text: string): string[] {
     const complete: string[] = []
     // A CR at the end may be half of a CRLF: it waits for the next piece.

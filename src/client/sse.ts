@@ -4,9 +4,9 @@ import { SseParser } from './sse-parser.ts'
 import type { Message } from './types.ts'
 
 /**
- * Server-Sent Events over fetch. Unlike EventSource it is there in Node, sends the token in a header rather than in the
- * URL, sees the heartbeats, and learns why it was refused. Where the reader is slow, so is the reading: the service
- * notices, and catches it up from the log.
+ * Server-Sent Events over fetch. Unlike EventSource it exists in Node, sends the token in a header and not in the URL, sees
+ * the heartbeats, and learns why it was refused. If the reader is slow, the response is read slowly; the service notices
+ * and catches the reader up from the log.
  */
 export async function* openSse(attempt: Attempt): AsyncGenerator<Message, void, void> {
   const { body } = await ask(attempt, 'events', 'text/event-stream', { last_event_id: attempt.after })

@@ -2,10 +2,9 @@ import { split } from './position.ts'
 import type { CursorStore } from './types.ts'
 
 /**
- * Keeps the cursor in the browser's localStorage, so that a page that is closed and opened again goes on where it was.
- * The key must name the user: a cursor belongs to one user's stream. Where pages share a key, it holds the furthest place
- * that any of them has come to, and a page that is opened begins there. Where a page has no storage (a frame of another
- * site), nothing is kept.
+ * Saves the cursor in the browser's localStorage, so that a page that is closed and opened again continues where it was.
+ * The key must name the user, because a cursor belongs to one user's stream. If pages share a key, it holds the furthest
+ * cursor of them all, and a new page begins there. If a page has no storage (a frame of another site), nothing is saved.
  */
 export function localStorageCursor(key: string): CursorStore {
   const load = () => {

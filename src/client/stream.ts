@@ -26,19 +26,19 @@ import {
 } from './types.ts'
 import { openWebSocket } from './websocket.ts'
 
-/** A page nobody looks at polls so many times more seldom. */
+/** A hidden page polls this many times less often. */
 const HIDDEN_FACTOR = 10
 
-/** So long a handler at work, and a save under way, are waited for when the stream ends; `done` settles within a second. */
+/** How long the stream waits at its end for a running handler and a save; so `done` settles within a second. */
 const FINISH_MS = 800
 
-/** The service ends a connection so soon after it has said `stream.close`. */
+/** How soon after `stream.close` the service ends a connection. */
 const GOODBYE_MS = 1000
 
 const PUT_AWAY: Pause = { ms: NEVER, reason: 'the page is put away' }
 
 /**
- * One user's events, kept coming over any number of connections.
+ * One user's events, over as many connections as it takes.
  *
  * ```
  * starting ── store.load ──▶ connecting ── stream.open ──▶ live ── handler takes too long ──▶ busy
@@ -53,8 +53,8 @@ const PUT_AWAY: Pause = { ms: NEVER, reason: 'the page is put away' }
  * any ── close(), signal, loop left, signed out, a StreamError ──▶ ending ── at most FINISH_MS ──▶ closed
  * ```
  *
- * `#run` goes around the circle; `Recovery` says what the end of a connection leads to; `#end` leads out of any state,
- * because everything that `#run` waits for ends with `#ended`. `starting` and `busy` show as `waiting`.
+ * `#run` goes through these states; `Recovery` decides what follows the end of a connection; `#end` leads out of any state,
+ * because everything that `#run` waits for ends when `#ended` is aborted. `starting` and `busy` are shown as `waiting`.
  */
 export class Stream<Own extends object = object> implements AsyncIterable<EventOf<Own>> {
   /** Settles when the stream has ended: rejects with a StreamError unless the caller ended it or signed out. */
@@ -74,9 +74,9 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
   #shares: boolean
   #tabs: Tabs | undefined
 
-  /** @param onControl for the tab that leads: hears what the service says of the stream */
+  /** @param onControl for the tab that leads: called with each control message of the stream */
   constructor(options: ConnectOptions<Own>, onControl: (message: ControlMessage) => void = () => {}) {
-    // Only the caller's handlers know what their own events hold.
+    // Only the caller's handlers know the data of their own events.
     const untyped = options as never as ConnectOptions
     const { transport, signal } = options
     const WebSocket = options.WebSocket ?? (globalThis.WebSocket as ConnectOptions['WebSocket'])
@@ -105,7 +105,7 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
     signal?.addEventListener('abort', () => this.close(), { signal: ended })
     if (signal?.aborted) this.close()
     this.done = this.#run()
-    // A caller that is told of the end by a callback need not listen to the promise as well.
+    // A caller that learns of the end by a callback need not handle the promise as well.
     if (options.onState !== undefined) this.done.catch(() => {})
   }
 
@@ -113,7 +113,7 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
     return this.#state
   }
 
-  /** The place after the last event that was handled; undefined before the first connection. */
+  /** The cursor after the last event that was handled; undefined before the first connection. */
   get cursor(): string | undefined {
     return this.#delivery.cursor
   }
@@ -125,10 +125,10 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
 
   /**
    * Adds a handler for one type of event, for all (`*`), or for what happens to the stream (`stream.state`, `stream.reset`,
-   * `stream.gap`, `stream.unread`). An event is done when all its handlers are; events without one are passed over.
+   * `stream.gap`, `stream.unread`). An event is done when all its handlers are; events without a handler are skipped.
    *
    * @returns what removes it again
-   * @throws TypeError where somebody iterates over the stream
+   * @throws TypeError if a loop iterates over the stream
    */
   on<Type extends keyof Notices<Own> & string>(
     type: Type,
@@ -137,7 +137,7 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
     return this.#delivery.on(type, handler)
   }
 
-  /** Ends the stream. An event that is being handled is finished if it takes less than a second; `done` tells when. */
+  /** Ends the stream. A running handler has up to a second to finish; then `done` settles. */
   close(): void {
     this.#end({ reason: 'by_caller' })
   }
@@ -150,7 +150,7 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
   /**
    * Uses another token of the same user from now on. null: the user has signed out, and the stream ends.
    *
-   * @throws TypeError where the text is no token
+   * @throws TypeError if the text is not a token
    */
   setToken(token: string | null): void {
     try {
@@ -165,11 +165,11 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
   }
 
   /**
-   * Says that the user has read everything up to a cursor, on all devices. It never moves back.
+   * Marks everything up to a cursor as read, on all of the user's devices. The mark never moves back.
    *
    * @param cursor of an event, `id`; the last one handled where left out
-   * @throws StreamError `refused` with the status where the service does not take it, or why the stream has ended;
-   *   an Error where there is no answer in time
+   * @throws StreamError `refused` with the status if the service refuses it, or the reason why the stream has ended; an
+   *   Error if there is no answer in time
    */
   async markRead(cursor = this.cursor): Promise<void> {
     if (cursor === undefined || cursor === '0') return
@@ -178,8 +178,8 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
   }
 
   /**
-   * The events, one at a time. The cursor moves when the next one is asked for, so an event whose turn of the loop did
-   * not end comes again; leaving the loop closes the stream.
+   * The events, one at a time. The cursor moves when the loop asks for the next one, so an event whose iteration did not
+   * finish comes again. Leaving the loop closes the stream.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<EventOf<Own>, void, void> {
     if (this.#delivery.hasHandlers) throw new TypeError('either handlers or iterating, not both')
@@ -210,9 +210,9 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
     if (ending.error !== undefined) throw ending.error
   }
 
-  /** One connection from its beginning to its end; says how long to wait before the next. */
+  /** One connection from its beginning to its end; returns how long to wait before the next. */
   async #connect(): Promise<Pause> {
-    // Something else than the page's return has ended the pause.
+    // Something other than the page's return ended the pause.
     if (this.#away) return PUT_AWAY
     const transport = this.#fallback.current
     this.#setState({ name: 'connecting', transport })
@@ -245,13 +245,13 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
     return this.#recovery.after(session, cause, this.cursor)
   }
 
-  /** Takes what a connection brings, until it ends. */
+  /** Handles a connection's messages until it ends. */
   async #follow(session: Session): Promise<void> {
     const { attempt, signal, transport } = session
     const messages = this.#tabs?.open(attempt) ?? this.#transports[transport](attempt)
     try {
       for (;;) {
-        // A transport can hang in a fetch that heeds no signal: it is left behind. After its last message the service
+        // A transport can hang in a fetch that ignores its signal: don't wait for it. After its last message the service
         // ends the connection, or we do.
         const { done, value } = await within(messages.next(), signal, session.closeMessage && GOODBYE_MS)
         if (done) return
@@ -280,13 +280,13 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
 
   async #pollPause(signal: AbortSignal): Promise<void> {
     const interval = this.#context.timing.pollIntervalMs * (isHidden() ? HIDDEN_FACTOR : 1)
-    // A crowd that came together must not ask together.
+    // Clients that connected at the same moment must not retry at the same moment.
     await this.#pauses.pauseUnless(signal, interval * (0.75 + Math.random() / 2))
   }
 
-  /** What was put off is done now where there is hope again, and what seems to live is asked whether it does. */
+  /** The network or the page is back: ends a pause, and probes a connection that seems alive. */
   #pageChanged(change: PageChange): void {
-    // Whether the connection still lives is for the tab to find out that has it.
+    // The tab that has the connection probes it.
     if (this.#tabs !== undefined && change !== 'away' && change !== 'back') {
       if (change === 'look') this.#tabs.look()
       return
@@ -307,7 +307,7 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
     this.#end(error.reason === 'signed_out' ? { reason: 'signed_out' } : { reason: error.reason, error })
   }
 
-  /** Out of any state: whatever `#run` waits for ends. */
+  /** Ends the stream from any state: everything that `#run` waits for ends. */
   #end(ending: { readonly reason: ClosedReason; readonly error?: StreamError }): void {
     if (this.#ending !== undefined) return
     this.#ending = ending

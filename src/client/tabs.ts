@@ -5,24 +5,24 @@ import { type Page, placeBefore } from './page.ts'
 import { split } from './position.ts'
 import type { ConnectOptions, Message, State, StreamError } from './types.ts'
 
-/** How often the leader is expected to be heard, ms. Two and a half of them without a word, and another tab takes over. */
+/** How often the leader sends something, ms. After two and a half of these without a message, another tab takes over. */
 const BEAT_MS = 3000
 
-/** More than this waits for no handler: the tab reads the log instead when it comes so far. */
+/** At most this many messages wait for a handler; a tab that is further behind reads the log instead. */
 const MAX_INBOX = 1000
 
 type Opened = Extract<ControlMessage, { type: 'stream.open' }>['data']
 
-/** What tabs tell each other. Only the leader says anything but `hello` and `look`. */
+/** The messages between tabs. Only the leader sends any but `hello` and `look`. */
 type Note =
-  /** Who leads, and where does it stand? */
+  /** Asks the leader for its state. */
   | { readonly kind: 'hello' }
-  /** Somebody looks at a tab: a connection that was replaced may come back. */
+  /** A tab is visible again: a connection that was replaced may come back. */
   | { readonly kind: 'look' }
   | { readonly kind: 'opened'; readonly data: Opened }
   | { readonly kind: 'state'; readonly state: State }
   | { readonly kind: 'message'; readonly message: Message }
-  /** Events may be missing: each tab reads the log from its own place. */
+  /** Events may be missing: each tab reads the log after its own cursor. */
   | { readonly kind: 'reset' }
   /** For all tabs. */
   | { readonly kind: 'ended'; readonly error: Ended }
@@ -33,7 +33,7 @@ export interface LeaderState {
   readonly state: State
 }
 
-/** The one connection of all tabs, as the tab that leads has it. */
+/** The one connection of all tabs, which the leader has. */
 export interface LeaderStream {
   readonly done: Promise<void>
   close(): void
@@ -43,7 +43,7 @@ export interface LeaderStream {
 
 type Ended = Pick<StreamError, 'reason' | 'message' | 'status'>
 
-/** What can't be imported: this module is loaded apart and would bring a second copy. */
+/** Passed in, not imported: this module is loaded separately and would bring a second copy. */
 export interface TabsOptions {
   /** The same for all tabs of one service and user. */
   readonly name: string
@@ -64,8 +64,8 @@ export function canShareTabs(): boolean {
 }
 
 /**
- * One connection for all tabs of a browser and user. The tab that holds the lock leads: it has the connection and tells
- * the others what comes. Each tab keeps its own place; what it missed it reads from the log.
+ * One connection for all tabs of a browser and user. The tab that holds the lock leads: it has the connection and passes
+ * the messages on. Each tab keeps its own cursor, and reads from the log what it missed.
  *
  * ```
  * apart ── open ──▶ following ── the lock is ours ──▶ leading
@@ -74,8 +74,8 @@ export function canShareTabs(): boolean {
  *   └── leave: closed, frozen, back-forward cache ◀─────┘
  * ```
  *
- * The browser hands the lock on when a tab is closed or crashes. A leader that is not heard any more, because the browser
- * froze it or its thread hangs, keeps the lock: it is stolen.
+ * The browser passes the lock on when a tab is closed or crashes. A leader that falls silent, because the browser froze it
+ * or its thread hangs, still holds the lock: another tab steals it.
  */
 export class Tabs {
   readonly #options: TabsOptions
@@ -92,7 +92,7 @@ export class Tabs {
     this.#options = options
   }
 
-  /** A connection of this tab's stream: what the leader brings, and before that what is missing up to there. */
+  /** A connection of this tab's stream: first what is missing up to the leader's position, then the leader's messages. */
   readonly open = async function* (
     this: Tabs,
     attempt: Attempt,
@@ -105,7 +105,7 @@ export class Tabs {
     this.#receive = (note) => {
       attempt.alive()
       heard = true
-      // Behind: what is dropped here is read from the log.
+      // Too far behind: what is dropped here is read from the log.
       if (inbox.length >= MAX_INBOX) inbox.splice(0, inbox.length, { kind: 'reset' })
       inbox.push(note)
       wake()
@@ -113,7 +113,7 @@ export class Tabs {
     const aborted = () => wake()
     signal.addEventListener('abort', aborted)
     const asking = setInterval(() => {
-      // All hear the answer to one.
+      // One answer reaches all tabs.
       if (!heard) this.#tell({ kind: 'hello' })
       heard = false
     }, BEAT_MS)
@@ -143,7 +143,7 @@ export class Tabs {
           this.#last ??= data.cursor
           if (this.#last !== data.cursor) yield* this.#missing(attempt)
         } else if (!isOpen) {
-          // What came before the place is known is in the log.
+          // Messages from before the cursor is known are in the log.
         } else if (note.kind === 'reset') yield* this.#missing(attempt)
         else if (note.kind === 'message') {
           if (!('seq' in note.message)) yield note.message
@@ -161,7 +161,7 @@ export class Tabs {
     }
   }
 
-  /** Somebody looks at this tab. */
+  /** This tab is visible again. */
   look(): void {
     this.#tell({ kind: 'look' })
   }
@@ -189,7 +189,7 @@ export class Tabs {
     return split(id)[0] === epoch && seq <= last
   }
 
-  /** What the log has after this tab's place. */
+  /** The log's events after this tab's cursor. */
   async *#missing(attempt: Attempt): AsyncGenerator<Message, void, void> {
     for (let more = true; more; ) {
       const page = await this.#options.readPage(attempt, this.#last)
@@ -212,7 +212,7 @@ export class Tabs {
     this.#contend({})
   }
 
-  /** The leader is not heard any more. */
+  /** The leader has fallen silent. */
   #steal(): void {
     if (this.#leader !== undefined || this.#channel === undefined) return
     this.#options.context.debug('tabs: the leader is silent; taking over')
@@ -230,7 +230,7 @@ export class Tabs {
       .catch((error: unknown) => {
         // Aborted by us.
         if (this.#waiting !== waiting) return
-        // Stolen; after anything else trying again would end the same way, at once and without end.
+        // Stolen; after any other error a retry would fail the same way, at once and for ever.
         if (!(error instanceof DOMException)) throw error
         this.#options.context.debug('tabs: another tab took over')
         this.#resign()
@@ -238,10 +238,10 @@ export class Tabs {
       })
   }
 
-  /** Leads until it steps down; the lock is held as long. */
+  /** Leads, and holds the lock, until it steps down. */
   async #lead(): Promise<void> {
     this.#options.context.debug('tabs: leading')
-    // The stream that has the connection handles nothing itself.
+    // The stream that has the connection calls no handlers itself.
     const options: ConnectOptions = {
       ...this.#options.connect,
       share: undefined,
@@ -280,7 +280,7 @@ export class Tabs {
       if (this.#leader !== leader) return
       this.#resign()
       if (error === undefined) return
-      // The connection's end is everybody's; a token's is this tab's own, and the next one leads with its own token.
+      // The end of the connection concerns all tabs; the end of a token only this one, and the next tab leads with its own.
       if (error.reason !== 'ended' && error.reason !== 'refused') return this.#options.context.fail(error)
       const { reason, message, status } = error
       this.#tell({ kind: 'ended', error: { reason, message, status } })

@@ -1,32 +1,32 @@
 import { within } from './deadline.ts'
 import { type ConnectOptions, StreamError } from './types.ts'
 
-/** A token is replaced this long before it ends, or after three quarters of what is left to a short one. */
+/** A token is replaced this long before it expires; a short one after three quarters of its time. */
 const LEAD_MS = 60_000
 
 /** The longest that setTimeout can wait. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
-/** What can stand after `Bearer` (RFC 6750 §2.1); an error page of the token service can't. */
+/** What can stand after `Bearer` (RFC 6750 §2.1); an error page of a token service does not match. */
 const TOKEN = /^[\w.~+/=-]+$/
 
-/** A token that is not yet valid may become so within this. */
+/** How long to wait for a token that is not valid yet. */
 const CLOCK_SKEW_MS = 30_000
 
-/** The caller's token: asked for when there is none, kept while it is good, and always of the same user. */
+/** The caller's token: requested when there is none, kept while it is valid, and always of the same user. */
 export class Tokens {
   readonly #getToken: ConnectOptions['getToken']
   readonly #claim: string
   readonly #signal: AbortSignal
   readonly #answerTimeoutMs: number
-  /** The token as it is known, without asking for one. */
+  /** The current token; never asks for one. */
   token: string | undefined
-  /** The user that the first token named; undefined before it, with a cookie, and where the claim can't be read. */
+  /** The user that the first token named; undefined before it, with a cookie, and if the claim can't be read. */
   user: string | undefined
   #refused = false
   #asking: Promise<string> | undefined
 
-  /** @param signal nobody waits for `getToken` once it is aborted, nor longer than `answerTimeoutMs` */
+  /** @param signal ends the wait for `getToken`, as `answerTimeoutMs` does */
   constructor(
     { token, getToken, userClaim = 'sub' }: Pick<ConnectOptions, 'token' | 'getToken' | 'userClaim'>,
     signal: AbortSignal,
@@ -39,18 +39,18 @@ export class Tokens {
     if (token !== undefined) this.token = this.#accept(token)
   }
 
-  /** Whether another token can be had where this one is refused. */
+  /** Whether there can be another token if this one is refused. */
   get renewable(): boolean {
     return this.#getToken !== undefined
   }
 
-  /** Whether a token that was refused now may be taken later, or another instead of it. */
+  /** Whether the token that was refused, or another one, may be accepted later. */
   get mayImprove(): boolean {
     return this.renewable || Number(claimsOf(this.token).nbf) * 1000 > Date.now() - CLOCK_SKEW_MS
   }
 
   /**
-   * The token to send; undefined where the cookie says who calls. Whoever asks while `getToken` runs gets its answer.
+   * The token to send; undefined if the cookie identifies the user. Calls while `getToken` runs share its answer.
    *
    * @throws StreamError `signed_out` or `another_user`; anything else means that there is no token at the moment
    */
@@ -59,22 +59,22 @@ export class Tokens {
     return this.#ask(this.#getToken)
   }
 
-  /** A new one, shortly before the last one ends. Rejects as `current` does. */
+  /** A new token, shortly before the last one expires. Rejects as `current` does. */
   async fresh(): Promise<string | undefined> {
     return this.#getToken === undefined ? this.token : this.#ask(this.#getToken)
   }
 
   /**
-   * The caller has a new one; null: nobody is signed in.
+   * The caller has a new token; null: nobody is signed in.
    *
-   * @throws StreamError as `current` does; TypeError where it is no token
+   * @throws StreamError as `current` does; TypeError if it is not a token
    */
   set(token: string | null): void {
     this.token = this.#accept(token)
     this.#refused = false
   }
 
-  /** The service did not take it: the next `current` asks for another. */
+  /** The service refused the token: the next `current` asks for another. */
   refuse(): void {
     if (this.#getToken === undefined) return
     this.token = undefined
@@ -82,8 +82,8 @@ export class Tokens {
   }
 
   /**
-   * After how long the token should be replaced; undefined where that can't be said, or it has ended by this clock,
-   * which may be wrong: then the service decides.
+   * In how many milliseconds the token should be replaced; undefined if that is unknown, or if it has expired by this
+   * clock, which may be wrong: then the service decides.
    */
   renewInMs(now: number): number | undefined {
     if (this.token === undefined || this.#getToken === undefined) return undefined
@@ -98,7 +98,7 @@ export class Tokens {
       try {
         const work = (async () => getToken({ refused: this.#refused }))()
         const given = this.#accept(await within(work, this.#signal, this.#answerTimeoutMs, 'getToken'))
-        // One that the caller has set meanwhile is newer.
+        // A token that the caller has set meanwhile is newer.
         if (this.token === before) this.set(given)
         return this.token ?? given
       } catch (error) {
@@ -128,7 +128,7 @@ function signedOut(): StreamError {
   return new StreamError('signed_out', 'nobody is signed in')
 }
 
-/** The claims of a JWT; none where they can't be read. Nothing is verified: that is the service's part. */
+/** The claims of a JWT; none if they can't be read. Nothing is verified: the service does that. */
 function claimsOf(token = ''): Readonly<Record<string, unknown>> {
   try {
     const payload = atob(token.split('.')[1]?.replaceAll('-', '+').replaceAll('_', '/') ?? '')

@@ -5,8 +5,8 @@ import type { ConnectOptions, Transport } from './types.ts'
 const PATIENCE = 2
 
 /**
- * Which transport to try next: the best of those that are not known to fail on this way. Which one worked is remembered
- * for the session, so that a page behind a proxy that blocks streams does not find that out at each load.
+ * Chooses the transport to try next: the best that is not known to fail on this network. It remembers for the browser's
+ * session which one worked, so that a page behind a proxy that blocks streams does not find that out at each load.
  */
 export class TransportFallback {
   readonly #transports: readonly Transport[]
@@ -34,7 +34,7 @@ export class TransportFallback {
     return standing ?? first ?? 'poll'
   }
 
-  /** Whether there is a choice at all. */
+  /** Whether there is more than one transport to choose from. */
   get hasOthers(): boolean {
     return this.#transports.length > 1
   }
@@ -45,17 +45,17 @@ export class TransportFallback {
     if (this.hasOthers) this.#memory((storage) => storage.setItem(this.#key, transport))
   }
 
-  /** It did not get through although the service can be reached. */
+  /** The transport failed although the service can be reached. */
   failed(transport: Transport): void {
     this.#failures.set(transport, (this.#failures.get(transport) ?? 0) + 1)
   }
 
-  /** The way may have changed: the better ones are tried again. */
+  /** The network may have changed: the better transports are tried again. */
   forgive(): void {
     this.#failures.clear()
   }
 
-  /** A page without storage remembers nothing. */
+  /** undefined in a page without storage, which then remembers nothing. */
   #memory<Result>(use: (storage: Storage) => Result): Result | undefined {
     try {
       return hasPage() ? use(sessionStorage) : undefined

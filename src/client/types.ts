@@ -4,7 +4,7 @@ export type Transport = 'sse' | 'websocket' | 'poll'
 
 /** Why a stream has ended for good. Except for the first two, `done` rejects with a StreamError of this reason. */
 export type ClosedReason =
-  /** `close()`, the caller's signal, or an iterator that was left. */
+  /** `close()`, the caller's signal, or a loop that was left. */
   | 'by_caller'
   /** `getToken` gave null or threw a SignedOutError, or `setToken(null)`. */
   | 'signed_out'
@@ -14,13 +14,13 @@ export type ClosedReason =
   | 'token_expired'
   /** A token names another user than the first one did. */
   | 'another_user'
-  /** The user opened more connections than allowed. In a page the stream waits until the page is looked at instead. */
+  /** The user opened more connections than allowed. In a page the stream does not end, but waits until the page is visible. */
   | 'replaced'
-  /** The user ended this connection from elsewhere. */
+  /** The user, or a backend, ended this connection. */
   | 'ended'
-  /** The service refuses for good, in its own words: see the error's message and `status`. */
+  /** The service refuses for good: see the error's message and `status`. */
   | 'refused'
-  /** A handler threw; the cursor stays before the event that it failed on. See the error's `cause`. */
+  /** A handler threw; the cursor stays before its event. See the error's `cause`. */
   | 'handler_failed'
 
 export type State =
@@ -30,7 +30,7 @@ export type State =
       readonly name: 'waiting'
       /** In words, for people. */
       readonly reason: string
-      /** Infinity where something else than a time ends the wait: a busy handler, a page that is put away. */
+      /** Infinity if no time ends the wait: a busy handler, a frozen page. */
       readonly retryInMs: number
     }
   | { readonly name: 'closed'; readonly reason: ClosedReason; readonly error?: StreamError }
@@ -38,7 +38,7 @@ export type State =
 export class StreamError extends Error {
   override readonly name = 'StreamError'
   readonly reason: ClosedReason
-  /** HTTP status of the refusal, where there was one. */
+  /** HTTP status of the refusal, if there was one. */
   readonly status: number | undefined
 
   constructor(
@@ -58,19 +58,19 @@ export class SignedOutError extends Error {
 }
 
 /**
- * Where a cursor outlives the page or the process. A store that throws, rejects or never answers costs events that come
- * again, never a lost one: where `load` fails, the stream begins with the oldest event kept.
+ * Keeps a cursor beyond the page or the process. If a store throws, rejects or never answers, events may come again, but
+ * none is lost: if `load` fails, the stream begins with the oldest event kept.
  */
 export interface CursorStore {
   load(): string | null | undefined | Promise<string | null | undefined>
   /**
-   * Called with one cursor at a time, the newest. `reset`: the service set the stream to this place, which may lie before
-   * the one that was saved. Without it a store that several streams share should never go back.
+   * Called with the newest cursor, one call at a time. `reset`: the service set the stream to this cursor, which may lie
+   * before the saved one. Without it, a store that several streams share should never go back.
    */
   save(cursor: string, reset: boolean): void | Promise<void>
 }
 
-/** Events between the client's cursor and `cursor` may be lost to it: reload what they would have told. */
+/** Events between the client's cursor and `cursor` may be lost to it: reload your state. */
 export interface Reset {
   readonly reason: ResetReason
   readonly cursor: string
@@ -81,28 +81,28 @@ export interface Reset {
 export interface Gap {
   readonly expected: number
   readonly received: number
-  /** False: resuming after the last good event, to get the missing ones. True: they don't come; going on. */
+  /** False: the client resumes after the last good event to get the missing ones. True: they don't come, and it continues. */
   readonly lost: boolean
 }
 
-/** The events' data by type. Events of one's own: `connect<{ 'comment.added': { text: string } }>(…)`. */
+/** The events' data by type. For your own events: `connect<{ 'comment.added': { text: string } }>(…)`. */
 export interface StoryEvents {
   'story.viewed': StoryViewed
   'story.reacted': StoryReacted
 }
 
-/** An event as handlers get it; `Own` maps the types of one's own to their data. */
+/** An event as handlers get it; `Own` maps the types of your own events to their data. */
 export type EventOf<Own extends object = object> =
   | GlimpseEvent
   | {
       [Type in keyof Own & string]: Omit<GlimpseEvent, 'type' | 'data'> & { type: Type; data: Own[Type] }
     }[keyof Own & string]
 
-/** What `on` can listen to, with what a handler is given. Types of events never begin with `stream.`. */
+/** What `on` can listen to, and what a handler gets. Types of events never begin with `stream.`. */
 export type Notices<Own extends object = object> = {
   [Type in EventOf<Own>['type']]: Extract<EventOf<Own>, { type: Type }>
 } & {
-  /** Every event, of whichever type. */
+  /** Every event of any type. */
   '*': EventOf<Own>
   'stream.reset': Reset
   'stream.gap': Gap
@@ -112,49 +112,49 @@ export type Notices<Own extends object = object> = {
 
 /** Times in milliseconds. */
 export interface Timing {
-  /** A connection without `stream.open` by then is given up (a proxy holds it back). */
+  /** A connection without `stream.open` by then is closed: a proxy may hold it back. */
   readonly openTimeoutMs: number
   /** The wait after a failure grows from the first to the second, doubled each time; a random part of it is waited. */
   readonly backoffMs: number
   readonly backoffMaxMs: number
   readonly pollIntervalMs: number
-  /** On a lesser transport than it would like, the stream tries the better ones again after this. */
+  /** After this long on a fallback transport, the stream tries the better ones again. */
   readonly upgradeMs: number
-  /** `getToken`, `store.load` and `markRead` have failed if there is no answer by then. */
+  /** `getToken`, `store.load` and `markRead` fail if there is no answer by then. */
   readonly answerTimeoutMs: number
   /** When a handler takes longer, its connection is closed; the stream connects again when the handler is done. */
   readonly handlerTimeoutMs: number
-  /** So long refused tokens are exchanged for others before the stream ends with `unauthorized`. */
+  /** For how long refused tokens are replaced before the stream ends with `unauthorized`. */
   readonly refusedMs: number
 }
 
 export interface ConnectOptions<Own extends object = object> {
   /** The service's base URL, such as `https://glimpse.example` or `https://example.com/glimpse`. */
   readonly url: string | URL
-  /** A JWT. Neither this nor `getToken`: the cookie `glimpse_token` says who calls. */
+  /** A JWT. With neither this nor `getToken`, the cookie `glimpse_token` identifies the user. */
   readonly token?: string | undefined
   /**
-   * Gives a JWT: at first, before the last one expires, and after one was refused (`refused`: don't give that one again).
-   * What it throws, and what is no token, is asked for again later. null or a SignedOutError ends the stream.
+   * Returns a JWT: at first, before the last one expires, and after one was refused (`refused`: don't return that one
+   * again). If it throws or returns no token, it is called again later. null or a SignedOutError ends the stream.
    */
   readonly getToken?:
     | ((why: { readonly refused: boolean }) => string | null | Promise<string | null>)
     | undefined
-  /** The claim that names the user, as `JWT_USER_CLAIM` of the service says; `sub` unless given. */
+  /** The claim that names the user, the service's `JWT_USER_CLAIM`; default `sub`. */
   readonly userClaim?: string | undefined
   /** `auto`, the default: WebSocket where there is one, else SSE, else polling; the first that works. */
   readonly transport?: 'auto' | Transport | undefined
-  /** Where to begin if the store has no cursor: after a cursor, with the `oldest` event kept, or `now` (default). */
+  /** Where to begin if the store has no cursor: after a cursor, at the `oldest` event kept, or `now` (default). */
   readonly after?: string | undefined
   readonly store?: CursorStore | undefined
   /**
    * `tabs`: one connection for all tabs of this browser and user, where the browser has Web Locks and BroadcastChannel and
-   * the token names the user; else one for each. Each tab still gets every event, from its own place.
+   * the token names the user; else one for each tab. Each tab still gets every event, after its own cursor.
    */
   readonly share?: 'tabs' | undefined
   /**
-   * Called with one event at a time, in order; where it returns a promise, the next event waits for it. Then the cursor
-   * moves. Left out: add handlers with `on`, or iterate over the stream.
+   * Called with one event at a time, in order. If it returns a promise, the next event waits for it. Then the cursor
+   * moves. Without it: add handlers with `on`, or iterate over the stream.
    */
   readonly onEvent?: ((event: EventOf<Own>) => void | Promise<void>) | undefined
   readonly onReset?: ((reset: Reset) => void | Promise<void>) | undefined
@@ -164,14 +164,14 @@ export interface ConnectOptions<Own extends object = object> {
   readonly onUnread?: ((unread: number) => void) | undefined
   readonly signal?: AbortSignal | undefined
   readonly timing?: Partial<Timing> | undefined
-  /** Traces what the client does: `true` to the console, or to a function. Never a token. */
+  /** Traces what the client does, to the console (`true`) or to a function. Tokens are never traced. */
   readonly debug?: boolean | ((what: string) => void) | undefined
-  /** For environments that have none, such as Node 20: `ws` and `undici` have one that fits. */
+  /** For environments without one, such as Node 20: that of `ws` or `undici`. */
   readonly WebSocket?: WebSocketConstructor | undefined
   readonly fetch?: typeof fetch | undefined
 }
 
-/** The part of a WebSocket this client uses. */
+/** The part of a WebSocket that this client uses. */
 export interface WebSocketLike {
   onopen: ((event: never) => unknown) | null
   onmessage: ((event: never) => unknown) | null
@@ -184,7 +184,7 @@ export interface WebSocketLike {
 
 export type WebSocketConstructor = new (url: string) => WebSocketLike
 
-/** What any transport brings. */
+/** A message from any transport. */
 export type Message = GlimpseEvent | ControlMessage
 
 export function wordsOf(error: unknown): string {

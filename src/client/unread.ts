@@ -1,8 +1,8 @@
 import { split } from './position.ts'
 
 /**
- * How many of the kept events the user has not read: the service says so when the stream opens and when a mark moves, and
- * every event that comes after is one more. Nothing is asked, because the numbers have no holes.
+ * Counts the kept events that the user has not read. The service says the count when the stream opens and when a mark
+ * moves; every event after that is one more. That needs no request, because the numbers have no gaps.
  */
 export class Unread {
   #epoch = ''
@@ -15,19 +15,19 @@ export class Unread {
     return this.#head - this.#base
   }
 
-  /** A stream opened, maybe in another history: what was known before may not hold. */
+  /** A stream opened, maybe in another history: earlier counts may be wrong. */
   opened(read: string, unread: number, oldest: number): void {
     this.#epoch = ''
     this.#oldest = oldest
     this.marked(read, unread)
   }
 
-  /** What is no longer kept can't be read any more. */
+  /** Events that are no longer kept don't count as unread. */
   kept(oldest: number): void {
     this.#oldest = oldest
   }
 
-  /** The mark moved, here or on another device; events may have come since, and some of them before these words. */
+  /** The mark moved, here or on another device. Events may have come since, some of them before this message. */
   marked(read: string, unread: number): void {
     const [epoch, seq] = split(read)
     this.#base = Math.max(seq, this.#oldest - 1)

@@ -2,19 +2,19 @@ import { ask, JSON_TYPE, type Open, urlOf } from './attempt.ts'
 import type { Message, WebSocketConstructor, WebSocketLike } from './types.ts'
 
 /**
- * A WebSocket can't be read slowly: what its reader has not taken lies in memory. Past this many messages, or characters,
- * the socket is closed, and the stream goes on from its cursor once the reader has come so far.
+ * A WebSocket can't be read slowly: unread messages stay in memory. At this many messages, or characters, the socket is
+ * closed, and the stream resumes after its cursor once the reader has caught up.
  */
 const MAX_UNREAD = 1000
 const MAX_UNREAD_CHARACTERS = 1 << 20
 
-/** A socket that is given up while it connects is closed by force after this. */
+/** A socket that is dropped while it connects is closed by force after this. */
 const CONNECTING_MS = 10_000
 
-/** 4500 replaced, 1008 a policy of the service: coming back would end the same way. */
+/** 4500 replaced, 1008 a policy of the service: a new connection would end the same way. */
 const FINAL_CODES = [4500, 1008]
 
-/** A close whose code forbids to come back; the message that says so may not have arrived. */
+/** A close code that forbids reconnecting; the message that says so may not have arrived. */
 export class FinalClose extends Error {
   readonly code: number
 
@@ -25,8 +25,8 @@ export class FinalClose extends Error {
 }
 
 /**
- * The stream over WebSocket. A browser's can't send a token in a header. A ticket stands for it in the URL, which is good
- * for one connection within seconds, so that the token stays out of the logs of proxies.
+ * The stream over WebSocket. A browser can't send a token in a header here, so a ticket stands for it in the URL. A ticket
+ * opens one connection within seconds, so that the token stays out of the logs of proxies.
  */
 export function openWebSocket(WebSocket: WebSocketConstructor | undefined): Open {
   return async function* (attempt) {
@@ -66,7 +66,7 @@ export function openWebSocket(WebSocket: WebSocketConstructor | undefined): Open
       },
       onclose: ({ code, reason = '' }: { code: number; reason?: string }) =>
         end(FINAL_CODES.includes(code) ? new FinalClose(code, reason) : undefined),
-      // Says nothing that the close does not; without a listener some implementations throw.
+      // It says no more than the close event; without a listener some implementations throw.
       onerror: () => {},
     })
     try {
@@ -89,7 +89,7 @@ export function openWebSocket(WebSocket: WebSocketConstructor | undefined): Open
   }
 }
 
-/** Closes a socket. While it still connects browsers would complain on the console, so that is put off. */
+/** Closes a socket, but not while it connects, because browsers then log an error. */
 function leave(socket: WebSocketLike): void {
   const close = () => socket.close()
   if (socket.readyState === 0) {

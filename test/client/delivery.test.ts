@@ -30,7 +30,7 @@ function memoryStore(cursor?: string): CursorStore & { saved: string[] } {
 }
 
 describe.each(TRANSPORTS)('the client over %s', (transport) => {
-  it('brings what happens from now on, in order, to one handler at a time', async () => {
+  it('delivers new events in order, to one handler at a time', async () => {
     const { alice, make } = await scene()
     await make(2)
     let handling = 0
@@ -52,7 +52,7 @@ describe.each(TRANSPORTS)('the client over %s', (transport) => {
     expect(follower.transports).toEqual([transport])
   })
 
-  it('begins with the oldest event where asked to, and ends when it is closed', async () => {
+  it('begins with the oldest event if asked to, and ends when it is closed', async () => {
     const { alice, make } = await scene()
     await make(3)
     const follower = Follower.open({ ...alice, transport, after: 'oldest' })
@@ -64,7 +64,7 @@ describe.each(TRANSPORTS)('the client over %s', (transport) => {
     expect(follower.stream.state).toEqual({ name: 'closed', reason: 'by_caller' })
   })
 
-  it('loses, doubles and misorders nothing while its connections are reset again and again', async () => {
+  it('delivers every event once and in order while its connections are reset again and again', async () => {
     const { alice, make } = await scene()
     const proxy = await proxied()
     const follower = Follower.open({
@@ -84,7 +84,7 @@ describe.each(TRANSPORTS)('the client over %s', (transport) => {
     expect(follower.resets).toEqual([])
   })
 
-  it('notices a connection that has fallen silent, and goes on with another', async () => {
+  it('notices a silent connection, and continues over another', async () => {
     const { alice, make } = await scene()
     const proxy = await proxied()
     const follower = Follower.open({
@@ -102,7 +102,7 @@ describe.each(TRANSPORTS)('the client over %s', (transport) => {
     expect(follower.seqs).toEqual([1, 2, 3])
   })
 
-  it('reads bytes that come one at a time', async () => {
+  it('parses a stream that arrives byte by byte', async () => {
     const { alice, make } = await scene()
     const proxy = await proxied()
     proxy.shape({ sliceBytes: 1 })
@@ -118,7 +118,7 @@ describe.each(TRANSPORTS)('the client over %s', (transport) => {
     expect(follower.events.map(({ data }) => 'emoji' in data && data.emoji)).toEqual(EMOJI.slice(0, 3))
   })
 
-  it('saves the cursor after the handler, and goes on there', async () => {
+  it('saves the cursor after the handler, and continues there', async () => {
     const { alice, make } = await scene()
     const store = memoryStore()
     const savedBefore: number[] = []
@@ -141,7 +141,7 @@ describe.each(TRANSPORTS)('the client over %s', (transport) => {
     expect(second.seqs).toEqual([4, 5])
   })
 
-  it('stops before the event on which the handler fails, which comes again', async () => {
+  it('stops before the event on which the handler fails, and gets it again', async () => {
     const { alice, make } = await scene()
     const store = memoryStore()
     const failing = connect({
@@ -165,7 +165,7 @@ describe.each(TRANSPORTS)('the client over %s', (transport) => {
     expect(next.seqs).toEqual([2, 3])
   })
 
-  it('tells of a reset before any event that follows it', async () => {
+  it('reports a reset before any event that follows it', async () => {
     const { alice, make } = await scene()
     await make(2)
     const follower = Follower.open({ ...alice, transport, after: '0123abc.7' })
@@ -180,7 +180,7 @@ describe.each(TRANSPORTS)('the client over %s', (transport) => {
     expect(follower.stream.unread).toBe(3)
   })
 
-  it('knows what is unread, here and after it was read elsewhere', async () => {
+  it('counts what is unread, also after it was read elsewhere', async () => {
     const { alice, make } = await scene()
     await make(2)
     const [here, there] = [Follower.open({ ...alice, transport }), Follower.open({ ...alice, transport })]
@@ -216,7 +216,7 @@ describe.each(TRANSPORTS)('the client over %s', (transport) => {
 })
 
 describe('a handler that is slow', () => {
-  it.each(TRANSPORTS)('gets every event all the same, and memory is bounded: over %s', async (transport) => {
+  it.each(TRANSPORTS)('still gets every event, with bounded memory: over %s', async (transport) => {
     const { alice, story } = await scene()
     let release = () => {}
     const busy = new Promise<void>((resolve) => {
@@ -245,7 +245,7 @@ describe('a handler that is slow', () => {
 })
 
 describe('tickets', () => {
-  it('keep the token out of the URL, and are taken anew for each connection', async () => {
+  it('keep the token out of the URL; each connection takes a new one', async () => {
     const strict = await startInstance({ TOKEN_IN_URL: 'off', RATE_LIMIT: 'off' }, instance)
     onTestFinished(() => strict.close())
     const { alice, make } = await scene()
@@ -274,8 +274,8 @@ describe('tickets', () => {
   })
 })
 
-describe('the client over two transports in turn', () => {
-  it('resumes one where the other ended', async () => {
+describe('the client that changes transports', () => {
+  it('resumes one transport where the other ended', async () => {
     const { alice, make } = await scene()
     const store = memoryStore('0')
     const all: number[] = []

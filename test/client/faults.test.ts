@@ -67,7 +67,7 @@ describe.each(TRANSPORTS)('over %s, while the instance', (transport) => {
 })
 
 describe('tokens', () => {
-  it('are renewed before they end: over WebSocket in band, over SSE by another connection', async () => {
+  it('are renewed before they expire: over WebSocket in band, over SSE by another connection', async () => {
     const renews = async (transport: Transport) => {
       const { alice, make } = await scene()
       let given = 0
@@ -90,7 +90,7 @@ describe('tokens', () => {
     await Promise.all(STREAMS.map(renews))
   })
 
-  it.each(TRANSPORTS)('that are refused over %s are exchanged once', async (transport) => {
+  it.each(TRANSPORTS)('that are refused over %s are replaced once', async (transport) => {
     const { alice, make } = await scene()
     const asked: boolean[] = []
     const follower = Follower.open({
@@ -113,14 +113,14 @@ describe('tokens', () => {
     expect(follower.stream.state.name).toBe('closed')
   })
 
-  it.each(STREAMS)('that end without another to be had end the stream over %s', async (transport) => {
+  it.each(STREAMS)('that expire with no other to be had end the stream over %s', async (transport) => {
     const { alice } = await scene()
     const token = await signToken(alice.user, { expiresIn: 2 })
     const follower = Follower.open({ url: alice.url, transport, token })
     await expect(follower.stream.done).rejects.toMatchObject({ reason: 'token_expired' })
   })
 
-  it('that have ended are exchanged for markRead too', async () => {
+  it('that have expired are replaced for markRead too', async () => {
     const { alice, make } = await scene()
     await make(1)
     let given = 0
@@ -134,7 +134,7 @@ describe('tokens', () => {
     await follower.until(() => follower.stream.unread === 0)
   })
 
-  it('that can’t be had just now are asked for again', async () => {
+  it('that can’t be had at the moment are requested again', async () => {
     const { alice } = await scene()
     let asked = 0
     const getToken = () => {
@@ -147,8 +147,8 @@ describe('tokens', () => {
   })
 })
 
-describe('a way on which streams do not get through', () => {
-  it('is found out, and the poll takes over with nothing lost', async () => {
+describe('a network that blocks streams', () => {
+  it('is detected, and the poll takes over with nothing lost', async () => {
     const { alice, make } = await scene()
     const proxy = await BufferingProxy.start(alice.url)
     onTestFinished(() => proxy.close())
@@ -164,7 +164,7 @@ describe('a way on which streams do not get through', () => {
     expect(proxy.asked).toContain('upgrade /ws')
   })
 
-  it('is tried again after a time, in case it has become better', async () => {
+  it('is tried again after a time, in case it has improved', async () => {
     const { alice, make } = await scene()
     let broken = true
     const flaky: typeof fetch = (input, init) =>
@@ -209,7 +209,7 @@ class Unreachable {
 }
 
 describe('a stream that is closed', () => {
-  it('asks for nothing more, and is done at once, whatever it was about', async () => {
+  it('sends no more requests, and is done at once in every state', async () => {
     const asked: string[] = []
     const url = await serve(({ url: path = '' }) => void asked.push(path))
     for (const transport of TRANSPORTS) {
@@ -253,7 +253,7 @@ describe('a callback that throws', () => {
 })
 
 describe('a service that', () => {
-  it.each(STREAMS)('replaces the connection over %s is left alone', async (transport) => {
+  it.each(STREAMS)('replaces the connection over %s gets no other', async (transport) => {
     const small = await startInstance({ ...ENVIRONMENT, MAX_CONNECTIONS_PER_USER: '1' }, instance)
     onTestFinished(() => small.close())
     const { alice } = await scene()
@@ -277,7 +277,7 @@ describe('a service that', () => {
     expect(follower.states[1]).toMatchObject({ name: 'waiting', reason: 'This instance is stopping.' })
   })
 
-  it('has no room says so as a stream, which is a pause that grows', async () => {
+  it('is full says so as a stream, and the client’s pause grows', async () => {
     const small = await startInstance({ ...ENVIRONMENT, MAX_CONNECTIONS: '1' }, instance)
     onTestFinished(() => small.close())
     const { alice, make } = await scene()
@@ -309,7 +309,7 @@ describe('a service that', () => {
     expect(follower.seqs).toEqual(upTo(2))
   })
 
-  it('refuses in its own words ends the stream, and a proxy’s page does not', async () => {
+  it('refuses by a problem ends the stream; a proxy’s error page does not', async () => {
     const refusing = await serve((_request, response) => {
       response
         .writeHead(403, { 'content-type': 'application/problem+json' })
@@ -331,7 +331,7 @@ describe('a service that', () => {
     expect(patient.stream.state.name).not.toBe('closed')
   })
 
-  it('leaves a number out is asked for it again, and told of when it never comes', async () => {
+  it('skips a number is asked for it again, and the gap is reported if it never comes', async () => {
     const asked: (string | null)[] = []
     const url = await serve((request, response) => {
       const after = new URL(request.url ?? '', 'http://any').searchParams.get('last_event_id')
@@ -365,7 +365,7 @@ describe('a service that', () => {
     expect(asked).toEqual([null, 'e.2', 'e.2', 'e.2'])
   })
 
-  it('is spread: those who lost it together come back over the whole time', async () => {
+  it('is lost by many at once gets them back spread over the whole time', async () => {
     const url = await serve((_request, response) => response.destroy())
     const followers = Array.from({ length: 20 }, () =>
       Follower.open({

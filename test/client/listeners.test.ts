@@ -35,7 +35,7 @@ describe('on', () => {
     stream.close()
   })
 
-  it('gives what removes the handler again, each its own; events without a handler are passed over', async () => {
+  it('returns a function that removes that handler; events without a handler are skipped', async () => {
     const { service, stream } = open()
     let heard = 0
     const count = () => void heard++
@@ -89,7 +89,7 @@ describe('on', () => {
     expect(stream.cursor).toBe('e.0.calice')
   })
 
-  it('tells of the stream itself: its state, what is unread, resets and gaps', async () => {
+  it('reports the stream’s state, what is unread, resets and gaps', async () => {
     const { service, stream } = open()
     const heard: unknown[] = []
     stream.on('stream.state', ({ name }) => void heard.push(name))
@@ -109,7 +109,7 @@ describe('on', () => {
     stream.close()
   })
 
-  it('ends the stream where one of those fails, later too', async () => {
+  it('ends the stream if one of those handlers fails, also later', async () => {
     const { stream } = open()
     const failure = stream.done.catch((error: unknown) => error)
     stream.on('stream.state', async ({ name }) => {
@@ -120,7 +120,7 @@ describe('on', () => {
     expect(await failure).toMatchObject({ reason: 'handler_failed', cause: { message: 'out of ink' } })
   })
 
-  it('takes the event that has come before the first handler was there', async () => {
+  it('gets an event that arrived before the first handler was added', async () => {
     const { service, stream } = open()
     await pass(100)
     service.make('alice', 2)
@@ -132,7 +132,7 @@ describe('on', () => {
     stream.close()
   })
 
-  it('and iterating exclude each other', async () => {
+  it('and iteration exclude each other', async () => {
     const { stream } = open()
     const iterated = open()
     stream.on('*', () => {})
@@ -148,7 +148,7 @@ describe('on', () => {
 })
 
 describe('debug', () => {
-  it('traces what the client does, and never a token', async () => {
+  it('traces what the client does, never a token', async () => {
     const traces: string[] = []
     const token = tokenOf('alice')
     const client = openFake({ token, debug: (what) => traces.push(what) })

@@ -27,7 +27,7 @@ describe.each(TRANSPORTS)('over %s, the token of another user', (transport) => {
     expect(client.service.asked.filter((request) => request === 'ws auth')).toEqual([])
   })
 
-  it('ends the stream before any event of theirs when it connects again', async () => {
+  it('ends the stream before any event of theirs when it reconnects', async () => {
     const client = openFake({ transport, getToken: changing(1) })
     await pass(1000)
     client.service.make('mallory', 3)
@@ -50,7 +50,7 @@ describe.each(TRANSPORTS)('over %s, the token of another user', (transport) => {
     expect(client.service.open).toBe(0)
   })
 
-  it('is known by the claim that the service goes by', async () => {
+  it('is known by the claim that the service uses', async () => {
     const sub = { exp: 4e9, sub: 'one client for all' }
     const token = tokenOf('', { ...sub, uid: 'alice' })
     const client = openFake({ transport, token, userClaim: 'uid' })
@@ -60,7 +60,7 @@ describe.each(TRANSPORTS)('over %s, the token of another user', (transport) => {
     expect(client.ended).toMatchObject(MALLORY)
   })
 
-  it('goes on with another token of the same user that the caller sets', async () => {
+  it('continues with another token of the same user that the caller sets', async () => {
     const client = openFake({ transport, timing: { pollIntervalMs: 100 } })
     await pass(1000)
     client.service.make('alice')
@@ -85,7 +85,7 @@ describe('signing out', () => {
       throw Object.assign(new Error(), { name: 'SignedOutError' })
     },
   }
-  it.each(Object.entries(ways))('ends the stream without an error where %s', async (_, signedOut) => {
+  it.each(Object.entries(ways))('ends the stream without an error if %s', async (_, signedOut) => {
     for (const transport of TRANSPORTS) {
       let given = 0
       const client = openFake({
@@ -110,7 +110,7 @@ describe('signing out', () => {
 })
 
 describe('setToken', () => {
-  it('does not take what is no token', async () => {
+  it('rejects text that is not a token', async () => {
     const client = openFake()
     await pass(1000)
     expect(() => client.stream.setToken('<!doctype html>')).toThrow(TypeError)

@@ -60,7 +60,7 @@ describe('close()', () => {
     expect(saved.at(-1)).toBe('e.1.calice')
   })
 
-  it('leaves the place before an event whose handler takes longer', async () => {
+  it('leaves the cursor before an event whose handler takes longer', async () => {
     const saved: string[] = []
     const client = openFake({
       store: { load: () => null, save: (cursor) => void saved.push(cursor) },
@@ -116,14 +116,14 @@ describe('what does not answer in time', () => {
     expect(client.stream.state.name).toBe('live')
   })
 
-  it('store.load costs events that come again', async () => {
+  it('store.load: events come again', async () => {
     const client = openFake({ store: { load: never, save: never } })
     client.service.make('alice', 2)
     await pass(10_100)
     expect(client.seqs).toEqual([1, 2])
   })
 
-  it('markRead says so', async () => {
+  it('markRead rejects', async () => {
     const client = openFake()
     await pass(100)
     client.service.make('alice')
@@ -135,7 +135,7 @@ describe('what does not answer in time', () => {
     expect(client.stream.state.name).toBe('live')
   })
 
-  it('a fetch without an answer is given up', async () => {
+  it('a fetch without an answer is aborted', async () => {
     const client = openFake({ fetch: never })
     await pass(20_000)
     expect(client.reasons).toContain('the service cannot be reached')
@@ -143,7 +143,9 @@ describe('what does not answer in time', () => {
 })
 
 describe('a handler that hangs', () => {
-  it.each(TRANSPORTS)('gives its connection back, and goes on where it was: over %s', async (transport) => {
+  it.each(
+    TRANSPORTS,
+  )('loses its connection meanwhile, and continues where it was: over %s', async (transport) => {
     let release = () => {}
     const hanging = new Promise<void>((resolve) => {
       release = resolve
@@ -183,14 +185,14 @@ describe('a handler that hangs', () => {
     expect(client.states.map(({ name }) => name)).toEqual(['connecting', 'live'])
   })
 
-  it('holds no more than some of what comes over a WebSocket', async () => {
+  it('holds a bounded number of messages of a WebSocket', async () => {
     const client = openFake({ transport: 'websocket', onEvent: never })
     await pass(100)
     client.service.make('alice', 1002)
     expect(client.service.open).toBe(0)
   })
 
-  it('holds no more than a megabyte of it', async () => {
+  it('holds a megabyte of them at most', async () => {
     const client = openFake({ transport: 'websocket', onEvent: never })
     await pass(100)
     client.service.make('alice', 2)
@@ -198,7 +200,7 @@ describe('a handler that hangs', () => {
     expect(client.service.open).toBe(0)
   })
 
-  it('may be a loop that does not come back', async () => {
+  it('may be a loop that does not ask for the next event', async () => {
     const service = openFake().service
     const { connect } = await import('../../src/client/index.ts')
     const stream = connect({ ...service.options, token: tokenOf('carol'), transport: 'sse' })
@@ -217,7 +219,7 @@ describe('a handler that hangs', () => {
 })
 
 describe('a connection that is lost between its opening and the reset that follows', () => {
-  it('leaves the cursor where it was, so that the reset is heard of the next time', async () => {
+  it('leaves the cursor where it was, so that the reset is reported the next time', async () => {
     const client = openFake({ after: 'e.5.c' })
     await pass(100)
     client.service.say({
@@ -232,7 +234,7 @@ describe('a connection that is lost between its opening and the reset that follo
   })
 })
 
-describe('a message that is no JSON', () => {
+describe('a message that is not JSON', () => {
   it.each(TRANSPORTS)('costs the connection, not the process: over %s', async (transport) => {
     let broken = true
     const service = new FakeService()

@@ -43,7 +43,7 @@ describe('glimpse-client, packed', () => {
     }
   })
 
-  it('gives the same to import and to require, each module once', async () => {
+  it('exports the same to import and to require, each module once', async () => {
     await folder.write({
       'both.mjs': `
         import * as client from 'glimpse-client'
@@ -139,7 +139,7 @@ describe('the size of connect', () => {
   })
 })
 
-describe('tab sharing, a module apart', () => {
+describe('tab sharing, a separate module', () => {
   it('knows the properties of the main module by the same short names', async () => {
     await folder.write({
       'sharing.mjs': `
@@ -169,7 +169,7 @@ describe('tab sharing, a module apart', () => {
 })
 
 describe('private fields', () => {
-  it('are plain ones: what wraps a stream in a Proxy, as Vue does, can call it', async () => {
+  it('are plain properties, so that a Proxy around a stream, as Vue makes it, works', async () => {
     await folder.write({
       'proxied.mjs': `
         import { connect } from 'glimpse-client'
@@ -187,7 +187,7 @@ describe('private fields', () => {
 })
 
 describe('the properties that the build shortens', () => {
-  it('are nobody else’s: none is in the types, and none is a property of the platform that the client uses', async () => {
+  it('collide with nothing: none is in the types, none is a property of the platform that the client uses', async () => {
     const types = await readFile(join(folder.client, 'index.d.ts'), 'utf8')
     const declared = [...types.matchAll(/^\s+(?:readonly |get |set )?(\w+)\??[:(<]/gm)].map(
       ([, name]) => name,
@@ -214,7 +214,7 @@ describe('the properties that the build shortens', () => {
 })
 
 describe('the service’s own package', () => {
-  it('holds what runs, and nothing else', async () => {
+  it('has what runs, and nothing else', async () => {
     const listing = await folder.run('npm', 'pack', '--dry-run', '--json', ROOT)
     const [{ files }] = JSON.parse(listing) as [{ files: { path: string }[] }]
     const paths = files.map(({ path }) => path)

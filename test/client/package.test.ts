@@ -47,7 +47,7 @@ describe('the package’s client', () => {
     expect(inputs.filter((path) => !/src\/(client\/[\w-]+|event)\.ts$/.test(path))).toEqual([])
   })
 
-  it('is imported by its name, with its types, by a program of its own', async () => {
+  it('can be imported by its name, with its types, by another program', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'glimpse-user-'))
     onTestFinished(() => rm(folder, { recursive: true }))
     await run('mkdir', ['-p', join(folder, 'node_modules')])

@@ -3,7 +3,7 @@ import { openFake } from '../support/fake-client.ts'
 
 const pass = (milliseconds: number) => vi.advanceTimersByTimeAsync(milliseconds)
 
-it('a stream that opens elsewhere does not move a cursor that is kept: the reset that says so may never come', async () => {
+it('a stream that opens at another cursor does not move the client’s: the reset that says so may never arrive', async () => {
   const client = openFake({ store: { load: async () => 'e.2.calice', save: async () => {} } })
   const { service } = client
   let opened = 0
@@ -32,7 +32,7 @@ it('a stream that opens elsewhere does not move a cursor that is kept: the reset
   expect(client.seqs).toEqual([3, 4, 5])
 })
 
-it('a handler that is at work is no silence: its connection is kept, for as long as it may take', async () => {
+it('while a handler runs its connection does not count as silent, up to the handler’s time limit', async () => {
   let release = () => {}
   const working = new Promise<void>((resolve) => {
     release = resolve

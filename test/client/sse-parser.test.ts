@@ -22,7 +22,7 @@ describe('an event stream', () => {
     expect(parse([...text])).toEqual(expected)
   })
 
-  it('is read as another parser reads it, however it is cut', () => {
+  it('is parsed as by another parser, however it is cut', () => {
     const part = fc.constantFrom(
       'data: ',
       'data:',
@@ -57,7 +57,7 @@ describe('an event stream', () => {
     )
   })
 
-  it('without an end to its line is given up', () => {
+  it('with a line that never ends is closed', () => {
     const parser = new SseParser()
     expect(() => {
       for (let i = 0; i < 20; i++) parser.push('x'.repeat(100_000))

@@ -37,7 +37,7 @@ describe('a store', () => {
     expect(traces).toContain('store.save: The operation is insecure.')
   })
 
-  it('that is slow is told the newest place, one at a time and never an older one', async () => {
+  it('that is slow gets the newest cursor, one at a time and never an older one', async () => {
     const saved: string[] = []
     let saving = 0
     const store: CursorStore = {
@@ -59,7 +59,7 @@ describe('a store', () => {
     expect(saved).toEqual(['e.0.calice', 'e.100.calice'])
   })
 
-  it('that is very late never goes back, because nothing else was saved meanwhile', async () => {
+  it('that answers very late never goes back, because nothing else was saved meanwhile', async () => {
     const saved: string[] = []
     let slow = true
     const store: CursorStore = {
@@ -92,7 +92,7 @@ describe('localStorageCursor', () => {
     return kept
   }
 
-  it('does not go back where two tabs share a key: the furthest place counts', () => {
+  it('does not go back if two tabs share a key: the furthest cursor counts', () => {
     const kept = stubStorage()
     const [fast, slow] = [localStorageCursor('key'), localStorageCursor('key')]
     fast.save('e.7.abc', false)
@@ -103,7 +103,7 @@ describe('localStorageCursor', () => {
     expect(kept.get('key')).toBe('e.8')
   })
 
-  it('goes where the service resets it to, back too, and into another history', () => {
+  it('follows a reset of the service, also back and into another history', () => {
     const kept = stubStorage()
     const store = localStorageCursor('key')
     store.save('e.7.abc', false)
@@ -113,7 +113,7 @@ describe('localStorageCursor', () => {
     expect(kept.get('key')).toBe('f.1.abc')
   })
 
-  it('knows nothing, and lets the stream begin where it is told, in a page that has no storage', async () => {
+  it('has no cursor in a page without storage, so that the stream begins where the caller says', async () => {
     const throwing = { get: fail }
     const before = Object.getOwnPropertyDescriptor(globalThis, 'localStorage')
     Object.defineProperty(globalThis, 'localStorage', { ...throwing, configurable: true })

@@ -24,7 +24,7 @@ describe('a token service that', () => {
     expect(client.seqs).toEqual([1])
   })
 
-  it('rejects for an hour is asked ever more seldom, but asked', async () => {
+  it('rejects for an hour is asked less and less often, but still asked', async () => {
     let asked = 0
     let away = true
     const client = openFake({
@@ -43,7 +43,7 @@ describe('a token service that', () => {
     expect(client.stream.state.name).toBe('live')
   })
 
-  it('is away when a token is to be renewed costs nothing before that one ends', async () => {
+  it('is away when a token is to be renewed costs nothing before that token expires', async () => {
     let asked = 0
     const client = openFake({
       getToken: () => {
@@ -59,7 +59,7 @@ describe('a token service that', () => {
 })
 
 describe.each(TRANSPORTS)('over %s, tokens that the service refuses', (transport) => {
-  it('are exchanged, with time between, until one is taken', async () => {
+  it('are replaced, with time between, until one is accepted', async () => {
     const why: boolean[] = []
     const client = openFake({
       transport,
@@ -75,7 +75,7 @@ describe.each(TRANSPORTS)('over %s, tokens that the service refuses', (transport
     expect(client.stream.state.name).toBe('live')
   })
 
-  it('end the stream when that has gone on for minutes, and not before', async () => {
+  it('end the stream after minutes of that, not before', async () => {
     let asked = 0
     const client = openFake({
       transport,
@@ -105,7 +105,7 @@ describe.each(TRANSPORTS)('over %s, tokens that the service refuses', (transport
     expect(client.stream.state.name).toBe('live')
   })
 
-  it('may only be early: nbf two seconds ahead of the service’s clock', async () => {
+  it('may only be too early: nbf two seconds ahead of the service’s clock', async () => {
     const started = Date.now()
     const early = tokenOf('alice', { nbf: Math.floor(started / 1000) + 2 })
     const client = openFake({ transport, token: early })
@@ -115,14 +115,14 @@ describe.each(TRANSPORTS)('over %s, tokens that the service refuses', (transport
     expect(client.reasons[0]).toBe('status 401')
   })
 
-  it('end the stream at once where there is no other to be had', async () => {
+  it('end the stream at once if there is no other token', async () => {
     const client = openFake({ transport, token: tokenOf('alice') })
     client.service.refuse = () => 401
     await pass(1000)
     expect(client.ended).toMatchObject({ reason: 'unauthorized' })
   })
 
-  it('that expire as soon as they are taken are not asked for in a circle', async () => {
+  it('that expire at once are not requested in a loop', async () => {
     let asked = 0
     const client = openFake({
       transport,
