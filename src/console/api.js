@@ -9,9 +9,9 @@
  */
 
 export class RequestFailed extends Error {
-  /** HTTP status; 0 where no answer came. */
+  /** HTTP status; 0 if there was no answer. */
   status
-  /** Seconds, from Retry-After; undefined where the service named none. */
+  /** Seconds, from Retry-After; undefined without that header. */
   retryAfter
 
   /**
@@ -26,7 +26,7 @@ export class RequestFailed extends Error {
   }
 }
 
-/** What to say, by the stable code of the problem; every other code speaks through its own detail. */
+/** The page's words for a problem, by its stable code; for any other code it shows the problem's `detail`. */
 const WORDS = new Map([
   ['unauthorized', 'The token was not accepted. It may have expired, or belong to another service.'],
   ['origin_not_allowed', 'This page’s origin is not allowed. Add it to CORS_ORIGINS.'],
@@ -41,14 +41,14 @@ const WORDS = new Map([
  * Sends one request and reads its JSON.
  * @param {Call} call
  * @returns {Promise<any>} the parsed body, undefined where there is none
- * @throws {RequestFailed} for every answer outside 2xx, and where none comes
+ * @throws {RequestFailed} for every answer outside 2xx, and if there is none
  */
 export async function request({ method, path, token, body }) {
   /** @type {Record<string, string>} */
   const headers = { accept: 'application/json' }
   if (token !== undefined) headers.authorization = `Bearer ${token}`
   if (body !== undefined) headers['content-type'] = 'application/json'
-  // 'omit': the console speaks with the token it shows, never with a cookie left by somebody else's session.
+  // 'omit': the console uses its own tokens, never a cookie of another sign-in on this origin.
   /** @type {RequestInit} */
   const init = { method, headers, credentials: 'omit', cache: 'no-store' }
   if (body !== undefined) init.body = JSON.stringify(body)
@@ -67,7 +67,7 @@ export async function request({ method, path, token, body }) {
  * @returns {Promise<RequestFailed>}
  */
 async function failure(response) {
-  // A proxy's error page is not problem+json: then the status has to speak.
+  // A proxy's error page is not problem+json: then show the status.
   const problem = await response.json().catch(() => ({}))
   const code = typeof problem?.type === 'string' ? problem.type.replace('urn:glimpse:problem:', '') : ''
   const words =

@@ -1,6 +1,6 @@
 /**
- * Proof that a stream is complete, from nothing but the numbers: `seq` counts one user's events 1, 2, 3 … and skips
- * none, so a number that does not follow its predecessor is a lost or repeated event.
+ * Checks that a stream is complete, by its numbers alone: `seq` counts one user's events 1, 2, 3 … and skips none, so a
+ * number that does not follow the one before means a lost or repeated event.
  */
 export class Continuity {
   /** @type {number | undefined} */
@@ -26,7 +26,7 @@ export class Continuity {
     this.count += 1
   }
 
-  /** Starts anew: the numbers before and after a fresh connection or a stream.reset are not meant to join. */
+  /** Starts anew: after a new start or a stream.reset the numbers need not follow those before. */
   restart() {
     this.first = undefined
     this.last = undefined

@@ -1,4 +1,4 @@
-/** The few words of DOM this page speaks. Text only ever enters as text nodes: names and stories are strangers' input. */
+/** The few DOM helpers of this page. Text enters only as text nodes: names and stories are strangers' input. */
 
 /**
  * Makes an element. `attributes` go through setAttribute (`true` means present, `false` absent); children are
@@ -29,6 +29,30 @@ export function byId(id, kind) {
   const node = document.getElementById(id)
   if (!(node instanceof kind)) throw new Error(`the page has no ${kind.name} #${id}`)
   return node
+}
+
+/**
+ * Turns a button on or off. Not by `disabled`: such a button loses the focus and is skipped by Tab, so that nobody
+ * without a mouse finds its reason, which `aria-describedby` names.
+ * @param {HTMLButtonElement} button
+ * @param {boolean} usable
+ */
+export function setUsable(button, usable) {
+  button.setAttribute('aria-disabled', String(!usable))
+}
+
+/** `aria-disabled` alone stops no click. */
+export function ignoreDisabledButtons() {
+  document.addEventListener(
+    'click',
+    (event) => {
+      if (!(event.target instanceof Element) || event.target.closest('[aria-disabled="true"]') === null)
+        return
+      event.preventDefault()
+      event.stopImmediatePropagation()
+    },
+    { capture: true },
+  )
 }
 
 const CLOCK = new Intl.DateTimeFormat(undefined, {

@@ -1,11 +1,11 @@
 import { RequestFailed, request } from './api.js'
 
-/** The service issues no tokens and none was pasted: only the person at the page can help. */
+/** The service issues no tokens, and none was pasted: the person at the page must paste one. */
 export class NeedsToken extends RequestFailed {}
 
 /**
- * One of the two people on the page and the token that proves who they are: pasted, or in development handed out by
- * the service. Tokens live in memory and, pasted ones, in sessionStorage; never in the page's URL or localStorage.
+ * One of the two users on the page and their token, which was pasted or, in development, issued by the service. Tokens are
+ * kept in memory, and pasted ones in sessionStorage too; never in the page's URL or localStorage.
  */
 export class Identity {
   #key
@@ -29,7 +29,7 @@ export class Identity {
     this.#name = kept.name ?? name
   }
 
-  /** The user: what the token says, else what the name field says. */
+  /** The user: the token's subject, else the name field's text. */
   get name() {
     return this.#name
   }
@@ -51,9 +51,9 @@ export class Identity {
   }
 
   /**
-   * Takes a pasted token, or gives it up (`undefined`).
+   * Uses a pasted token, or forgets it (`undefined`).
    * @param {string | undefined} token
-   * @throws {Error} where it is not a JWT with a `sub`; the signature is the service's to judge
+   * @throws {Error} if it is not a JWT with a `sub`; the service verifies the signature
    */
   useToken(token) {
     if (token !== undefined) this.#name = subjectOf(token)
@@ -66,12 +66,12 @@ export class Identity {
    * A token to send.
    * @param {{ fresh?: boolean }} [options] fresh: the last one was refused or has expired
    * @returns {Promise<string>}
-   * @throws {NeedsToken} where the service issues none (production) and none was pasted
+   * @throws {NeedsToken} if the service issues none (production) and none was pasted
    */
   async token({ fresh = false } = {}) {
     if (this.#pasted !== undefined) return this.#pasted
     if (this.#issued !== undefined && !fresh) return this.#issued
-    // The promise is kept, not the token: panels that start together ask once. A failed one must not stay.
+    // Keep the promise, not the token, so that panels that start together ask once; but not a failed one.
     const issued = issueToken(this.#name)
     this.#issued = issued
     issued.catch(() => {
@@ -81,7 +81,7 @@ export class Identity {
   }
 
   /**
-   * A request as this person; a development token that has expired meanwhile is exchanged once.
+   * A request as this user; an expired development token is replaced once.
    * @param {Omit<import('./api.js').Call, 'token'>} call
    * @returns {Promise<any>}
    */
@@ -110,7 +110,7 @@ async function issueToken(user) {
     if (!(error instanceof RequestFailed) || error.status !== 404) throw error
     throw new NeedsToken(
       404,
-      `This service hands out no tokens (it runs in production). Paste one for ${user} under “Use your own token (JWT)”.`,
+      `This service issues no tokens (it runs in production). Paste one for ${user} under “Use your own token (JWT)”.`,
     )
   }
 }
@@ -128,7 +128,7 @@ function subjectOf(token) {
     const { sub } = JSON.parse(new TextDecoder().decode(bytes))
     if (typeof sub === 'string' && sub !== '') return sub
   } catch {
-    // Not base64, not JSON: the sentence below says all there is to say.
+    // Not base64, or not JSON: the error below covers both.
   }
   throw new Error('That is not a JWT with a “sub”: expected three parts joined by dots.')
 }

@@ -1,43 +1,40 @@
+import { announceEvent } from './announce.js'
 import { breakages } from './breakages.js'
-import { commandList } from './commands.js'
-import { byId, element } from './dom.js'
+import { Commands } from './commands.js'
+import { byId, ignoreDisabledButtons } from './dom.js'
+import { eventWords } from './event-row.js'
+import { Guide } from './guide.js'
 import { Identity, NeedsToken } from './identity.js'
+import { keptEvents } from './kept.js'
 import { Panel } from './panel.js'
 import { personFields } from './person.js'
 import { Pulse } from './pulse.js'
+import { Story } from './story.js'
+import { isNarrow, tabs } from './tabs.js'
 import { Tally } from './tally.js'
 import { showUnread } from './unread.js'
 
-const EMOJI = new Map([
-  ['❤️', 'love'],
-  ['😂', 'laugh'],
-  ['😮', 'wow'],
-  ['😢', 'sad'],
-  ['😍', 'delight'],
-  ['😎', 'cool'],
-])
-const STRANGERS = ['ana', 'ben', 'eli', 'ivy', 'kai', 'leo', 'mia', 'noa', 'sam', 'tom', 'uma', 'zoe']
-/** Where the numbers behind strangers' names stand; not from 0, as those of this page before a reload have looked. */
-let strangers = 1000 + Math.floor(Math.random() * 1_000_000)
 const VIEWERS = ['bob', 'carol', 'dave', 'erin', 'frank', 'grace', 'heidi', 'ivan']
 
 const author = new Identity('author', 'alice')
 const viewer = new Identity('viewer', 'bob')
-/** @type {string | undefined} */
-let story
 
-const guide = byId('guide', HTMLElement)
 const errorLine = byId('error', HTMLElement)
-const postForm = byId('post', HTMLFormElement)
-const storyText = byId('story-text', HTMLInputElement)
-const viewButton = byId('view', HTMLButtonElement)
-const reactions = byId('reactions', HTMLFieldSetElement)
-const remember = commandList(byId('commands', HTMLOListElement), (as) =>
-  (as === 'AUTHOR' ? author : viewer).token(),
-)
-
-/** What was last asked for on this page, and when: shows how fast the news of it came round. */
-let asked = { event: '', at: 0 }
+const commands = new Commands()
+const guide = new Guide([
+  { id: 'tour', label: 'Show me', run: () => void attempt(tour) },
+  { id: 'cut', label: 'Next: cut the connections', run: () => press('cut') },
+  { id: 'nap', label: 'Next: disconnect for 5 s', run: () => press('nap') },
+  { id: 'burst', label: 'Next: 30 views at once', run: () => press('burst') },
+])
+const story = new Story({
+  author,
+  viewer,
+  guide,
+  commands,
+  attempt,
+  listening: () => panels.every((panel) => panel.listening),
+})
 
 const authorFields = personFields(personIn('author'), {
   label: 'Author',
@@ -53,110 +50,140 @@ const viewerFields = personFields(personIn('viewer'), {
 })
 
 const pulse = new Pulse(byId('pulse', HTMLElement))
-const tally = new Tally(byId('tally', HTMLElement), async (id) => {
-  const read = await author.request({ method: 'GET', path: `/stories/${id}` })
-  if (id === story) paintTotals(read)
-  return read
-})
-/** Both panels bring every event: it is counted when it comes first. */
+const tally = new Tally(byId('tally', HTMLElement), (id) => story.read(id))
+/** The last event counted: both panels bring every event. */
 let counted = 0
 
+const sse = byId('sse', HTMLElement)
+const websocket = byId('websocket', HTMLElement)
+/** @param {import('./subscription.js').GlimpseEvent} event */
+const sinceClick = (event) => story.sinceClick(event)
 const shared = { identity: author, sinceClick, onDisconnect, onResume, onEvent: count, onUnread: showUnread }
 const panels = [
-  new Panel(byId('sse', HTMLElement), {
+  new Panel(sse, {
     ...shared,
     title: 'Server-Sent Events',
     address: 'GET /events',
-    announce: 'polite',
+    reference: '/docs#getEvents',
     transport: 'sse',
-    onConnect: rememberStream,
+    onConnect: (cursor) => {
+      guide.lead()
+      showStreamCommand(cursor)
+    },
   }),
-  new Panel(byId('websocket', HTMLElement), {
+  new Panel(websocket, {
     ...shared,
     title: 'WebSocket',
     address: 'GET /ws',
-    announce: 'off',
+    reference: '/docs#openWebSocket',
     transport: 'websocket',
-    // curl speaks WebSocket only where it was built to.
-    onConnect: () => {},
+    // No command: curl speaks WebSocket only where it was built to.
+    onConnect: () => guide.lead(),
   }),
 ]
 
-const newest = () => panels.find((panel) => panel.live)
-
 byId('read', HTMLButtonElement).addEventListener(
   'click',
-  () => void attempt(async () => newest()?.markRead()),
+  () => void attempt(async () => panels.find((panel) => panel.live)?.markRead()),
 )
-byId('tour', HTMLButtonElement).addEventListener('click', () => void attempt(tour))
-breakages({ panels, makeEvents, attempt })
-
-postForm.addEventListener('submit', (submitted) => {
-  submitted.preventDefault()
-  void attempt(postStory)
-})
-viewButton.addEventListener('click', () => void attempt(viewStory))
 byId('another', HTMLButtonElement).addEventListener('click', anotherViewer)
-for (const [emoji, name] of EMOJI) {
-  const button = element('button', { type: 'button', 'aria-label': `React with ${name}`, title: name }, emoji)
-  button.addEventListener('click', () => void attempt(() => react(emoji)))
-  reactions.append(button)
-}
-
+breakages({ panels, guide, makeEvents: (many) => story.makeEvents(many), attempt })
+tabs('tabs', [
+  { title: 'Server-Sent Events', section: sse },
+  { title: 'WebSocket', section: websocket },
+])
+ignoreDisabledButtons()
 showNames()
 void attempt(start)
 
 /** Both panels listen before the first click, so that the first click already shows what this is about. */
 async function start() {
   await author.token()
-  for (const panel of panels) panel.connect()
-  rememberStream()
+  await listen()
   await viewer.token()
-  say(
-    `Post a story as ${author.name}, then view it as ${viewer.name}: the news arrives in both panels. Or let the page do it.`,
+  guide.say(
+    `This page is a demo. Post a story as ${author.name}, then view it as ${viewer.name}: the event arrives in both boxes. Or let the page do it.`,
   )
 }
 
-async function postStory() {
-  const body = storyText.value === '' ? {} : { text: storyText.value }
-  const posted = await act('AUTHOR', { method: 'POST', path: '/stories', body })
-  story = posted.id
-  byId('story', HTMLElement).hidden = false
-  byId('story-shown', HTMLElement).textContent = posted.text ?? storyText.value
-  byId('story-id', HTMLElement).textContent = posted.id
-  viewButton.disabled = false
-  reactions.disabled = false
-  viewButton.classList.add('primary')
-  postForm.querySelector('button')?.classList.remove('primary')
-  await showTotals()
-  say(`Posted. Now press “View it as ${viewer.name}”.`)
+/** Both panels show the author's last events and listen from there on; from now on where those cannot be read. */
+async function listen() {
+  const { name } = author
+  const kept = await keptEvents(author).catch(() => undefined)
+  // The author was changed meanwhile, and that change listens.
+  if (author.name !== name) return
+  for (const { seq, data } of kept?.events ?? []) {
+    counted = seq
+    touch(data)
+  }
+  for (const panel of panels) panel.connect(kept)
+  showStreamCommand()
 }
 
-async function viewStory() {
-  const path = `/stories/${story}/view`
-  clock('story.viewed')
-  const { recorded } = await act('VIEWER', { method: 'POST', path })
-  await showTotals()
-  if (viewer.name === author.name) say('Your own views are not news: no event.')
-  else if (recorded) say(`${viewer.name} viewed it. React, or be another viewer.`)
-  else say(`${viewer.name} has viewed it before: a second look is no new view, so no event.`)
+/** Does at one press what a newcomer would do to see the first event. */
+async function tour() {
+  if (!story.posted) await story.post()
+  // A second look is no new view, so somebody else looks.
+  else if (!viewer.hasOwnToken) anotherViewer()
+  showPanels()
+  await story.view()
+  await story.react('😍')
+  guide.done('tour')
+  guide.say(
+    `That was it: ${viewer.name} looked and reacted, and ${author.name} heard of it at once, in both boxes. Now break something.`,
+  )
 }
 
-/** @param {string} emoji */
-async function react(emoji) {
-  clock('story.reacted')
-  const { recorded } = await act('VIEWER', {
-    method: 'POST',
-    path: `/stories/${story}/reactions`,
-    body: { emoji },
+/**
+ * Presses one of the buttons that break something, for the guide.
+ * @param {string} id
+ */
+function press(id) {
+  showPanels()
+  byId(id, HTMLButtonElement).click()
+}
+
+/** On a phone, what happens in the panels would happen out of sight. */
+function showPanels() {
+  byId('hear', HTMLElement).scrollIntoView({ block: isNarrow() ? 'start' : 'nearest' })
+}
+
+/** @param {import('./subscription.js').GlimpseEvent} event */
+function count(event) {
+  if (event.seq <= counted) return
+  counted = event.seq
+  pulse.beat()
+  touch(event.data)
+  const { who, what } = eventWords(event)
+  announceEvent(`Event ${event.seq}: ${who} ${what}`)
+}
+
+/** @param {any} data an event's; one of another type than the service's own may have no story */
+function touch(data) {
+  if (typeof data?.story_id === 'string') tally.touch(data.story_id)
+}
+
+/** @param {HTMLButtonElement} resume */
+function onDisconnect(resume) {
+  guide.lead(resume)
+  guide.say(
+    `Now be another viewer, view and react, then press Resume: what ${author.name} missed arrives in order.`,
+  )
+}
+
+function onResume() {
+  guide.say('Resumed after the cursor: what happened while away comes first, each once and in order.')
+}
+
+/** @param {string} [cursor] */
+function showStreamCommand(cursor) {
+  commands.add({
+    method: 'GET',
+    path: '/events',
+    by: { variable: 'AUTHOR', name: author.name, pasted: author.pasted },
+    stream: true,
+    cursor,
   })
-  await showTotals()
-  if (viewer.name === author.name) say('Your own reactions are not news: no event.')
-  else if (recorded)
-    say(
-      `${viewer.name} reacted ${emoji}. ${panels.every((panel) => panel.listening) ? 'Now try Disconnect.' : 'Now press Resume.'}`,
-    )
-  else say(`${viewer.name}’s reaction was ${emoji} already: nothing changed, so no event.`)
 }
 
 function anotherViewer() {
@@ -167,130 +194,18 @@ function anotherViewer() {
   viewerChanged()
 }
 
-/** From an empty page to the first event: what a newcomer would do, done at one press. */
-async function tour() {
-  if (story === undefined) await postStory()
-  // A second look is no new view: whoever presses again sees somebody else look.
-  else if (!viewer.hasOwnToken) anotherViewer()
-  // On a phone the news would arrive out of sight.
-  byId('hear', HTMLElement).scrollIntoView({ block: 'nearest' })
-  await viewStory()
-  await react('😍')
-  byId('tour', HTMLButtonElement).classList.remove('primary')
-  say(
-    `That was it: ${viewer.name} looked, and ${author.name} heard of it at once, on both transports. Now break something below.`,
-  )
-}
-
-/**
- * Something new for the author to hear: so many strangers view the story. Where tokens are not given away, the viewer
- * changes the reaction as often.
- * @param {number} many
- */
-async function makeEvents(many) {
-  if (story === undefined) await postStory()
-  const path = `/stories/${story}`
-  if (!viewer.hasOwnToken) {
-    await Promise.all(
-      Array.from({ length: many }, () =>
-        // Nobody's choice, so not kept: only their views are.
-        new Identity('', strangersName(), { keep: false }).request({ method: 'POST', path: `${path}/view` }),
-      ),
-    )
-    return
-  }
-  const emoji = [...EMOJI.keys()]
-  for (let made = 0, i = 0; made < many; i += 1) {
-    const body = { emoji: emoji[i % emoji.length] }
-    const { recorded } = await viewer.request({ method: 'POST', path: `${path}/reactions`, body })
-    if (recorded) made += 1
-  }
-}
-
-/** Nobody twice: a second look by the same stranger would be no event, and one would be waited for in vain. */
-function strangersName() {
-  strangers += 1
-  return `${STRANGERS[strangers % STRANGERS.length]}-${strangers}`
-}
-
-/** @param {import('./subscription.js').GlimpseEvent} event */
-function count({ seq, data }) {
-  if (seq <= counted) return
-  counted = seq
-  pulse.beat()
-  tally.touch(data.story_id)
-}
-
-/**
- * One request by one of the two, shown as curl too.
- * @param {'AUTHOR' | 'VIEWER'} as
- * @param {{ method: string, path: string, body?: unknown }} call
- */
-async function act(as, call) {
-  remember({ ...call, as })
-  return (as === 'AUTHOR' ? author : viewer).request(call)
-}
-
-async function showTotals() {
-  paintTotals(await author.request({ method: 'GET', path: `/stories/${story}` }))
-}
-
-/** @param {{ views: number, reactions: Record<string, number> }} story */
-function paintTotals({ views, reactions: counts }) {
-  const parts = [`${views} ${views === 1 ? 'view' : 'views'}`]
-  for (const [emoji, count] of Object.entries(counts)) parts.push(`${emoji} ${count}`)
-  byId('story-totals', HTMLElement).textContent = parts.join(' · ')
-}
-
-function onDisconnect() {
-  say(
-    `Now be another viewer, view and react, then press Resume: what ${author.name} missed arrives in order.`,
-  )
-}
-
-function onResume() {
-  say('Resumed after the cursor: what happened while away comes first, each once and in order.')
-}
-
-/** @param {string} [cursor] */
-function rememberStream(cursor) {
-  remember({
-    method: 'GET',
-    path: '/events',
-    as: 'AUTHOR',
-    stream: true,
-    ...(cursor === undefined ? {} : { cursor }),
-  })
-}
-
-/** @param {'story.viewed' | 'story.reacted'} type */
-function clock(type) {
-  asked = { event: `${type} ${story} ${viewer.name}`, at: performance.now() }
-}
-
-/** @param {import('./subscription.js').GlimpseEvent} event */
-function sinceClick(event) {
-  const who = event.type === 'story.viewed' ? event.data.viewer_id : event.data.user_id
-  if (asked.event !== `${event.type} ${event.data.story_id} ${who}`) return undefined
-  const ms = performance.now() - asked.at
-  // Later than this it is history being replayed, not news that came round.
-  return ms > 2000 ? undefined : Math.max(1, Math.round(ms))
-}
-
 function authorChanged() {
-  story = undefined
-  byId('story', HTMLElement).hidden = true
-  viewButton.disabled = true
-  reactions.disabled = true
-  viewButton.classList.remove('primary')
-  postForm.querySelector('button')?.classList.add('primary')
+  story.clear()
+  guide.lead()
   showNames()
   tally.clear()
+  commands.clear()
   counted = 0
-  for (const panel of panels) panel.changeUser()
+  for (const panel of panels) panel.clear()
+  void listen()
   void attempt(async () => {
     await author.token()
-    say(`You are the author ${author.name} now. Post a story.`)
+    guide.say(`You are the author ${author.name} now. Post a story.`)
   })
 }
 
@@ -298,17 +213,17 @@ function viewerChanged() {
   showNames()
   void attempt(async () => {
     await viewer.token()
-    say(story === undefined ? `The viewer is ${viewer.name} now.` : `Now view it as ${viewer.name}.`)
+    guide.say(story.posted ? `Now view it as ${viewer.name}.` : `The viewer is ${viewer.name} now.`)
   })
 }
 
 function showNames() {
-  viewButton.textContent = `View it as ${viewer.name}`
+  byId('view', HTMLButtonElement).textContent = `View it as ${viewer.name}`
   byId('hear-words', HTMLElement).textContent = `Live events for ${author.name}`
 }
 
 /**
- * Does one thing; what goes wrong is said in plain words, and a missing token is asked for.
+ * Carries out an action. What goes wrong is said in plain words; where a token is missing, its fields are opened.
  * @param {() => Promise<void>} action
  */
 async function attempt(action) {
@@ -318,15 +233,10 @@ async function attempt(action) {
   } catch (error) {
     showError(error instanceof Error ? error.message : String(error))
     if (!(error instanceof NeedsToken)) return
-    say('Two users are needed: paste a token for the author and one for the viewer, then post a story.')
+    guide.say('Two users are needed: paste a token for the author and one for the viewer, then post a story.')
     authorFields.askForToken()
     viewerFields.askForToken()
   }
-}
-
-/** @param {string} words */
-function say(words) {
-  guide.textContent = words
 }
 
 /** @param {string} words */

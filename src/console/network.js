@@ -1,12 +1,9 @@
-/**
- * A network that can be cut from the page: what the client connects through. A real one breaks by itself, but not at the
- * press of a button.
- */
+/** The network that the panels' clients use, which the page can cut at the press of a button. */
 export class Network {
   /** @type {Set<() => void>} */
   #connections = new Set()
 
-  /** Ends every open connection without a word, as a lost network does. */
+  /** Ends every open connection without a close, as a lost network does. */
   cut() {
     for (const end of this.#connections) end()
     this.#connections.clear()
@@ -33,7 +30,7 @@ export class Network {
       constructor(url) {
         super(url)
         const end = () => {
-          // 1006 (RFC 6455 §7.1.5) is what a page is told where no close frame came.
+          // A page sees 1006 if no close frame arrived (RFC 6455 §7.1.5).
           this.onclose?.(new CloseEvent('close', { code: 1006 }))
           this.close()
         }

@@ -3,8 +3,8 @@ import { element } from './dom.js'
 const SHOWN = 40
 
 /**
- * The numbers of the events as tiles, oldest first: the eye sees at once whether one is missing, and which came while
- * the page was away. For the eye alone; the facts beside it say the same in words.
+ * The numbers of the events as tiles, oldest first: they show at a glance whether one is missing, and which happened while
+ * the page was away. Hidden from screen readers, which find the same in words under "Details".
  */
 export class Numbers {
   #list
@@ -16,12 +16,12 @@ export class Numbers {
 
   /**
    * @param {number} seq
-   * @param {boolean} missed it happened while the page was away
+   * @param {'kept' | 'away' | 'live'} when before the page was opened, while the panel was away, or just now
    */
-  add(seq, missed) {
+  add(seq, when) {
     const before = Number(this.#list.lastElementChild?.textContent ?? seq - 1)
     if (seq > before + 1) this.#list.append(element('li', { class: 'hole' }, '?'))
-    this.#list.append(element('li', { class: missed ? 'away' : false }, String(seq)))
+    this.#list.append(element('li', { class: when }, String(seq)))
     while (this.#list.childElementCount > SHOWN) this.#list.firstElementChild?.remove()
     this.#list.scrollLeft = this.#list.scrollWidth
   }

@@ -1,15 +1,18 @@
+import { announce } from './announce.js'
 import { Continuity } from './continuity.js'
 import { clockTime, element } from './dom.js'
+import { eventRow } from './event-row.js'
 import { Numbers } from './numbers.js'
 import { Subscription } from './subscription.js'
 
 /** The log is for reading along, not for keeping: older rows leave the page, the counts stay. */
 const ROWS_KEPT = 200
 
-/**
- * One live panel: a stream, its buttons, where it is, and what it brought.
- */
+/** @typedef {import('./subscription.js').GlimpseEvent} GlimpseEvent */
+
+/** One live panel: a stream, its buttons, its position, and the events that it brought. */
 export class Panel {
+  #title
   #stream
   #continuity = new Continuity()
   #numbers
@@ -20,21 +23,22 @@ export class Panel {
   #awayUntil = 0
   #missed = 0
   #received = 0
+  #kept = 0
 
   /**
    * @param {HTMLElement} section
    * @param {object} options
    * @param {string} options.title
    * @param {string} options.address what it connects to, as shown
-   * @param {'polite' | 'off'} options.announce both panels bring the same events: only one may read them out
+   * @param {string} options.reference the part of /docs that describes it
    * @param {'sse' | 'websocket'} options.transport
    * @param {import('./identity.js').Identity} options.identity
-   * @param {(event: import('./subscription.js').GlimpseEvent) => number | undefined} options.sinceClick
+   * @param {(event: GlimpseEvent) => number | undefined} options.sinceClick
    *   milliseconds since the click on this page that caused the event
    * @param {(cursor?: string) => void} options.onConnect
-   * @param {() => void} options.onDisconnect
+   * @param {(resume: HTMLButtonElement) => void} options.onDisconnect
    * @param {() => void} options.onResume
-   * @param {(event: import('./subscription.js').GlimpseEvent) => void} options.onEvent
+   * @param {(event: GlimpseEvent) => void} options.onEvent
    * @param {(unread: number) => void} options.onUnread
    */
   constructor(
@@ -42,7 +46,7 @@ export class Panel {
     {
       title,
       address,
-      announce,
+      reference,
       transport,
       identity,
       sinceClick,
@@ -53,8 +57,9 @@ export class Panel {
       onUnread,
     },
   ) {
+    this.#title = title
     this.#sinceClick = sinceClick
-    this.#parts = build(section, title, address, announce)
+    this.#parts = build(section, title, address, reference)
     this.#numbers = new Numbers(this.#parts.numbers)
     this.#stream = new Subscription(transport, identity, {
       onEvent: (event) => {
@@ -69,12 +74,12 @@ export class Panel {
     connect.addEventListener('click', () => {
       this.connect()
       onConnect()
-      // The pressed button is disabled now, and focus must not fall back to the top of the page.
+      // The pressed button is hidden now, and focus must not fall back to the top of the page.
       disconnect.focus()
     })
     disconnect.addEventListener('click', () => {
       this.disconnect()
-      onDisconnect()
+      onDisconnect(resume)
       resume.focus()
     })
     resume.addEventListener('click', () => {
@@ -98,11 +103,11 @@ export class Panel {
     return this.#continuity.last
   }
 
-  /** Goes on after its cursor: what happened meanwhile comes first. */
+  /** Continues after its cursor: what happened meanwhile comes first. */
   resume() {
     this.#away()
     this.#resumed = true
-    this.#stream.connect({ resume: true })
+    this.#stream.connect(this.#stream.cursor)
   }
 
   disconnect() {
@@ -120,38 +125,53 @@ export class Panel {
     return this.#stream.markRead()
   }
 
-  /** Whether it is connected, or on its way to be. */
+  /** Whether it is connected, or about to be. */
   get listening() {
-    return this.#parts.connect.disabled
+    return this.#parts.connect.hidden
   }
 
-  /** Listens from now on. */
-  connect() {
+  /**
+   * Listens from now on, or from the end of the events that the log kept.
+   * @param {{ events: readonly GlimpseEvent[], cursor: string }} [kept] shown first
+   */
+  connect(kept) {
     this.#continuity.restart()
     this.#numbers.clear()
     this.#awayUntil = 0
     this.#resumed = false
-    this.#stream.connect({ resume: false })
+    if (kept !== undefined) this.#showKept(kept.events)
+    this.#stream.connect(kept?.cursor)
   }
 
-  /** Starts over as somebody else: another user's stream has another count. */
-  changeUser() {
+  /** Ends the stream and forgets its events: another user's stream has other numbers. */
+  clear() {
     this.#stream.forget()
     this.#parts.log.replaceChildren()
     this.#received = 0
-    this.connect()
+    this.#kept = 0
   }
 
-  /** @param {import('./subscription.js').GlimpseEvent} event */
+  /** @param {readonly GlimpseEvent[]} events */
+  #showKept(events) {
+    for (const event of events) {
+      this.#continuity.add(event.seq)
+      this.#numbers.add(event.seq, 'kept')
+      this.#append(eventRow(event, { when: 'kept' }))
+    }
+    this.#kept = events.length
+    if (events.length > 0) this.#note('Earlier events')
+  }
+
+  /** @param {GlimpseEvent} event */
   #show(event) {
-    const missed = Date.parse(event.timestamp) < this.#awayUntil
-    if (missed) this.#missed += 1
+    const when = Date.parse(event.timestamp) < this.#awayUntil ? 'away' : 'live'
+    if (when === 'away') this.#missed += 1
     this.#received += 1
     this.#continuity.add(event.seq)
-    this.#numbers.add(event.seq, missed)
-    this.#append(eventRow(event, missed, missed ? undefined : this.#sinceClick(event)))
+    this.#numbers.add(event.seq, when)
+    this.#append(eventRow(event, { when, sinceClick: when === 'live' ? this.#sinceClick(event) : undefined }))
     // The stream's own cursor moves once this is done.
-    this.#showPlace(event.id)
+    this.#showPosition(event.id)
   }
 
   /** @param {import('./client/index.js').Reset} reset */
@@ -159,7 +179,7 @@ export class Panel {
     this.#continuity.restart()
     this.#numbers.clear()
     this.#note(`Reset (${reason}): events before seq ${oldest} may be lost to this page`)
-    this.#showPlace()
+    this.#showPosition()
   }
 
   /** From here on, what is older than the moment of coming back happened while away. */
@@ -170,7 +190,7 @@ export class Panel {
 
   /** @param {import('./subscription.js').State} state */
   #showState({ name, words }) {
-    const { section, state, connect, disconnect, resume } = this.#parts
+    const { section, state, connect, disconnect, resume, choice } = this.#parts
     if (name === 'live') {
       this.#note(this.#resumed ? `Resumed after ${this.#stream.cursor}` : 'Connected, listening from now on')
       this.#resumed = true
@@ -180,25 +200,26 @@ export class Panel {
       name === 'waiting' || (section.dataset.lost === 'true' && name === 'connecting'),
     )
     section.dataset.state = name
+    if (state.textContent !== words && name !== 'connecting') announce(`${this.#title}: ${words}.`)
     state.textContent = words
     const active = name === 'live' || name === 'connecting' || name === 'waiting'
     const resumable = !active && this.#stream.cursor !== undefined
-    connect.disabled = active
-    disconnect.disabled = !active
-    resume.disabled = !resumable
-    resume.classList.toggle('primary', resumable)
-    connect.classList.toggle('primary', !active && !resumable)
-    this.#showPlace()
+    connect.hidden = active
+    disconnect.hidden = !active
+    resume.hidden = !resumable
+    choice.hidden = !resumable
+    this.#showPosition()
   }
 
-  #showPlace(place = this.#stream.cursor) {
+  #showPosition(position = this.#stream.cursor) {
     const { section, cursor, continuity, received } = this.#parts
     const { sound, words } = this.#continuity.verdict()
     section.dataset.sound = sound === undefined ? 'unknown' : String(sound)
     continuity.textContent = words
-    cursor.textContent = place ?? '–'
+    cursor.textContent = position ?? '–'
     const missed = this.#missed > 0 ? `, ${this.#missed} from while away` : ''
-    received.textContent = `${this.#received} ${this.#received === 1 ? 'event' : 'events'}${missed}`
+    const kept = this.#kept > 0 ? `, ${this.#kept} more from before` : ''
+    received.textContent = `${this.#received} ${this.#received === 1 ? 'event' : 'events'}${missed}${kept}`
   }
 
   /** @param {string} words */
@@ -222,88 +243,63 @@ export class Panel {
 }
 
 /**
- * @param {import('./subscription.js').GlimpseEvent} event
- * @param {boolean} missed
- * @param {number | undefined} sinceClick
- */
-function eventRow(event, missed, sinceClick) {
-  const { id, seq, data, timestamp } = event
-  const who = event.type === 'story.viewed' ? event.data.viewer_id : event.data.user_id
-  const what = event.type === 'story.viewed' ? 'viewed' : `reacted ${event.data.emoji}`
-  const aside = element('span', { class: 'aside' })
-  if (missed) aside.append(element('span', { class: 'badge' }, 'while away'), ' ')
-  if (sinceClick !== undefined) aside.append(element('span', { class: 'fast' }, `${sinceClick} ms`), ' ')
-  aside.append(element('time', { datetime: timestamp }, clockTime(timestamp)))
-  return element(
-    'li',
-    { class: 'event', 'data-seq': String(seq), title: `${id}, story ${data.story_id}` },
-    element('span', { class: 'seq' }, element('span', { class: 'unseen' }, 'seq '), String(seq)),
-    element(
-      'span',
-      { class: 'what' },
-      element('bdi', {}, who ?? 'a forgotten user'),
-      ' ',
-      element('span', {}, what),
-    ),
-    aside,
-  )
-}
-
-/**
  * @param {HTMLElement} section
  * @param {string} title
  * @param {string} address
- * @param {'polite' | 'off'} announce
+ * @param {string} reference
  */
-function build(section, title, address, announce) {
-  const state = element('span', { class: 'state', role: 'status' }, 'disconnected')
+function build(section, title, address, reference) {
+  const titleId = `${section.id}-title`
+  const choiceId = `${section.id}-choice`
+  const state = element('span', { class: 'state' }, 'disconnected')
   const cursor = element('code', {}, '–')
   const continuity = element('span', { class: 'continuity' }, 'no events yet')
   const received = element('span', {}, '0 events')
-  const connect = element('button', { type: 'button' }, 'Connect')
-  const disconnect = element('button', { type: 'button', disabled: true }, 'Disconnect')
-  const resume = element('button', { type: 'button', disabled: true }, 'Resume')
-  const numbers = element('ol', { class: 'numbers', 'aria-hidden': 'true' })
-  const titleId = `${section.id}-title`
-  const logId = `${section.id}-log`
-  const log = element('ol')
-  const scroller = element(
-    'div',
-    {
-      class: 'log',
-      id: logId,
-      role: 'log',
-      'aria-live': announce,
-      'aria-label': `${title} events, newest first`,
-      // Scrolled by keyboard too.
-      tabindex: '0',
-    },
-    log,
+  const connect = element('button', { type: 'button', 'aria-describedby': choiceId }, 'Connect')
+  const disconnect = element('button', { type: 'button', hidden: true }, 'Disconnect')
+  const resume = element('button', { type: 'button', 'aria-describedby': choiceId, hidden: true }, 'Resume')
+  const choice = element(
+    'p',
+    { class: 'hint', id: choiceId, hidden: true },
+    'Resume continues after the cursor, with what was missed. Connect starts from now.',
   )
+  const numbers = element('ol', { class: 'numbers', 'aria-hidden': 'true' })
+  const log = element('ol')
   section.append(
     element(
       'div',
       { class: 'panel-head' },
       element('h3', { id: titleId }, title),
-      element('code', {}, address),
+      element('a', { href: reference }, element('code', {}, address)),
       state,
+      element(
+        'div',
+        { class: 'buttons', role: 'group', 'aria-labelledby': titleId },
+        resume,
+        connect,
+        disconnect,
+      ),
     ),
+    choice,
+    numbers,
     element(
       'div',
-      { class: 'buttons', role: 'group', 'aria-labelledby': titleId },
-      connect,
-      disconnect,
-      resume,
+      // Scrolled by keyboard too. Not a live region: announce.js reads events out once, not once for each panel.
+      { class: 'log', role: 'group', 'aria-label': `${title} events, newest first`, tabindex: '0' },
+      log,
     ),
     element(
-      'dl',
-      { class: 'facts' },
-      element('div', {}, element('dt', {}, 'Completeness'), element('dd', {}, continuity)),
-      element('div', {}, element('dt', {}, 'Cursor'), element('dd', {}, cursor)),
-      element('div', {}, element('dt', {}, 'Received'), element('dd', {}, received)),
+      'details',
+      {},
+      element('summary', {}, 'Details'),
+      element(
+        'dl',
+        { class: 'facts' },
+        element('div', {}, element('dt', {}, 'Completeness'), element('dd', {}, continuity)),
+        element('div', {}, element('dt', {}, 'Cursor'), element('dd', {}, cursor)),
+        element('div', {}, element('dt', {}, 'Received'), element('dd', {}, received)),
+      ),
     ),
-    numbers,
-    scroller,
   )
-  return { section, state, cursor, continuity, received, connect, disconnect, resume, numbers, log }
+  return { section, state, cursor, continuity, received, connect, disconnect, resume, choice, numbers, log }
 }

@@ -1,7 +1,7 @@
 import { element } from './dom.js'
 
 /**
- * The fields that say who somebody is: a name, and for those who have one, a token of their own.
+ * The fields for one user: a name, and a token of one's own.
  * @param {HTMLElement} container
  * @param {object} options
  * @param {string} options.label of the name field
@@ -62,7 +62,7 @@ export function personFields(container, { label, identity, onChange, onError }) 
       onError(error instanceof Error ? error.message : String(error))
       return
     }
-    // Not left lying in a field that anybody who walks by can read.
+    // Don't leave the token where anybody who walks by can read it.
     token.value = ''
     show()
     onChange()

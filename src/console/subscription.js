@@ -2,10 +2,15 @@ import { connect } from './client/index.js'
 import { Network } from './network.js'
 
 /**
- * A panel's stream, made of the same client that anybody would use: this only turns it on and off and puts its states
- * into words.
+ * A panel's stream, made with the same client that applications use: this turns it on and off and puts its states into
+ * words.
  *
- * @typedef {import('./client/index.js').GlimpseEvent} GlimpseEvent
+ * @typedef {object} GlimpseEvent of any type: an application can append types of its own
+ * @property {string} id
+ * @property {number} seq
+ * @property {string} type
+ * @property {any} data
+ * @property {string} timestamp
  *
  * @typedef {object} State
  * @property {'idle' | 'connecting' | 'live' | 'waiting' | 'ended'} name
@@ -18,7 +23,7 @@ import { Network } from './network.js'
  * @property {(unread: number) => void} onUnread
  */
 
-/** What the page says where the service's own words would not help. */
+/** What the page says where the service's own words would not help a person. */
 const WORDS = new Map([
   ['unauthorized', 'The token was not accepted. It may have expired, or belong to another service.'],
   ['token_expired', 'The token has expired.'],
@@ -53,10 +58,9 @@ export class Subscription {
 
   /**
    * Connects, dropping any connection there is.
-   * @param {{ resume: boolean }} options resume: after the last cursor; else from now on
+   * @param {string} [after] the cursor to continue after; none: from now on
    */
-  connect({ resume }) {
-    const after = resume ? this.cursor : undefined
+  connect(after) {
     this.#drop()
     this.#cursor = after
     const { fetch, WebSocket } = this.#network
@@ -77,7 +81,7 @@ export class Subscription {
       onUnread: (unread) => current() && this.#on.onUnread(unread),
       onState: (state) => current() && this.#on.onState(inWords(state)),
     })
-    // What an abandoned stream still says is not heard.
+    // A stream that was dropped may still report something: that is ignored.
     const current = () => this.#stream === stream
     this.#stream = stream
     this.#on.onState({ name: 'connecting', words: 'connecting …' })
@@ -88,12 +92,12 @@ export class Subscription {
     this.#on.onState({ name: 'idle', words: 'disconnected' })
   }
 
-  /** Cuts the connection; the client notices and comes back by itself. */
+  /** Cuts the connection; the client notices and reconnects by itself. */
   cut() {
     this.#network.cut()
   }
 
-  /** Everything so far is read, on all of the user's devices. */
+  /** Marks everything so far as read, on all of the user's devices. */
   async markRead() {
     await this.#stream?.markRead()
   }

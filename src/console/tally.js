@@ -2,10 +2,7 @@ import { element } from './dom.js'
 
 const STORIES_SHOWN = 8
 
-/**
- * The author's stories with what they have gathered, as the service counts them: an event says which story to look at
- * again.
- */
+/** The author's stories with their views and reactions, as the service counts them; an event says which one to read again. */
 export class Tally {
   #body
   #empty
@@ -20,7 +17,7 @@ export class Tally {
   constructor(container, read) {
     this.#read = read
     this.#body = element('tbody')
-    this.#empty = element('p', { class: 'hint' }, 'Each story that is viewed gets a line here.')
+    this.#empty = element('p', { class: 'hint' }, 'Each story that somebody views gets a row here.')
     const heads = ['Story', 'Views', 'Reactions'].map((name) => element('th', { scope: 'col' }, name))
     container.append(
       element('table', {}, element('thead', {}, element('tr', {}, ...heads)), this.#body),
@@ -29,7 +26,7 @@ export class Tally {
   }
 
   /**
-   * Something happened to a story. Many events in one moment are one look.
+   * Something happened to a story: reads it again, once for many events of one moment.
    * @param {string} id
    */
   touch(id) {
@@ -37,8 +34,6 @@ export class Tally {
     if (story === undefined) {
       story = { row: element('tr', {}), due: false }
       this.#stories.set(id, story)
-      this.#body.prepend(story.row)
-      this.#empty.hidden = true
       const oldest = this.#stories.keys().next().value
       if (this.#stories.size > STORIES_SHOWN && oldest !== undefined) {
         this.#stories.get(oldest)?.row.remove()
@@ -69,8 +64,11 @@ export class Tally {
         element('td', {}, String(views)),
         element('td', {}, counts.join('  ') || '–'),
       )
+      if (this.#stories.get(id) !== story || story.row.isConnected) return
+      this.#body.prepend(story.row)
+      this.#empty.hidden = true
     } catch {
-      // Deleted, expired, or the service is away: the numbers that stand there are the last that were known.
+      // Deleted, expired, or the service is away: its row keeps the last numbers, or never appears.
     }
   }
 }

@@ -1,15 +1,15 @@
-import { byId } from './dom.js'
+import { byId, setUsable } from './dom.js'
 
 const TITLE = document.title
 
 /**
- * The number that follows the author everywhere: in the header and in the tab's title.
+ * Shows how many events are unread, in the header and in the tab's title.
  * @param {number} unread
  */
 export function showUnread(unread) {
   const count = byId('unread', HTMLElement)
   count.textContent = `${unread} unread`
   count.classList.toggle('some', unread > 0)
-  byId('read', HTMLButtonElement).disabled = unread === 0
+  setUsable(byId('read', HTMLButtonElement), unread > 0)
   document.title = unread > 0 ? `(${unread}) ${TITLE}` : TITLE
 }

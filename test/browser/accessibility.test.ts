@@ -35,14 +35,14 @@ describe.each(['light', 'dark'] as const)('the console, %s', (colorScheme) => {
       )) as AxeResults
       return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
     }
-    await page.locator('[data-state="live"]').nth(1).waitFor()
+    await page.locator('[data-state="live"]').nth(1).waitFor({ state: 'attached' })
     expect(await faults()).toEqual([])
 
     await page.getByRole('button', { name: 'Show me' }).click()
     await page.locator('#tally td').first().waitFor()
-    await page.getByText('Now break something').waitFor()
-    await page.getByRole('button', { name: 'Cut the connections' }).click()
-    await page.getByText('Nothing is missing').waitFor()
+    await page.locator('#guide', { hasText: 'Now break something' }).waitFor()
+    await page.getByRole('button', { name: 'Cut the connections', exact: true }).click()
+    await page.locator('#guide', { hasText: 'Nothing is missing' }).waitFor()
     expect(await faults()).toEqual([])
     // Nothing is wider than the page: a phone would have to be scrolled sideways.
     expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true)

@@ -1,10 +1,9 @@
-import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { call } from '../support/api.ts'
 import { launchBrowser } from '../support/browser.ts'
 import { BufferingProxy } from '../support/buffering-proxy.ts'
+import { bundleClient } from '../support/client-bundle.ts'
 import { QUICK } from '../support/follower.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 import { openScene } from '../support/scene.ts'
@@ -20,14 +19,7 @@ beforeAll(async () => {
     launchBrowser(),
     startInstance({ HEARTBEAT_INTERVAL_MS: '1000', RATE_LIMIT: 'off' }),
   ])
-  const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL('../../src/client/index.ts', import.meta.url))],
-    bundle: true,
-    format: 'iife',
-    globalName: 'glimpse',
-    write: false,
-  })
-  bundle = `${outputFiles[0]?.text}; globalThis.glimpse = glimpse`
+  bundle = await bundleClient()
 })
 
 afterAll(async () => {

@@ -36,9 +36,9 @@ describe('the console while the service is away', () => {
 
     await main.kill(signal)
     for (const panel of PANELS)
-      await visited.panel(panel).getByRole('status').filter({ hasNotText: 'live' }).waitFor()
+      await visited.panel(panel).locator('.state').filter({ hasNotText: 'live' }).waitFor()
     await visited.press('React with love')
-    await expect.poll(() => visited.said('alert').textContent()).toContain('cannot be reached')
+    await expect.poll(() => visited.error.textContent()).toContain('cannot be reached')
     const sql = postgres(database.url, { max: 1 })
     await insertViews(sql, story, ['carol', 'dave'])
     await sql.end()
@@ -52,7 +52,7 @@ describe('the console while the service is away', () => {
       expect(await visited.heard(panel)).toHaveLength(4)
       expect(await visited.fact(panel, 'Completeness')).toBe('No gap in seq 1–4')
     }
-    expect(await visited.said('alert').count()).toBe(0)
+    expect(await visited.error.count()).toBe(0)
     await visited.close()
   })
 })

@@ -68,11 +68,10 @@ describe('what strangers write on the console', () => {
     const text = `it's $(touch pwned) \`id\` "; exit 1`
     await visited.page.getByLabel('Story').fill(text)
     await visited.post()
-    const command = (await visited.page.locator('#commands code').first().textContent()) ?? ''
-    // curl stands for a function that prints the words it was given, one by one.
-    const words = execFileSync('sh', ['-c', `curl() { printf '%s\\n' "$@"; }; AUTHOR=t; ${command}`], {
-      encoding: 'utf8',
-    }).split('\n')
+    const script = (await visited.page.locator('#commands').textContent()) ?? ''
+    // curl stands for a function that prints the words it was given, one by one, past the pipes that read its answer.
+    const curl = `exec 3>&1; sleep() { :; }; curl() { printf '%s\\n' "$@" >&3; echo '{"token":"t"}'; }`
+    const words = execFileSync('sh', ['-c', `${curl}\n${script}`], { encoding: 'utf8' }).split('\n')
     expect(words).toContain(`${instance.url}/stories`)
     expect(words).toContain('Authorization: Bearer t')
     expect(words).toContain(JSON.stringify({ text }))
@@ -82,7 +81,7 @@ describe('what strangers write on the console', () => {
 describe('tokens on the console', () => {
   it('takes one’s own, in production too, where it is asked for', async () => {
     visited = await ConsolePage.open(browser, production.url)
-    await expect.poll(() => visited.said('alert').textContent()).toContain('Paste one for alice')
+    await expect.poll(() => visited.error.textContent()).toContain('Paste one for alice')
     const author = uniqueName('own-author')
     await paste('Author', await signToken(author))
     await visited.isLive('Server-Sent Events')
@@ -98,25 +97,25 @@ describe('tokens on the console', () => {
     // No strangers here: the viewer makes the events of a breakage.
     await visited.press('Cut the connections')
     await expect
-      .poll(() => visited.page.locator('#outcome').textContent(), { timeout: 20_000 })
+      .poll(() => visited.guide.textContent(), { timeout: 20_000 })
       .toContain('All events 2 to 5 arrived')
   })
 
   it('refuses what is no JWT, and reports one that the service refuses', async () => {
     visited = await ConsolePage.openLive(browser, instance.url)
     await paste('Author', 'nonsense')
-    await expect.poll(() => visited.said('alert').textContent()).toContain('not a JWT')
+    await expect.poll(() => visited.error.textContent()).toContain('not a JWT')
 
     await paste('Author', await signToken('mallory', { secret: 'another-secret-0123456789-0123456789' }))
     for (const panel of PANELS) await visited.panel(panel).getByText('The token was not accepted').waitFor()
     await visited.press('Post a story')
-    await expect.poll(() => visited.said('alert').textContent()).toContain('The token was not accepted')
+    await expect.poll(() => visited.error.textContent()).toContain('The token was not accepted')
   })
 
   it('outlives a development token: both panels go on with a new one', async () => {
     visited = await ConsolePage.open(browser, instance.url)
     // Started in full: no request of this first load may still be on its way when the next one is counted.
-    await expect.poll(() => visited.said('status').textContent()).toContain('Post a story as alice')
+    await expect.poll(() => visited.guide.textContent()).toContain('Post a story as alice')
     const author = uniqueName('alice')
     let issued = 0
     await visited.page.route('**/dev/tokens', async (route) => {

@@ -32,7 +32,7 @@ async function openAs(author: string, url = instance.url): Promise<ConsolePage> 
 describe('the console', () => {
   it('shows a first visitor a view and a reaction on both transports', async () => {
     visited = await ConsolePage.openLive(browser, instance.url)
-    await expect.poll(() => visited.said('status').textContent()).toContain('Post a story as alice')
+    await expect.poll(() => visited.guide.textContent()).toContain('Post a story as alice')
 
     await visited.post()
     await visited.press('View it as bob')
@@ -96,15 +96,15 @@ describe('the console', () => {
     await visited.press('View it as bob')
     await visited.hears('WebSocket', 1)
     await visited.press('View it as bob')
-    await expect.poll(() => visited.said('status').textContent()).toContain('a second look is no new view')
+    await expect.poll(() => visited.guide.textContent()).toContain('a second look is no new view')
     await visited.press('React with sad')
     await visited.hears('WebSocket', 2)
     await visited.press('React with sad')
-    await expect.poll(() => visited.said('status').textContent()).toContain('nothing changed')
+    await expect.poll(() => visited.guide.textContent()).toContain('nothing changed')
 
     await visited.rename('Viewer', await visited.page.getByLabel('Author’s user id').inputValue())
     await visited.press(/^View it as alice/)
-    await expect.poll(() => visited.said('status').textContent()).toContain('no event')
+    await expect.poll(() => visited.guide.textContent()).toContain('no event')
     expect(await visited.heard('WebSocket')).toEqual(['1 bob viewed', '2 bob reacted 😢'])
   })
 
@@ -118,7 +118,7 @@ describe('the console', () => {
     })
     expect(deleted.status).toBe(204)
     await visited.press('View it as bob')
-    await expect.poll(() => visited.said('alert').textContent()).toBe('This story is gone. Post a new one.')
+    await expect.poll(() => visited.error.textContent()).toBe('This story is gone. Post a new one.')
   })
 
   it('can be worked with the keyboard alone', async () => {
@@ -141,7 +141,7 @@ describe('the console', () => {
 
     await visited.page.getByLabel('Story').focus()
     await keyboard.press('Enter')
-    await expect.poll(() => visited.said('status').textContent()).toContain('Posted')
+    await expect.poll(() => visited.guide.textContent()).toContain('Posted')
     await tabTo('View it as bob')
     await keyboard.press('Enter')
     await visited.hears('Server-Sent Events', 1)

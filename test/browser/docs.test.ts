@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { html, prose } from '../../src/http/documents/page/html.ts'
+import { TASKS } from '../../src/http/documents/tasks.ts'
 import { call } from '../support/api.ts'
 import { complaintsOf, launchBrowser } from '../support/browser.ts'
 import type { AsyncApi, OpenApi } from '../support/documents.ts'
@@ -79,6 +80,8 @@ describe('/docs', () => {
     ]
     const shown = await page.locator('article').evaluateAll((nodes) => nodes.map(({ id }) => id))
     expect(shown.sort()).toEqual(wanted.sort())
+    const groups = [...TASKS.map(({ name }) => name), 'Streams', 'Messages', 'Bodies']
+    expect(await page.locator('nav strong').allTextContents()).toEqual(groups)
   })
 
   it('has no link that leads nowhere', async () => {
