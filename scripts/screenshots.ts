@@ -53,22 +53,15 @@ async function shoot(
   const page = await context.newPage()
   await page.goto(url)
   await page.getByRole('button', { name: 'Show me' }).click()
-  await page.locator('#websocket [data-seq="2"]').waitFor()
-  for (const name of ['A burst of 30 views', 'Cut the connections', 'Take a nap, 5 s']) {
-    const button = page.getByRole('button', { name })
-    await button.click()
-    await page.waitForFunction((text) => !document.querySelector(`#${text}`)?.hasAttribute('disabled'), 'cut')
+  await page.locator('#websocket [data-seq="2"]').waitFor({ state: 'attached' })
+  for (const name of ['30 views at once', 'Cut the connections', 'Disconnect for 5 s']) {
+    await page.getByRole('button', { name, exact: true }).click()
+    await page.locator('#cut[aria-disabled="false"]').waitFor()
   }
   await page.locator('#tally td').first().waitFor()
   // A phone's whole page would be a strip ten times as long as wide: it shows the part that lives.
-  await page.evaluate(
-    (top) =>
-      scrollTo(
-        0,
-        top ? (document.querySelector('#hear')?.getBoundingClientRect().top ?? 0) + scrollY - 12 : 0,
-      ),
-    width === 'phone',
-  )
+  if (width === 'phone') await page.locator('#hear').evaluate((hear) => hear.scrollIntoView())
+  else await page.evaluate(() => scrollTo(0, 0))
   await writeFile(
     join(FOLDER, `${width}-${scheme}.png`),
     await page.screenshot({ fullPage: width === 'desktop' }),

@@ -10,6 +10,7 @@ const PLACES: readonly (readonly [file: string, pattern: RegExp])[] = [
   ['package-lock.json', /(?<="name": "glimpse",\n\s+)"version": "(.+)",$/gm],
   ['README.md', /^\*\*Status:\*\* version (\S+)\. /gm],
   ['README.md', /glimpse-client-(.+?)\.tgz/g],
+  ['docs/quick-start.md', /glimpse-client-(.+?)\.tgz/g],
   ['docs/client.md', /glimpse-client-(\d.*?)\.tgz/g],
   ['docs/deployment.md', /\bglimpse:(\d\S*)/g],
   ['docs/observability.md', /\bglimpse:(\d[^\s`]*)/g],

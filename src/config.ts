@@ -1,4 +1,4 @@
-import type { NatsServers } from './bus/nats-link.ts'
+import type { NatsServers } from './bus/nats-servers.ts'
 import { NatsUrlError, parseNatsUrls } from './bus/nats-url.ts'
 import { Environment } from './environment.ts'
 import { type ConnectionOptions, ConnectionUrlError, parseConnectionUrl } from './postgres/connection-url.ts'
@@ -163,7 +163,11 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
           `${named('BUS_URL')}: with NODE_ENV=production it must be tls://, or on this machine; who can read or forge ` +
             'messages on the way could read or forge events',
         )
-      return { ...servers, ca: file('BUS_CA'), credentials: file('BUS_CREDENTIALS') }
+      const ca = file('BUS_CA')
+      // Node ignores whatever else is in it, and would then trust nobody.
+      if (ca !== undefined && !ca.includes('-----BEGIN CERTIFICATE-----'))
+        problems.push('BUS_CA: the file holds no certificate in PEM form')
+      return { ...servers, ca, credentials: file('BUS_CREDENTIALS') }
     } catch (error) {
       if (!(error instanceof NatsUrlError)) throw error
       problems.push(`${named('BUS_URL')}: ${error.message}`)

@@ -1,5 +1,3 @@
-import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { developmentSecret } from './auth/development-secret.ts'
 import { issueToken } from './auth/issue-token.ts'
@@ -8,9 +6,9 @@ import type { Bus } from './bus/bus.ts'
 import { createBus } from './bus/create-bus.ts'
 import type { Config } from './config.ts'
 import { startEmbeddedPostgres } from './embedded/index.ts'
-import { StartError } from './errors.ts'
 import type { App } from './http/context.ts'
 import { INFO } from './http/documents/info.ts'
+import { listen, stopListening } from './http/listen.ts'
 import { ADMIN_ROUTES } from './http/routes.ts'
 import { createHttpServer, type HttpServer } from './http/server.ts'
 import { Hub } from './hub/hub.ts'
@@ -20,7 +18,7 @@ import { Pressure } from './limits/pressure.ts'
 import { Turns } from './limits/turns.ts'
 import { registerGauges } from './observability/gauges.ts'
 import { instanceOf, type Logger } from './observability/log.ts'
-import { createMetrics } from './observability/metrics.ts'
+import { countRelay, createMetrics } from './observability/metrics.ts'
 import { createTracing } from './observability/tracing.ts'
 import { type ConnectionOptions, parseConnectionUrl } from './postgres/connection-url.ts'
 import { CONNECTIONS, Database, DEADLINES } from './postgres/database.ts'
@@ -32,6 +30,7 @@ import { migrate } from './store/migrate.ts'
 import { Presence } from './store/presence.ts'
 import { checkDatabase, checkPoolers } from './store/requirements.ts'
 import { Cleaner } from './store/retention.ts'
+import { StoryScout } from './store/stories.ts'
 import { Tickets } from './store/tickets.ts'
 import { WebSocketTransport } from './transport/websocket.ts'
 import { UndoStack, within } from './undo.ts'
@@ -151,8 +150,8 @@ async function start(
     onAlive: (alive) => metrics.busAlive.set(alive ? 1 : 0),
     onFallback: (active) => metrics.busFallback.set(active ? 1 : 0),
     onFollowed: (milliseconds) => metrics.busFollow.observe(milliseconds / 1000),
-    onRelaying: (relaying) => metrics.busRelaying.set(relaying ? 1 : 0),
-    onPublished: (messages) => metrics.busPublished.inc(messages),
+    onHeard: (messages) => metrics.busHeard.inc(messages),
+    ...countRelay(metrics.relay),
     listener: {
       recipient: (user) => hub.subscriber(user),
       onHandedOn: (sentAt, traced) => {
@@ -192,8 +191,8 @@ async function start(
     log,
     onRefused: (limit) => metrics.limited.inc({ limit }),
   })
-  pressure.start()
-  undo.push('pressure', () => pressure.stop())
+  metrics.eventLoop.start((lateMs) => pressure.tick(lateMs))
+  undo.push('event loop', () => metrics.eventLoop.stop())
   const app: App = {
     config,
     log,
@@ -205,7 +204,13 @@ async function start(
     polls: new Turns(POLLS_AT_ONCE),
     sql: readPool,
     edits: pool('edit'),
-    ...createBatchers(new WritePools(database), metrics, config.maxWaitingWrites, tracing),
+    ...createBatchers(
+      new WritePools(database),
+      metrics,
+      config.maxWaitingWrites,
+      tracing,
+      new StoryScout(readPool),
+    ),
     eventLog,
     hub,
     presence,
@@ -231,7 +236,7 @@ async function start(
         ? ['Postgres does not finish commits; a synchronous standby may be gone']
         : bus.alive
           ? []
-          : ['no message makes the way from the database to here']),
+          : ['notifications of the database do not arrive here']),
       ...database.problems,
     ],
   }
@@ -271,13 +276,6 @@ async function start(
   }
 }
 
-/**
- * Connections that wait for accept(), bounded by the kernel too (`net.core.somaxconn`). Past it the kernel drops handshakes,
- * and clients retry only after 1, 3, 7 … seconds: with Node's default of 511, a flood or a crowd that reconnects at once keeps
- * everybody out for a minute.
- */
-const BACKLOG = 8192
-
 /** Opens the configured database, or an embedded Postgres, and migrates it if configured. */
 async function openDatabase(
   config: Config,
@@ -315,21 +313,5 @@ function unlessAborted<Result>(signal: AbortSignal | undefined, step: Promise<Re
 
 function closeServer({ server, conversations }: HttpServer): Promise<unknown> {
   conversations.destroy()
-  server.closeAllConnections()
-  return new Promise((resolve) => server.close(resolve))
-}
-
-function listen(server: Server, variable: string, host: string, port: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const taken = `port ${port} on ${host} is in use by another process; set ${variable} to another value`
-      const other = `HOST, ${variable}: cannot listen on ${host}:${port}: ${error.code ?? error.message}`
-      reject(new StartError(error.code === 'EADDRINUSE' ? taken : other, { cause: error }))
-    })
-    server.listen({ port, host, backlog: BACKLOG }, () => {
-      const address = server.address() as AddressInfo
-      const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
-      resolve(`http://${name}:${address.port}`)
-    })
-  })
+  return stopListening(server)
 }

@@ -76,7 +76,7 @@ function table({ events, instances, postgres }: Sizing): string {
     ['  memory each', bytes(instances.memoryBytesEach)],
     ['  CPU each', `${instances.coresEach.toFixed(2)} of a core at the peak`],
     ['Postgres', ''],
-    ['  cores', `${postgres.cores.toFixed(1)}, busy to 60 % at the peak`],
+    ['  cores', `${Math.max(postgres.cores, 0.1).toFixed(1)}, busy to 60 % at the peak`],
     ['  max_connections', `${postgres.maxConnections} or more, or a transaction pooler`],
     [
       '  WAL',

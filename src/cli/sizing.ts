@@ -4,14 +4,14 @@ import { CONNECTIONS } from '../postgres/database.ts'
  * Figures measured for docs/scaling.md, and those of docs/sizing.md. CPU in µs of one core, sizes in bytes.
  */
 export const FIGURES = {
-  postgresEventUs: 27.7,
-  postgresStatementUs: 783,
-  wakeUpUs: 51.2,
-  instanceStatementUs: 128,
-  instanceEventUs: 9.7,
+  postgresEventUs: 28.4,
+  postgresStatementUs: 389,
+  wakeUpUs: 29,
+  instanceStatementUs: 46,
+  instanceEventUs: 9.9,
   idleCores: 0.01,
-  commitMs: 0.9,
-  commitsPerSecond: 4333,
+  commitMs: 0.67,
+  commitsPerSecond: 4229,
   walBytes: 805,
   logBytes: 314,
   connectionBytes: 10_900,
@@ -25,9 +25,9 @@ export const FIGURES = {
 const IN_FLIGHT = 2
 const MAX_BATCH = 500
 /** The highest planned load of a core, to leave room for bursts. */
-const HEADROOM = 0.6
+export const HEADROOM = 0.6
 /** Streams that one instance takes by default: MAX_CONNECTIONS. */
-const INSTANCE_CONNECTIONS = 50_000
+export const INSTANCE_CONNECTIONS = 50_000
 /** More instances than are sensible on one database; a larger load must be divided. */
 const MOST_INSTANCES = 200
 const DAY_SECONDS = 86_400
@@ -125,16 +125,27 @@ interface Strain {
   readonly instanceCores: number
 }
 
-/** The size of a batch is what arrives while a statement runs, which depends on that size; solved by iteration. */
-function strainOf(instances: number, rate: number, connectionsPerUser: number): Strain {
+type CommitFigures = Readonly<
+  Record<'commitMs' | 'postgresStatementUs' | 'postgresEventUs' | 'commitsPerSecond', number>
+>
+
+/**
+ * Events in a statement. They are those that arrive while a statement runs, which depends on their number; solved by
+ * iteration. Commits that NOTIFY take one lock, so there are never more of them than `commitsPerSecond`.
+ */
+export function batchOf(figures: CommitFigures, instances: number, rate: number): number {
   let batch = 1
   for (let i = 0; i < 100; i++) {
     const seconds =
-      FIGURES.commitMs / 1e3 + (FIGURES.postgresStatementUs + batch * FIGURES.postgresEventUs) / 1e6
+      figures.commitMs / 1e3 + (figures.postgresStatementUs + batch * figures.postgresEventUs) / 1e6
     const arriving = (rate * seconds) / (instances * IN_FLIGHT)
-    batch = Math.min(MAX_BATCH, Math.max(1, arriving, rate / FIGURES.commitsPerSecond))
+    batch = Math.min(MAX_BATCH, Math.max(1, arriving, rate / figures.commitsPerSecond))
   }
-  const statements = rate / batch
+  return batch
+}
+
+function strainOf(instances: number, rate: number, connectionsPerUser: number): Strain {
+  const statements = rate / batchOf(FIGURES, instances, rate)
   const perStatement = FIGURES.postgresStatementUs + (instances - 1) * FIGURES.wakeUpUs
   const own = (rate / instances) * connectionsPerUser * FIGURES.instanceEventUs
   return {

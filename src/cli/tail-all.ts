@@ -1,10 +1,10 @@
 import { once } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Recipient } from '../bus/bus.ts'
 import { PostgresBus } from '../bus/postgres-bus.ts'
 import type { GlimpseEvent } from '../client/index.ts'
 import { Cursors } from '../cursor.ts'
 import { eventText, isBodyOf } from '../event.ts'
+import { pause } from '../limits/pause.ts'
 import { createLogger, instanceOf } from '../observability/log.ts'
 import { Database, DEADLINES } from '../postgres/database.ts'
 import type { Pool } from '../postgres/pool.ts'
@@ -135,7 +135,7 @@ class AllStreams {
           })
       } catch {
         // The database is away, which the bus says. Whoever is behind stays so.
-        await sleep(RETRY_MS, undefined, { signal }).catch(() => {})
+        await pause(RETRY_MS, signal)
       }
     }
   }

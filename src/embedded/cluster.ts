@@ -28,7 +28,7 @@ export async function ensureCluster(
     checkVersion(layout, madeBy, await versionOf(binaries, way))
     if (known === undefined) {
       throw new StartError(
-        `DATA_DIR ${layout.dataDir}: ${layout.connection}, which holds the database's password, is missing: put it back, or move that folder away to begin anew`,
+        `DATA_DIR ${layout.dataDir}: ${layout.connection}, which holds the database's password, is missing: put it back, or move that folder away to start with an empty database`,
       )
     }
     return
@@ -97,7 +97,7 @@ async function versionOf(binaries: Binaries, way: RunAs): Promise<string> {
 function checkVersion(layout: Layout, madeBy: string, ours: string): void {
   if (madeBy !== ours) {
     throw new StartError(
-      `DATA_DIR ${layout.dataDir} was made by Postgres ${madeBy}; this is Postgres ${ours}: set another DATA_DIR, or move that folder away to begin anew`,
+      `DATA_DIR ${layout.dataDir} was made by Postgres ${madeBy}; this is Postgres ${ours}: set another DATA_DIR, or move that folder away to start with an empty database`,
     )
   }
 }

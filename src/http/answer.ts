@@ -13,6 +13,16 @@ export function answerBytes({ body }: Answer): string | Buffer {
   return body === undefined ? '' : JSON.stringify(body)
 }
 
+/** Adds how long an idle connection stays open, so that clients do not send on one that is about to close. */
+export function keptAlive(
+  { shouldKeepAlive }: ServerResponse,
+  headers: OutgoingHttpHeaders,
+  idleMs: number,
+): OutgoingHttpHeaders {
+  if (shouldKeepAlive) headers['Keep-Alive'] = `timeout=${Math.floor(idleMs / 1000)}`
+  return headers
+}
+
 /**
  * Writes an answer at once. Answers of the API are personal and change at any time: caches must not store them, and browsers
  * must not guess their type.

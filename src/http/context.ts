@@ -120,7 +120,7 @@ function byToken(
   const { tokenInUrl, corsOrigins } = app.config
   const token = findToken(request, url, { query, tokenInUrl, corsOrigins })
   if (token === undefined) throw new GlimpseError('unauthorized', { detail: 'A token is needed.' })
-  return app.verifier.cached(token) ?? app.verifier.verify(token)
+  return app.verifier.identify(token)
 }
 
 async function byTicket(app: App, ticket: string): Promise<Identity> {

@@ -46,7 +46,7 @@ function ended(this: Socket): void {
   destroyLater(this)
 }
 
-/** All sockets of an HTTP server until they become streams. One interval checks all deadlines. */
+/** All sockets of an HTTP server until they become streams. One interval checks all deadlines, as long as there are any. */
 export class Conversations {
   readonly options: ConversationOptions
   readonly unsent: UnsentAnswers
@@ -54,6 +54,7 @@ export class Conversations {
   readonly #open = new Set<Conversation>()
   #waiting = 0
   #now = performance.now()
+  #timer: NodeJS.Timeout | undefined
 
   constructor(server: Server, options: ConversationOptions) {
     this.options = options
@@ -64,14 +65,14 @@ export class Conversations {
       Math.ceil(Math.min(headersTimeoutMs, keepAliveTimeoutMs, answerTimeoutMs) / 4),
     )
     server.on('connection', (socket: Held) => {
+      this.#watch()
       const conversation = new Conversation(socket, this)
       this.#open.add(conversation)
       socket[CONVERSATION] = conversation
       socket.on('close', closed)
       socket.on('end', ended)
     })
-    const timer = setInterval(() => this.#advance(), this.#tickMs).unref()
-    server.on('close', () => clearInterval(timer))
+    server.on('close', () => this.#rest())
   }
 
   /** The conversation on a socket; undefined if it has become a stream or is ending. */
@@ -106,7 +107,19 @@ export class Conversations {
     socket[CONVERSATION] = undefined
   }
 
+  #watch(): void {
+    if (this.#timer !== undefined) return
+    this.#now = performance.now()
+    this.#timer = setInterval(() => this.#advance(), this.#tickMs).unref()
+  }
+
+  #rest(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
   #advance(): void {
+    if (this.#open.size === 0) this.#rest()
     this.#now = performance.now()
     for (const conversation of this.#open) if (conversation.deadline <= this.#now) conversation.overdue()
   }

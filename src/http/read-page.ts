@@ -43,11 +43,11 @@ export async function readPage(app: App, user: string, point: ResumePoint, limit
   let page: StreamPage =
     point.from === 'now' || point.from === 'invalid'
       ? {
-          ...(await bounded(() => app.eventLog.head(user))),
           seqs: [],
           times: [],
           bodies: [],
           complete: true,
+          ...(await bounded(() => app.eventLog.head(user))),
         }
       : await read(after)
   const asked = numberToProve(point)

@@ -82,9 +82,9 @@ function refuseDoubled(rawHeaders: readonly string[]): void {
 const ASKED = Symbol('asked for an upgrade')
 
 /**
- * A request whose `Upgrade` has an effect only for a GET of a WebSocket. Node reads `upgrade` after the head, and would take
- * every other upgrade request out of the parser too and lose its body: Java's HttpClient and curl --http2 send `Upgrade: h2c`
- * with their first request. RFC 9110 §7.8 allows a server to ignore it.
+ * A request whose `Upgrade` has an effect only for a GET of a WebSocket without a body. Node reads `upgrade` after the head,
+ * and would take every other upgrade request out of the parser too and lose its body: Java's HttpClient and curl --http2 send
+ * `Upgrade: h2c` with their first request. RFC 9110 §7.8 allows a server to ignore it.
  */
 export class Request extends IncomingMessage {
   /** Without an initial value, because Node's constructor has already set it. */
@@ -99,8 +99,9 @@ export class Request extends IncomingMessage {
   }
 }
 
-function asksForWebSocket({ method, headers }: IncomingMessage): boolean {
-  return method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket'
+function asksForWebSocket(request: IncomingMessage): boolean {
+  const { method, headers } = request
+  return method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket' && !hasBody(request)
 }
 
 /** Whether a request has, or may have, a body. */

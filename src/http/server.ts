@@ -6,7 +6,7 @@ import { limitSockets } from '../limits/sockets.ts'
 import { traceIdsOf } from '../observability/tracing.ts'
 import { endSocket } from '../transport/socket.ts'
 import { namesEventStream, wantsJson } from './accept.ts'
-import { type Answer, answerBytes, sendAnswer } from './answer.ts'
+import { type Answer, answerBytes, keptAlive, sendAnswer } from './answer.ts'
 import { boundedBody } from './body.ts'
 import { type App, type Context, RequestUrl } from './context.ts'
 import { type Conversation, Conversations } from './conversation.ts'
@@ -37,7 +37,8 @@ export function createHttpServer(app: App, table: RouteTable = routeTable(app.co
     // So that 'drain' comes for every connection that was held up by its outbox.
     highWaterMark: Math.min(16_384, config.outboxMaxBytes),
     maxHeaderSize: config.headerMaxBytes,
-    keepAliveTimeout: config.keepAliveTimeoutMs,
+    // Node would make and clear a timer for each request. Conversations end idle sockets by their own clock.
+    keepAliveTimeout: 0,
     headersTimeout: config.headersTimeoutMs,
     requestTimeout: config.requestTimeoutMs,
     // With the default, half a minute, the two timeouts above would be enforced that late.
@@ -69,8 +70,6 @@ export function createHttpServer(app: App, table: RouteTable = routeTable(app.co
   server.on('clientError', (error, socket) =>
     refuseMalformed(app, error, socket as Socket, conversations.of(socket as Socket)),
   )
-  // An idle keep-alive connection.
-  server.on('timeout', (socket) => endSocket(socket))
   return { server, conversations }
 }
 
@@ -114,7 +113,7 @@ async function answer(
     if (method === 'OPTIONS') {
       const options = optionsAnswer(request, app.config.corsOrigins, routes.methodsOf(url.path))
       status = options.status
-      sendAnswer(response, options, headers)
+      sendAnswer(response, options, keptAlive(response, headers, app.config.keepAliveTimeoutMs))
       return
     }
     const match = routes.find(method, url.path)
@@ -142,7 +141,7 @@ async function answer(
     if (bytes.length > LONG_ANSWER_BYTES) conversation.admit(bytes.length, network, here.user)
     // While draining, close keep-alive connections: their idle timeout is longer than the drain.
     if (app.hub.draining) response.shouldKeepAlive = false
-    sendAnswer(response, result, headers, bytes)
+    sendAnswer(response, result, keptAlive(response, headers, app.config.keepAliveTimeoutMs), bytes)
   } catch (error) {
     const problem = problemAnswer(error)
     status = problem.status
@@ -154,7 +153,10 @@ async function answer(
     const closes = error instanceof GlimpseError && error.code === 'malformed_request'
     const refusal = (isEventSource(method, url.path, request) ? pauseOf(error) : undefined) ?? problem
     refuse(request, response, closes, conversation, () =>
-      sendAnswer(response, refusal, { ...headers, 'X-Request-Id': requestId }),
+      sendAnswer(response, refusal, {
+        ...keptAlive(response, headers, app.config.keepAliveTimeoutMs),
+        'X-Request-Id': requestId,
+      }),
     )
   } finally {
     conversation.answered(network, context?.user)
@@ -215,7 +217,7 @@ function logProblem(
 }
 
 /**
- * Handles an upgrade request, which has left the HTTP parser. Any answer but the upgrade is written through a response of our
+ * Handles a request for a WebSocket, which has left the HTTP parser; it has no body. Any answer but the upgrade is written through a response of our
  * own and ends the connection.
  */
 function upgrade(
@@ -238,15 +240,6 @@ function upgrade(
   response.shouldKeepAlive = false
   response.assignSocket(socket)
   response.on('finish', () => conversation.end())
-  if (hasBody(request)) {
-    // The body is lost with the parser, and without its body the request would be another one.
-    const detail = 'A request with a body cannot ask for an upgrade.'
-    const problem = problemAnswer(new GlimpseError('malformed_request', { detail }))
-    app.metrics.problems.inc({ code: 'malformed_request' })
-    app.metrics.requests.inc({ route: 'none', status: problem.status })
-    sendAnswer(response, problem)
-    return
-  }
   void answer(app, routes, request, response, conversation, head)
 }
 

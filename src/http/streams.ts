@@ -29,7 +29,7 @@ export const getWebSocket: Handler = async (context) => {
   const { app, request, url, upgradeHead } = context
   if (upgradeHead === undefined) {
     throw new GlimpseError('upgrade_required', {
-      detail: 'Open /ws with a WebSocket client (the request has no Upgrade: websocket header).',
+      detail: 'Open /ws with a WebSocket client: a GET with `Upgrade: websocket` and without a body.',
     })
   }
   refuseBadHandshake(request.headers)

@@ -3,6 +3,7 @@ import { withTimeout } from '../limits/with-timeout.ts'
 import type { ConnectionOptions } from './connection-url.ts'
 import { NotificationReader } from './notification-reader.ts'
 import { SESSION_SETTINGS, Session } from './session.ts'
+import type { ReadChunk } from './socket.ts'
 
 export interface ListenOptions {
   readonly connection: ConnectionOptions
@@ -12,6 +13,8 @@ export interface ListenOptions {
   /** Awaited before LISTEN, for however long: the session listens only where it resolves. */
   readonly admit?: (sql: Session['sql']) => Promise<void>
   readonly onPayload: (payload: string) => void
+  /** Called after the payloads that were read together; not under TLS. rest() costs least from within it. */
+  readonly onChunk?: () => void
   readonly onClosed: () => void
 }
 
@@ -30,11 +33,13 @@ export class ListenSession {
   readonly heard: Heard
   readonly #session: Session
   readonly #end: () => void
+  readonly #reading: Reading
   #resting = false
 
-  private constructor(heard: Heard, session: Session, end: () => void) {
+  private constructor(heard: Heard, session: Session, reading: Reading, end: () => void) {
     this.heard = heard
     this.#session = session
+    this.#reading = reading
     this.#end = end
   }
 
@@ -45,6 +50,7 @@ export class ListenSession {
     const onPayload = (payload: string) => {
       if (!ended) options.onPayload(payload)
     }
+    const reading: Reading = { inChunk: false, goOn: true }
     const session = await Session.open({
       connection,
       primary: true,
@@ -57,7 +63,9 @@ export class ListenSession {
         ...options.settings,
       },
       onNotify: onPayload,
-      read: notificationsOut(onPayload),
+      read: notificationsOut(onPayload, reading, () => {
+        if (!ended) options.onChunk?.()
+      }),
       onClosed: () => {
         if (ended) return
         ended = true
@@ -76,7 +84,7 @@ export class ListenSession {
         listen(session.sql),
         () => new Error('no answer in time'),
       )
-      return new ListenSession(heard, session, end)
+      return new ListenSession(heard, session, reading, end)
     } catch (error) {
       end()
       throw error
@@ -112,13 +120,21 @@ export class ListenSession {
   rest(milliseconds: number): void {
     if (this.#resting) return
     this.#resting = true
-    // The loop's next phase: after everything that the kernel holds by now has been read, however many chunks that is.
-    setImmediate(() => {
-      this.#session.pause()
+    const later = () =>
       setTimeout(() => {
         this.#resting = false
         this.#session.resume()
       }, milliseconds)
+    if (this.#reading.inChunk) {
+      // The stream's own pause, and its resume, cost more than reading a few notifications.
+      this.#reading.goOn = false
+      later()
+      return
+    }
+    // The loop's next phase: after everything that the kernel holds by now has been read, however many chunks that is.
+    setImmediate(() => {
+      this.#session.pause()
+      later()
     })
   }
 
@@ -128,8 +144,18 @@ export class ListenSession {
   }
 }
 
+/** Whether a chunk is being read, and whether the next one is to be read after it. */
+interface Reading {
+  inChunk: boolean
+  goOn: boolean
+}
+
 /** One reader for each socket that is tried. */
-function notificationsOut(onPayload: (payload: string) => void): (chunk: Buffer, socket: Socket) => void {
+function notificationsOut(
+  onPayload: (payload: string) => void,
+  reading: Reading,
+  onChunk: () => void,
+): ReadChunk {
   const readers = new WeakMap<Socket, NotificationReader>()
   return (chunk, socket) => {
     let reader = readers.get(socket)
@@ -138,6 +164,11 @@ function notificationsOut(onPayload: (payload: string) => void): (chunk: Buffer,
       readers.set(socket, reader)
     }
     reader.read(chunk)
+    reading.inChunk = true
+    reading.goOn = true
+    onChunk()
+    reading.inChunk = false
+    return reading.goOn
   }
 }
 

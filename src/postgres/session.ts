@@ -3,7 +3,7 @@ import postgres from 'postgres'
 import { ConnectionError } from './connection-error.ts'
 import type { ConnectionOptions, Endpoint } from './connection-url.ts'
 import { connectFirst } from './endpoints.ts'
-import { type OpenSocket, openSocket } from './socket.ts'
+import { type OpenSocket, openSocket, type ReadChunk } from './socket.ts'
 import { TYPES } from './types.ts'
 
 export interface SessionOptions {
@@ -22,7 +22,7 @@ export interface SessionOptions {
   /** Whether statements are kept prepared; false through a transaction pooler. */
   readonly prepare?: boolean
   /** Reads the bytes of a socket without TLS before the driver does. */
-  readonly read?: ((chunk: Buffer, socket: Socket) => void) | undefined
+  readonly read?: ReadChunk | undefined
   readonly onNotify?: (payload: string) => void
   /** Called once, when the session has ended for any reason. */
   readonly onClosed?: (session: Session) => void

@@ -22,6 +22,8 @@ export interface OpenSocket {
   readonly encrypted: boolean
 }
 
+export type ReadChunk = (chunk: Buffer, socket: Socket) => boolean
+
 export interface OpenOptions {
   readonly connection: ConnectionOptions
   readonly endpoint: Endpoint
@@ -29,9 +31,9 @@ export interface OpenOptions {
   readonly timeoutMs: number
   /**
    * Reads the bytes of a socket without TLS before the driver does. The chunk's memory is reused after it returns. It passes
-   * bytes on to the driver by `socket.push`.
+   * bytes on to the driver by `socket.push`. If it returns false, nothing more is read until `socket.resume()`.
    */
-  readonly read?: ((chunk: Buffer, socket: Socket) => void) | undefined
+  readonly read?: ReadChunk | undefined
 }
 
 /**
@@ -88,12 +90,10 @@ function openTcp(
   return settled(socket, 'connect', timeoutMs).then(() => socket)
 }
 
-function ownReading(read: (chunk: Buffer) => void): OnReadOpts {
+function ownReading(read: (chunk: Buffer) => boolean): OnReadOpts {
   const buffer = Buffer.allocUnsafe(CHUNK_BYTES)
-  const callback = (bytes: number) => {
-    read(buffer.subarray(0, bytes))
-    return true
-  }
+  // If the buffer is full, the kernel has more.
+  const callback = (bytes: number) => read(buffer.subarray(0, bytes)) || bytes === CHUNK_BYTES
   return { buffer, callback }
 }
 

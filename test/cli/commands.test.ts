@@ -10,7 +10,7 @@ import { createTokenVerifier } from '../../src/auth/verifier.ts'
 import { createLogger } from '../../src/observability/log.ts'
 import { migrationNames } from '../../src/store/migrations.ts'
 import type { Story } from '../support/api.ts'
-import { glimpse, spawnGlimpse } from '../support/cli.ts'
+import { glimpse, glimpseHere, spawnGlimpse } from '../support/cli.ts'
 import { open } from '../support/clients/index.ts'
 import { createDatabase } from '../support/database.ts'
 import { query } from '../support/embedded/server.ts'
@@ -32,12 +32,12 @@ describe('glimpse', () => {
   })
 
   it.each(COMMANDS)('explains %s, with its exit codes', async (name) => {
-    const { code, stdout, stderr } = await glimpse([name, '--help'])
+    const { code, stdout, stderr } = await glimpseHere([name, '--help'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toMatch(new RegExp(`^Usage: glimpse ${name}`))
     expect(stdout).toMatch(/\nExamples?:\n {2}\S/)
     expect(stdout).toMatch(/\nExit codes: 0 .*2 called wrongly/s)
-    expect(await glimpse(['help', name])).toMatchObject({ code: 0, stdout })
+    expect(await glimpseHere(['help', name])).toMatchObject({ code: 0, stdout })
     expect(await readFile('docs/command-line.md', 'utf8')).toContain(
       `## ${name}\n\n\`\`\`\n${stdout}\`\`\`\n`,
     )
@@ -97,7 +97,7 @@ describe('glimpse', () => {
     [['send', 'story', '--as', 'bob', '--token', 'x'], /exclude each other/],
     [['send', 'story', '--as', 'bob', '--url', 'here'], /--url must be/],
   ])('refuses %j in one line, with 2', async (args, line) => {
-    const { code, stdout, stderr } = await glimpse(args, { environment: { JWT_SECRET: TEST_SECRET } })
+    const { code, stdout, stderr } = await glimpseHere(args, { JWT_SECRET: TEST_SECRET })
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(line)
     expect(stderr).not.toMatch(/\n\s+at /)
@@ -115,8 +115,8 @@ it('a .env that cannot be read is one line, and exit code 1', async () => {
 
 describe('glimpse token', () => {
   it('prints the user and the end as well with --json', async () => {
-    const { stdout } = await glimpse(['token', 'alice', '--json', '--expires-in', '1d'], {
-      environment: { JWT_SECRET: TEST_SECRET },
+    const { stdout } = await glimpseHere(['token', 'alice', '--json', '--expires-in', '1d'], {
+      JWT_SECRET: TEST_SECRET,
     })
     const { token, user, expires_at } = JSON.parse(stdout)
     const verifier = createTokenVerifier({ secrets: [TEST_SECRET], log: createLogger('silent') })
@@ -136,7 +136,7 @@ describe('glimpse token', () => {
   })
 
   it('ends with 1 and one line for a fault', async () => {
-    const { code, stderr } = await glimpse(['token', 'alice'], { environment: { JWT_SECRET: 'short' } })
+    const { code, stderr } = await glimpseHere(['token', 'alice'], { JWT_SECRET: 'short' })
     expect(code).toBe(1)
     expect(stderr).toMatch(/^token: JWT_SECRET: [^\n]+\n$/)
   })
@@ -208,14 +208,13 @@ describe('glimpse send', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
-  const send = (...args: string[]) => {
-    const { port } = new URL(instance.url)
-    return glimpse(['send', ...args], { cwd: folder, environment: { JWT_SECRET: TEST_SECRET, PORT: port } })
-  }
+  const variables = () => ({ JWT_SECRET: TEST_SECRET, PORT: new URL(instance.url).port })
+  const send = (...args: string[]) => glimpseHere(['send', ...args], variables())
 
   it('writes a story, a view and a reaction, which make their events', async () => {
     const alice = await instance.caller('alice')
-    const story = await send('story', 'Fog over the harbour', '--as', alice.user, '--expires-in', '600')
+    const words = ['send', 'story', 'Fog over the harbour', '--as', alice.user, '--expires-in', '600']
+    const story = await glimpse(words, { cwd: folder, environment: variables() })
     expect(story).toMatchObject({ code: 0, stderr: '' })
     const id = story.stdout.trim()
     expect(await alice.story(id)).toMatchObject<Partial<Story>>({
@@ -273,9 +272,9 @@ describe('glimpse send', () => {
       [{}, ['--token', 'x'], 'the token of --token\n'],
       [{ GLIMPSE_TOKEN: 'x' }, [], 'the token of GLIMPSE_TOKEN\n'],
     ] as const) {
-      const { code, stderr } = await glimpse(['send', 'story', ...args], {
-        cwd: folder,
-        environment: { GLIMPSE_URL: instance.url, ...environment },
+      const { code, stderr } = await glimpseHere(['send', 'story', ...args], {
+        GLIMPSE_URL: instance.url,
+        ...environment,
       })
       expect(code, origin).toBe(4)
       expect(stderr).toContain(origin)
@@ -286,15 +285,12 @@ describe('glimpse send', () => {
   it('goes where GLIMPSE_URL says, as whom GLIMPSE_TOKEN says', async () => {
     const alice = await instance.caller('alice')
     const environment = { GLIMPSE_URL: `${instance.url}/`, GLIMPSE_TOKEN: alice.token }
-    const { code, stdout } = await glimpse(['send', 'story', '--expires-in', '1h'], {
-      cwd: folder,
-      environment,
-    })
+    const { code, stdout } = await glimpseHere(['send', 'story', '--expires-in', '1h'], environment)
     expect(code).toBe(0)
     const { author_id, created_at, expires_at } = await alice.story(stdout.trim())
     expect(author_id).toBe(alice.user)
     expect(Date.parse(expires_at) - Date.parse(created_at)).toBe(3_600_000)
-    const bad = await glimpse(['status'], { cwd: folder, environment: { GLIMPSE_URL: 'here' } })
+    const bad = await glimpseHere(['status'], { GLIMPSE_URL: 'here' })
     expect([bad.code, bad.stderr]).toEqual([2, expect.stringMatching(/^status: GLIMPSE_URL must be an http/)])
   })
 
@@ -332,27 +328,27 @@ describe('glimpse status', () => {
       stderr: '',
     })
     void instance.drain()
-    const draining = await glimpse(['status', '--json'], { environment: { GLIMPSE_URL: instance.url } })
+    const draining = await glimpseHere(['status', '--json'], { GLIMPSE_URL: instance.url })
     // It takes no new connections any more; whoever still has one hears that it drains.
     expect([1, 5]).toContain(draining.code)
   })
 
   it('ends with 5 where nobody listens, and with 3 where something else does', async () => {
-    expect((await glimpse(['status', '--url', 'http://127.0.0.1:2'])).code).toBe(5)
+    expect((await glimpseHere(['status', '--url', 'http://127.0.0.1:2'])).code).toBe(5)
     const server = createServer((_request, response) => response.end('hello'))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     onTestFinished(() => void server.close())
     const { port } = server.address() as AddressInfo
-    const { code, stderr } = await glimpse(['status'], { environment: { PORT: String(port) } })
+    const { code, stderr } = await glimpseHere(['status'], { PORT: String(port) })
     expect([code, stderr]).toEqual([3, expect.stringMatching(/is not Glimpse/)])
   })
 })
 
 describe('glimpse version', () => {
   it('says the same as --version, and more with --json', async () => {
-    const { stdout } = await glimpse(['--version'])
+    const { stdout } = await glimpseHere(['--version'])
     expect((await glimpse(['version'])).stdout).toBe(stdout)
-    const told = JSON.parse((await glimpse(['version', '--json'])).stdout)
+    const told = JSON.parse((await glimpseHere(['version', '--json'])).stdout)
     expect(told).toEqual({
       glimpse: stdout.trim(),
       node: process.versions.node,
@@ -363,7 +359,7 @@ describe('glimpse version', () => {
 
 describe('glimpse completion', () => {
   it('completes commands and their options in bash', async () => {
-    const { stdout } = await glimpse(['completion', 'bash'])
+    const { stdout } = await glimpseHere(['completion', 'bash'])
     const complete = (...words: string[]) =>
       execFileSync('bash', [
         '-c',
@@ -379,7 +375,7 @@ describe('glimpse completion', () => {
   })
 
   it.each(['zsh', 'fish'])('has every command and option for %s', async (shell) => {
-    const { stdout } = await glimpse(['completion', shell])
+    const { stdout } = await glimpseHere(['completion', shell])
     for (const word of [...COMMANDS, 'no-follow', 'expires-in', 'port']) expect(stdout).toContain(word)
   })
 })

@@ -1,12 +1,24 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Server } from 'node:net'
 import { createInterface } from 'node:readline'
 import postgres from 'postgres'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { stablePort } from '../faults/prover/ports.ts'
+import { call } from '../support/api.ts'
 import { glimpse, spawnGlimpse } from '../support/cli.ts'
 import { open } from '../support/clients/index.ts'
 import { createDatabase } from '../support/database.ts'
 import { startInstance } from '../support/instance.ts'
+import { scrape } from '../support/metrics.ts'
 import { NATS_SAMPLE, NatsServer, withoutNats } from '../support/nats-server.ts'
 import { insertStory, insertViews } from '../support/sql-writer.ts'
+
+async function listening(): Promise<Server> {
+  const server = createServer().listen(0, '127.0.0.1')
+  onTestFinished(() => void server.close())
+  await once(server, 'listening')
+  return server
+}
 
 describe('glimpse relay', () => {
   it.each([
@@ -31,8 +43,15 @@ describe('glimpse relay', () => {
         createDatabase(),
       ])
       const sql = postgres(database.url, { max: 1 })
+      const adminPort = String(await stablePort())
       const child = spawnGlimpse(['relay'], {
-        environment: { DATABASE_URL: database.url, BUS_URL: server.urlFor('relay'), NODE_ENV: 'production' },
+        environment: {
+          DATABASE_URL: database.url,
+          BUS_URL: server.urlFor('relay'),
+          NODE_ENV: 'production',
+          ADMIN_PORT: adminPort,
+          PORT: '0',
+        },
       })
       const exited = new Promise((resolve) => child.once('close', resolve))
       const lines: string[] = []
@@ -58,9 +77,81 @@ describe('glimpse relay', () => {
       select array_agg(application_name) as names from pg_stat_activity
        where datname = current_database() and application_name like '%-listen'`
       expect(names).toEqual(['glimpse-listen'])
+
+      // What Kubernetes and Prometheus ask it.
+      const admin = `http://127.0.0.1:${adminPort}`
+      const { url } = lines.map((line) => JSON.parse(line)).find(({ msg }) => msg === 'starting to relay')
+      for (const base of [admin, url]) {
+        for (const path of ['/livez', '/healthz', '/readyz'])
+          expect([path, (await call(base, path)).status]).toEqual([path, 200])
+        expect((await call(base, '/events')).status).toBe(404)
+        expect(await call(base, '/livez', { method: 'POST' })).toMatchObject({ status: 405 })
+      }
+      expect((await call(url, '/metrics')).status).toBe(404)
+      const samples = await scrape(admin)
+      expect(
+        ['relay_ready', 'bus_relaying', 'bus_connected'].map((name) => samples.get(`glimpse_${name}`)),
+      ).toEqual([1, 1, 1])
+      for (const name of ['relayed', 'published', 'published_bytes', 'bursts'])
+        expect(samples.get(`glimpse_bus_${name}_total`), name).toBeGreaterThan(0)
+      // It is no instance: alerts count those by this.
+      expect(samples.has('glimpse_ready')).toBe(false)
+      expect((await scrape(instance.url)).get('glimpse_bus_heard_total')).toBeGreaterThan(0)
+
       await instance.close()
       child.kill('SIGTERM')
       expect(await exited).toBe(0)
     },
   )
+
+  it.skipIf(withoutNats)(
+    'says why it is not ready, and stops in time though NATS takes no byte',
+    async () => {
+      const [server, database] = await Promise.all([NatsServer.start(), createDatabase()])
+      const child = spawnGlimpse(['relay'], {
+        environment: {
+          DATABASE_URL: database.url,
+          BUS_URL: server.url,
+          PORT: '0',
+          DRAIN_TIMEOUT_MS: '500',
+        },
+      })
+      const exited = new Promise((resolve) => child.once('close', resolve))
+      const lines: { msg: string; url?: string }[] = []
+      createInterface({ input: child.stdout ?? process.stdin }).on('line', (line) =>
+        lines.push(JSON.parse(line)),
+      )
+      onTestFinished(async () => {
+        child.kill('SIGKILL')
+        await server.kill()
+        await database.drop()
+      })
+      await expect
+        .poll(() => lines.map(({ msg }) => msg), { timeout: 30_000 })
+        .toContain('relaying from Postgres to NATS')
+      const url = lines.find((line) => line.url !== undefined)?.url ?? ''
+      expect((await call(url, '/readyz')).status).toBe(200)
+      server.signal('SIGSTOP')
+      await expect
+        .poll(async () => (await call(url, '/readyz')).json, { timeout: 30_000 })
+        .toEqual({ status: 'not ready', reasons: ['no connection to NATS'] })
+      expect((await scrape(url)).get('glimpse_bus_connected')).toBe(0)
+      expect((await call(url, '/livez')).status).toBe(200)
+      child.kill('SIGTERM')
+      expect(await exited).toBe(0)
+    },
+  )
+
+  it('does not start where its port is taken, and names the variable', async () => {
+    const { port } = (await listening()).address() as AddressInfo
+    const { code, stdout } = await glimpse(['relay'], {
+      environment: {
+        BUS_URL: 'nats://127.0.0.1:1',
+        DATABASE_URL: 'postgres://u@127.0.0.1/d',
+        ADMIN_PORT: String(port),
+      },
+    })
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/in use by another process; set ADMIN_PORT/)
+  })
 })

@@ -4,7 +4,7 @@ import type { Figures } from '../../bench/model/figures.ts'
 import { instancesFor, strain } from '../../bench/model/system.ts'
 import { connectionsOfInstance, FIGURES, sizeOf } from '../../src/cli/sizing.ts'
 import { parseConfig } from '../../src/config.ts'
-import { glimpse } from '../support/cli.ts'
+import { glimpseHere } from '../support/cli.ts'
 
 const LOAD = { users: 20_000, connectionsPerUser: 1, views: 1_000_000, peak: 5, retentionHours: 168 }
 
@@ -12,7 +12,14 @@ const figures: Figures = {
   ...FIGURES,
   messageUs: FIGURES.instanceStatementUs,
   ownEventUs: FIGURES.instanceEventUs,
+  foreignMessageUs: FIGURES.instanceStatementUs,
   foreignEventUs: 0,
+  relayStatementUs: 0,
+  relayEventUs: 0,
+  natsStatementUs: 0,
+  natsEventUs: 0,
+  natsMessageUs: 0,
+  natsOwnEventUs: 0,
   connectionKb: FIGURES.connectionBytes / 1000,
   resumeUs: 0,
   resumePostgresUs: 0,
@@ -53,7 +60,7 @@ describe('sizeOf', () => {
 
   it('says where one database is not enough', async () => {
     expect(sizeOf({ ...LOAD, users: 100_000_000, views: 1e11 })).toBeUndefined()
-    const { code, stderr } = await glimpse(['size', '--users', '100M', '--views', '100000M'])
+    const { code, stderr } = await glimpseHere(['size', '--users', '100M', '--views', '100000M'])
     expect(code).toBe(1)
     expect(stderr).toMatch(/divide the users over several/)
   })
@@ -88,8 +95,8 @@ describe('docs/sizing.md', () => {
   it.each(
     examples.map(([, command = '', output = '']) => [command, output]),
   )('shows what glimpse %s prints', async (command, output) => {
-    expect(await glimpse(command.split(' '))).toEqual({ code: 0, stdout: output, stderr: '' })
-    const { stdout } = await glimpse([...command.split(' '), '--json'])
+    expect(await glimpseHere(command.split(' '))).toEqual({ code: 0, stdout: output, stderr: '' })
+    const { stdout } = await glimpseHere([...command.split(' '), '--json'])
     expect(JSON.parse(stdout)).toHaveProperty('postgres.maxConnections')
   })
 

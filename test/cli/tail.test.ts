@@ -1,43 +1,72 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { createInterface } from 'node:readline'
-import type { Writable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import type { WriteStream } from 'node:tty'
 import postgres from 'postgres'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { paint, printable } from '../../src/cli/command.ts'
-import { spawnGlimpse } from '../support/cli.ts'
+import { spawnGlimpse, startGlimpseHere } from '../support/cli.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { type Instance, type MainProcess, spawnInstance, startInstance } from '../support/instance.ts'
 import { insertStory, insertViews, upTo } from '../support/sql-writer.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { TEST_SECRET } from '../support/token.ts'
 
+type Where = string | Readonly<Record<string, string>>
+
 /** `glimpse tail …` with the lines it has written so far. */
-class Tail {
+class Tail extends EventEmitter<{ line: [] }> {
   readonly out: string[] = []
   readonly err: string[] = []
-  readonly child: ChildProcess
   readonly exited: Promise<number | null>
 
-  constructor(where: string | Readonly<Record<string, string>>, ...args: string[]) {
-    const [url, environment] = typeof where === 'string' ? [['--url', where], {}] : [[], where]
-    this.child = spawnGlimpse(['tail', ...url, ...args], {
-      environment: { JWT_SECRET: TEST_SECRET, TZ: 'UTC', ...environment },
-    })
-    onTestFinished(() => void this.child.kill('SIGKILL'))
-    for (const [name, lines] of [
-      ['stdout', this.out],
-      ['stderr', this.err],
-    ] as const) {
-      const input = this.child[name]
-      if (input === null) throw new Error('no pipe')
+  private constructor(stdout: Readable, stderr: Readable, exited: Promise<number | null>) {
+    super()
+    this.exited = exited
+    for (const [input, lines] of [
+      [stdout, this.out],
+      [stderr, this.err],
+    ] as const)
       createInterface({ input }).on('line', (line) => {
         lines.push(line)
-        this.child.emit('line')
+        this.emit('line')
       })
+  }
+
+  /** In this process, until the test ends. */
+  static here(where: Where, ...args: string[]): Tail {
+    const { words, environment } = Tail.#called(where, args)
+    const { stdout, stderr, exited, interrupt } = startGlimpseHere(words, environment)
+    onTestFinished(async () => {
+      interrupt()
+      await exited
+    })
+    // As a process: it has ended once its lines are read.
+    const closed = Promise.all([exited, once(stdout, 'close'), once(stderr, 'close')])
+    return new Tail(
+      stdout,
+      stderr,
+      closed.then(([code]) => code),
+    )
+  }
+
+  /** In a process of its own: for signals, its pipe and its end. */
+  static started(where: Where, ...args: string[]): Tail & { readonly child: ChildProcess } {
+    const { words, environment } = Tail.#called(where, args)
+    const child = spawnGlimpse(words, { environment })
+    onTestFinished(() => void child.kill('SIGKILL'))
+    if (child.stdout === null || child.stderr === null) throw new Error('no pipes')
+    const code = once(child, 'close').then(([code]) => code)
+    return Object.assign(new Tail(child.stdout, child.stderr, code), { child })
+  }
+
+  static #called(where: Where, args: readonly string[]) {
+    const [url, environment] = typeof where === 'string' ? [['--url', where], {}] : [[], where]
+    return {
+      words: ['tail', ...url, ...args],
+      environment: { JWT_SECRET: TEST_SECRET, TZ: 'UTC', ...environment },
     }
-    this.exited = once(this.child, 'close').then(([code]) => code)
   }
 
   /** Waits until it has written so many lines, or one that matches. */
@@ -47,7 +76,7 @@ class Tail {
         ? this.out.length >= what
         : [...this.err, ...this.out].some((line) => what.test(line))
     const signal = AbortSignal.timeout(20_000)
-    while (!there()) await once(this.child, 'line', { signal })
+    while (!there()) await once(this, 'line', { signal })
     return this
   }
 }
@@ -69,7 +98,8 @@ async function serve(): Promise<Instance> {
   return instance
 }
 
-const live = (url: string, ...args: string[]) => new Tail(url, ...args).until(/^live over/)
+const live = (url: string, ...args: string[]) => Tail.here(url, ...args).until(/^live over/)
+const startedLive = (url: string, ...args: string[]) => Tail.started(url, ...args).until(/^live over/)
 
 describe('glimpse tail', () => {
   it.each([
@@ -81,7 +111,7 @@ describe('glimpse tail', () => {
     const { url, caller } = await serve()
     const [alice, bob] = [await caller('alice'), await caller('bob')]
     const story = await alice.post()
-    const tail = await live(url, alice.user, '--transport', transport, '--count', '2')
+    const tail = await startedLive(url, alice.user, '--transport', transport, '--count', '2')
     await bob.view(story)
     await bob.react(story, '👏')
     expect(await tail.exited).toBe(0)
@@ -98,7 +128,7 @@ describe('glimpse tail', () => {
     const { url, caller } = await serve()
     const alice = await caller('alice')
     await insertViews(sql, await insertStory(sql, alice.user), ['bob', 'carol', 'dave'])
-    const all = new Tail(url, alice.user, '--after', '0', '--count', '3', '--json')
+    const all = Tail.here(url, alice.user, '--after', '0', '--count', '3', '--json')
     expect(await all.exited).toBe(0)
     const events = all.out.map((line) => JSON.parse(line))
     expect(events.map(({ seq, data }) => [seq, data.viewer_id])).toEqual([
@@ -111,7 +141,7 @@ describe('glimpse tail', () => {
     })
     expect(((await answer.json()) as { events: unknown[] }).events).toEqual(events)
 
-    const rest = new Tail(url, alice.user, '--after', events[1].id, '--count', '1', '--json')
+    const rest = Tail.here(url, alice.user, '--after', events[1].id, '--count', '1', '--json')
     expect(await rest.exited).toBe(0)
     expect(rest.out).toEqual(all.out.slice(2))
   })
@@ -143,7 +173,7 @@ describe('glimpse tail', () => {
 
   it('says so where events may be missing', async () => {
     const { url } = await serve()
-    const tail = new Tail(url, 'alice', '--after', '0123456789ab.7', '--json')
+    const tail = Tail.here(url, 'alice', '--after', '0123456789ab.7', '--json')
     await tail.until(1)
     expect(JSON.parse(tail.out[0] ?? '')).toMatchObject({ type: 'stream.reset', data: { reason: 'epoch' } })
     await tail.until(/the cursor is from another history of the database/)
@@ -151,7 +181,7 @@ describe('glimpse tail', () => {
 
   it('ends with 0 on Ctrl-C, and tells where to go on', async () => {
     const { url } = await serve()
-    const tail = await live(url, 'alice')
+    const tail = await startedLive(url, 'alice')
     tail.child.kill('SIGINT')
     expect(await tail.exited).toBe(0)
     expect(tail.err.at(-1)).toMatch(/--after [0-9a-f]+\.0\.[0-9a-f]+$/)
@@ -160,7 +190,7 @@ describe('glimpse tail', () => {
   it('ends with 0 when nobody reads it any more', async () => {
     const { url } = await serve()
     const story = await insertStory(sql, 'alice')
-    const tail = await live(url, 'alice')
+    const tail = await startedLive(url, 'alice')
     tail.child.stdout?.destroy()
     await insertViews(sql, story, ['bob', 'carol'])
     expect(await tail.exited).toBe(0)
@@ -170,7 +200,7 @@ describe('glimpse tail', () => {
   it('ends with 4 and one line for a token that is no good, and says where it came from', async () => {
     const { url } = await serve()
     for (const args of [[], ['--no-follow']]) {
-      const tail = new Tail(url, '--token', 'no.good.token', ...args)
+      const tail = Tail.here(url, '--token', 'no.good.token', ...args)
       expect(await tail.exited).toBe(4)
       expect(tail.err).toEqual([expect.stringMatching(/^tail: 401: .*refused the token of --token$/)])
     }
@@ -208,11 +238,11 @@ describe('glimpse tail', () => {
       story,
       Array.from({ length: 1200 }, (_, i) => `viewer ${i}`),
     )
-    const all = new Tail(url, alice.user, '--no-follow', '--json')
+    const all = Tail.started(url, alice.user, '--no-follow', '--json')
     expect(await all.exited).toBe(0)
     expect(all.out.map((line) => JSON.parse(line).seq)).toEqual(Array.from({ length: 1200 }, (_, i) => i + 1))
     expect(all.err).toEqual([expect.stringMatching(/^To resume later: .* --after [0-9a-f]+\.1200/)])
-    const none = new Tail(url, alice.user, '--no-follow', '--after', 'now')
+    const none = Tail.here(url, alice.user, '--no-follow', '--after', 'now')
     expect(await none.exited).toBe(0)
     expect(none.out).toEqual([])
   })
@@ -224,14 +254,14 @@ describe('glimpse tail', () => {
     await bob.view(story)
     await bob.react(story, '👏')
     for (const more of [['--count', '1', '--after', '0'], ['--no-follow']]) {
-      const tail = new Tail(url, alice.user, '--type', 'story.reacted', '--json', ...more)
+      const tail = Tail.here(url, alice.user, '--type', 'story.reacted', '--json', ...more)
       expect(await tail.exited).toBe(0)
       expect(tail.out.map((line) => JSON.parse(line).type)).toEqual(['story.reacted'])
     }
   })
 
   it('ends with 5 with --no-retry where it cannot connect, and where the service goes', async () => {
-    const nowhere = new Tail('http://127.0.0.1:2', 'alice', '--no-retry')
+    const nowhere = Tail.started('http://127.0.0.1:2', 'alice', '--no-retry')
     expect(await nowhere.exited).toBe(5)
     expect(nowhere.err).toEqual([expect.stringMatching(/^tail: cannot reach http:\/\/127\.0\.0\.1:2 /)])
     const main = await spawnInstance({ DATABASE_URL: database.url, PORT: '0' })
@@ -253,15 +283,14 @@ describe('glimpse tail', () => {
 })
 
 describe('glimpse tail --all', () => {
-  const all = (...args: string[]) =>
-    new Tail({ DATABASE_URL: database.url }, '--all', ...args).until(/^live over Postgres/)
+  const live = /^live over Postgres/
   const append = (user: string, count = 1, text = '') => sql`
     select glimpse.append(variadic array_agg((${user}, 'a.b', json_build_object('n', n, 'text', ${text}::text), now())::glimpse.new_event))
       from generate_series(1, ${count}::int) as n`
 
   it('prints the events of all users with their users, in the order of each stream, without a service', async () => {
     await append('alice', 3) // before it began
-    const tail = await all()
+    const tail = await Tail.started({ DATABASE_URL: database.url }, '--all').until(live)
     const story = await insertStory(sql, 'bob')
     await insertViews(sql, story, ['carol'])
     await sql.begin(async (held) => {
@@ -291,7 +320,9 @@ describe('glimpse tail --all', () => {
 
   it('prints every event of a crowd once, with those too large for a notification, as they are sent', async () => {
     const users = upTo(120).map((n) => `user ${n}`)
-    const tail = await all('--json', '--count', String(1 + 120 * 4 + 250))
+    const count = String(1 + 120 * 4 + 250)
+    const where = { DATABASE_URL: database.url }
+    const tail = await Tail.here(where, '--all', '--json', '--count', count).until(live)
     await append('large', 1, 'x'.repeat(5000))
     for (const user of users) await append(user, 4)
     await append('user 1', 250)
@@ -305,8 +336,8 @@ describe('glimpse tail --all', () => {
   it('goes on after Postgres was away, with what it missed, of users not seen before too', async () => {
     const proxy = await TcpProxy.before(database.url)
     onTestFinished(() => proxy.close())
-    const cut = new Tail({ DATABASE_URL: proxy.urlFor(database.url) }, '--all', '--json')
-    await cut.until(/^live over Postgres/)
+    const cut = Tail.here({ DATABASE_URL: proxy.urlFor(database.url) }, '--all', '--json')
+    await cut.until(live)
     await append('alice')
     await cut.until(1)
     proxy.blackhole()
@@ -331,7 +362,7 @@ describe('glimpse tail --all', () => {
     ['--after', ['--all', '--after', '0']],
     ['--url', ['--all', '--url', 'http://127.0.0.1:1']],
   ])('does not go with %s', async (_what, args) => {
-    const tail = new Tail({}, ...args)
+    const tail = Tail.here({}, ...args)
     expect(await tail.exited).toBe(2)
   })
 })

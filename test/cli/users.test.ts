@@ -1,7 +1,7 @@
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { grantsFor } from '../../src/store/rights.ts'
-import { glimpse } from '../support/cli.ts'
+import { glimpse, glimpseHere } from '../support/cli.ts'
 import { open } from '../support/clients/index.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 import { insertStory, insertViews, upTo } from '../support/sql-writer.ts'
@@ -17,7 +17,10 @@ afterAll(async () => {
   await instance.close()
 })
 
-const run = (...args: string[]) => glimpse(args, { environment: { DATABASE_URL: instance.database.url } })
+const environment = () => ({ DATABASE_URL: instance.database.url })
+const run = (...args: string[]) => glimpseHere(args, environment())
+/** Once for each command that connects: a process that a connection keeps would never end. */
+const start = (...args: string[]) => glimpse(args, { environment: environment() })
 
 const BOB = 'bøb'
 
@@ -25,9 +28,9 @@ describe('glimpse online and disconnect', () => {
   it('say who is connected, and end it', { timeout: 30_000 }, async () => {
     const bob = await open('sse', { url: instance.url, token: await instance.token(BOB) })
     await expect.poll(() => sql`select from glimpse.connections`).toHaveLength(1)
-    expect(await run('online', 'alice', BOB)).toEqual({ code: 0, stdout: `${BOB}\n`, stderr: '' })
+    expect(await start('online', 'alice', BOB)).toEqual({ code: 0, stdout: `${BOB}\n`, stderr: '' })
     expect((await run('online', 'alice', BOB, '--json')).stdout).toBe(`{"online":["${BOB}"]}\n`)
-    expect(await run('disconnect', BOB)).toEqual({ code: 0, stdout: '1\n', stderr: '' })
+    expect(await start('disconnect', BOB)).toEqual({ code: 0, stdout: '1\n', stderr: '' })
     expect((await run('disconnect', BOB, '--json')).stdout).toBe('{"ended":0}\n')
     expect((await bob.next('stream.close')).json.data).toMatchObject({ reason: 'closed' })
     expect(await run('online', BOB)).toEqual({ code: 0, stdout: '', stderr: '' })
@@ -46,7 +49,7 @@ describe('glimpse export and forget', () => {
     )
     await sql`insert into glimpse.story_reactions (story_id, user_id, emoji) values (${theirs}, ${BOB}, '👏')`
     await sql`select glimpse.append(('alice', 'a.b', '{"who":"b\\u00F8b"}', now())::glimpse.new_event)`
-    const { code, stdout, stderr } = await run('export', BOB)
+    const { code, stdout, stderr } = await start('export', BOB)
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const kept: Record<string, unknown[]> = {}
     for (const line of stdout.trimEnd().split('\n')) {
@@ -62,7 +65,7 @@ describe('glimpse export and forget', () => {
     expect(kept.events).toHaveLength(1500 + 3)
 
     expect(await run('forget', BOB)).toMatchObject({ code: 2, stderr: expect.stringContaining('--yes') })
-    const forgotten = await run('forget', BOB, '--yes', '--fields', 'viewer_id,user_id,who')
+    const forgotten = await start('forget', BOB, '--yes', '--fields', 'viewer_id,user_id,who')
     expect(forgotten).toMatchObject({ code: 0, stderr: '' })
     // 1,501 views, a reaction, a story, three events in place and 1,500 that go.
     expect(forgotten.stdout).toBe('3006\n')
@@ -77,7 +80,7 @@ describe('glimpse new-history', () => {
     const before = await epoch()
     expect(await run('new-history')).toMatchObject({ code: 2, stderr: expect.stringContaining('--yes') })
     expect(await epoch()).toBe(before)
-    expect((await run('new-history', '--yes')).stdout).toBe(`${await epoch()}\n`)
+    expect((await start('new-history', '--yes')).stdout).toBe(`${await epoch()}\n`)
     expect((await run('new-history', '--yes', '--json')).stdout).toBe(`{"epoch":"${await epoch()}"}\n`)
     expect(await epoch()).not.toBe(before)
   })
@@ -85,7 +88,7 @@ describe('glimpse new-history', () => {
 
 describe('glimpse grants', () => {
   it('prints statements, each once, with the role quoted', async () => {
-    const { code, stdout } = await glimpse(['grants', '--role', 'App "x"', '--for', 'write,react,write'])
+    const { code, stdout } = await glimpseHere(['grants', '--role', 'App "x"', '--for', 'write,react,write'])
     expect(code).toBe(0)
     expect(stdout).toBe(
       [
@@ -100,7 +103,7 @@ describe('glimpse grants', () => {
   })
 
   it('are a list with --json', async () => {
-    const { stdout } = await glimpse(['grants', '--role', 'a', '--for', 'read', '--json'])
+    const { stdout } = await glimpseHere(['grants', '--role', 'a', '--for', 'read', '--json'])
     expect(JSON.parse(stdout).statements).toContain('grant usage on schema glimpse to "a"')
   })
 

@@ -15,26 +15,37 @@ const FIXES: Readonly<Record<string, string>> = {
   'JWT_SECRET, JWKS_URL': `keep JWKS_URL where an identity provider signs your tokens, else JWT_SECRET: ${NEW_SECRET}`,
   DATABASE_URL:
     'write it as postgres://user:password@host:5432/database; percent-encode what is special in a password',
+  BUS_URL:
+    'write it as tls://user:password@host:4222, several with commas between; percent-encode what is special in a password',
+  BUS_CA: 'name a PEM file with the certificate of the authority that signed those of the NATS servers',
+  BUS_CREDENTIALS: "name the credentials file of this user of NATS, or a file with its nkey's seed",
   LISTEN_DATABASE_URL:
     'write it as DATABASE_URL, with the host and port of Postgres itself instead of the pooler',
 }
 
 export interface ConfigurationReport {
-  readonly findings: readonly Finding[]
+  readonly findings: Finding[]
   /** The configuration for the other checks, without the wrong variables. */
   readonly config: Config
   /** Whether DATABASE_URL is set but wrong, so that the database is unknown rather than embedded. */
   readonly databaseUnknown: boolean
+  /** Whether what belongs to BUS_URL is wrong, so that NATS cannot be tried. */
+  readonly busUnknown: boolean
 }
 
-/** Parses the variables as the service does. The rest is checked even if some are wrong. */
-export function checkConfiguration(environment: Environment): ConfigurationReport {
-  const parsed = parseConfig(environment)
+/**
+ * Parses the variables as the service does. The rest is checked even if some are wrong.
+ *
+ * @param parse parses them, as the service or as a relay does
+ */
+export function checkConfiguration(environment: Environment, parse = parseConfig): ConfigurationReport {
+  const parsed = parse(environment)
   const problems = parsed.ok ? [] : parsed.problems
-  const config = parsed.ok ? parsed.config : withoutFaulty(environment, problems)
+  const config = parsed.ok ? parsed.config : withoutFaulty(environment, problems, parse)
   return {
     config,
     databaseUnknown: namesOf(problems).some((name) => ['DATABASE_URL', 'DATABASE_URL_FILE'].includes(name)),
+    busUnknown: namesOf(problems).some((name) => /^BUS_(?:URL|CA|CREDENTIALS)/.test(name)),
     findings: [
       ...(parsed.ok ? [ok('configuration', setHere(environment))] : []),
       ...problems.map((text) => {
@@ -61,11 +72,15 @@ function setHere(environment: Environment): string {
   return length === 1 ? '1 variable set, and it is valid' : `${length} variables set, all valid`
 }
 
-function withoutFaulty(environment: Environment, problems: readonly string[]): Config {
+function withoutFaulty(
+  environment: Environment,
+  problems: readonly string[],
+  parse: typeof parseConfig,
+): Config {
   const named = new Set(namesOf(problems))
   // What production requires was reported; without it the rest of the configuration can be checked.
   const rest = Object.entries(environment).filter(([name]) => !named.has(name) && name !== 'NODE_ENV')
-  const parsed = parseConfig(Object.fromEntries(rest))
+  const parsed = parse(Object.fromEntries(rest))
   const defaults = parseConfig({})
   if (parsed.ok) return parsed.config
   if (defaults.ok) return defaults.config

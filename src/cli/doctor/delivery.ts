@@ -117,7 +117,7 @@ async function listenAndNotify({
   ).catch(() => false)
   if (arrived) return ok('listen', `a NOTIFY came back in ${Math.ceil(performance.now() - sentAt)} ms`)
   const through = pooled
-    ? `${variable} goes through a transaction pooler, where LISTEN hears nothing`
+    ? `${variable} goes through a transaction pooler, where LISTEN receives nothing`
     : `a NOTIFY does not come back over ${variable}`
   return problem(
     'listen',

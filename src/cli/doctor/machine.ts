@@ -102,7 +102,7 @@ const TOO_LITTLE_SPACE = 256 * MEBIBYTE
 async function checkDisk(folder: string): Promise<Finding[]> {
   const { bavail, bsize } = await statfs(folder)
   const free = bavail * bsize
-  const says = `${Math.floor(free / MEBIBYTE)} MiB are free where DATA_DIR lies`
+  const says = `${Math.floor(free / MEBIBYTE)} MiB are free on the disk of DATA_DIR`
   if (free >= LITTLE_SPACE) return [ok('disk', says)]
   const fix = 'make room, or set DATA_DIR to a larger disk; on a full one writes are answered 503'
   return [free < TOO_LITTLE_SPACE ? problem('disk', says, fix) : warning('disk', says, fix)]

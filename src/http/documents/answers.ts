@@ -33,7 +33,7 @@ export const Story: z.ZodType<StoredStory> = z.object({
     .meta({ description: 'How many users chose each emoji.', examples: [{ '❤️': 3 }] }),
 })
 
-const recorded = z.boolean().meta({ description: 'False where the same was there already.' })
+const recorded = z.boolean().meta({ description: 'False if the same was recorded before.' })
 
 export const RecordedView = z.object({ story_id: StoryId, viewer_id: UserId, viewed_at: Time, recorded })
 
@@ -56,12 +56,12 @@ interface Page {
 
 export const PollPage: z.ZodType<Page> = z.object({
   events: z.array(z.union([StoryViewed, StoryReacted, OtherEvent])),
-  cursor: Cursor.meta({ description: 'Ask for the next page `after` this.' }),
+  cursor: Cursor.meta({ description: 'Request the next page with `after` set to this.' }),
   has_more: z.boolean(),
   reset: z
     .object({ reason: ResetCause, oldest: Oldest })
     .nullable()
-    .meta({ description: 'Not null where events before this page may be lost to the client.' }),
+    .meta({ description: 'Not null if events before this page may be lost to the client.' }),
   read: Read,
   unread: Unread,
 })
@@ -70,7 +70,9 @@ const Connection: z.ZodType<PresentConnection> = z.object({
   id: z.string().meta({ format: 'uuid' }),
   transport: z.enum(['sse', 'websocket', 'durable-stream']),
   since: Time,
-  instance: z.string().meta({ description: 'The instance that holds it.', examples: ['9f86d081884c'] }),
+  instance: z
+    .string()
+    .meta({ description: 'The instance that has the connection.', examples: ['9f86d081884c'] }),
 })
 
 export const Connections = z.object({ connections: z.array(Connection) })
@@ -81,7 +83,7 @@ export const Ticket = z.object({
   expires_in: z
     .int()
     .min(1)
-    .meta({ description: 'Seconds within which that has to be opened.', examples: [30] }),
+    .meta({ description: 'Seconds within which the stream must be opened.', examples: [30] }),
 })
 
 export const Token = z.object({ token: z.string() })
@@ -98,4 +100,4 @@ export const Problem = z
     detail: z.string().optional(),
     field: z.string().optional().meta({ description: 'The request’s field or parameter at fault.' }),
   })
-  .meta({ description: 'RFC 9457; `type` is stable, the other texts are for people.' })
+  .meta({ description: 'RFC 9457. `type` is stable; the other texts are for people.' })

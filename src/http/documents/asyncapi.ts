@@ -25,7 +25,7 @@ const ANSWERED = { StreamPong }
 /** From the client, over WebSocket. */
 const RECEIVED = { Auth, Ping }
 
-/** What the close frame says (RFC 6455 §7.4.1 for those without a reason of ours). */
+/** The close frames; those without a reason of ours are from RFC 6455 §7.4.1. */
 const CLOSE_FRAMES = [
   ...(Object.keys(CLOSE_CODES) as CloseReason[]).map((reason) => ({
     code: CLOSE_CODES[reason],
@@ -59,14 +59,18 @@ const messagesOf = (names: readonly string[]) =>
 
 const RESUME = {
   type: 'string',
-  description: 'Resume after this cursor; 0: from the oldest event kept. Not given: from now on.',
+  description: 'Resume after this cursor; 0: from the oldest event kept. Left out: from now on.',
 }
-const PINGS = { type: 'string', enum: ['on'], description: 'The client’s `ping` messages are answered.' }
+const PINGS = {
+  type: 'string',
+  enum: ['on'],
+  description: 'The service answers the client’s `ping` messages.',
+}
 const TICKET = { type: 'string', description: CARRIERS.ticket.description }
 const TOKEN = { type: 'string', description: CARRIERS.query.description }
 const SERVER = {
   host: '{host}',
-  variables: { host: { default: 'localhost:8080', description: 'Where the service is reached.' } },
+  variables: { host: { default: 'localhost:8080', description: 'The address of the service.' } },
   security: refsTo('components/securitySchemes', Object.keys(CARRIERS)),
 }
 
@@ -81,7 +85,7 @@ const WS_DESCRIPTION =
   'WebSocket, one message a text frame. The service pings, and drops a peer that does not answer. Close codes:\n\n' +
   CLOSE_FRAMES.map(({ code, description }) => `- ${code}: ${description}`).join('\n')
 
-/** The streams as AsyncAPI 3.0: one channel a transport, the same messages on both. */
+/** The streams as AsyncAPI 3.0: a channel for each transport, with the same messages. */
 export function asyncApiDocument(): JsonObject {
   const sent = Object.keys(SENT)
   const sentOverWebSocket = [...sent, ...Object.keys(ANSWERED)]
@@ -94,8 +98,8 @@ export function asyncApiDocument(): JsonObject {
     info: INFO,
     defaultContentType: 'application/json',
     servers: {
-      http: { ...SERVER, protocol: 'http', description: 'Or https, where a proxy ends TLS.' },
-      websocket: { ...SERVER, protocol: 'ws', description: 'Or wss, where a proxy ends TLS.' },
+      http: { ...SERVER, protocol: 'http', description: 'Or https, if a proxy terminates TLS.' },
+      websocket: { ...SERVER, protocol: 'ws', description: 'Or wss, if a proxy terminates TLS.' },
     },
     channels: {
       events: {
@@ -129,7 +133,7 @@ export function asyncApiDocument(): JsonObject {
         action: 'receive',
         channel: { $ref: '#/channels/ws' },
         messages: refsTo('channels/ws/messages', received),
-        description: 'Anything else a client sends is ignored; so is `ping` without `?pings=on`.',
+        description: 'The service ignores any other message, and `ping` without `?pings=on`.',
       },
     },
     components: {

@@ -5,10 +5,10 @@ export type JsonObject = { readonly [key: string]: unknown }
 export const schemaRef = (name: string): JsonObject => ({ $ref: `#/components/schemas/${name}` })
 
 /**
- * Zod schemas as a document's `components.schemas`; where one holds another of them, it refers to it. Objects that the
- * service sends stay open, so that clients which validate survive a new field.
+ * Zod schemas as a document's `components.schemas`; one that contains another refers to it. Objects that the service sends
+ * allow more properties, so that clients which validate accept a new field.
  *
- * @param target OpenAPI 3.1 speaks JSON Schema 2020-12, AsyncAPI 3.0 draft 7
+ * @param target OpenAPI 3.1 uses JSON Schema 2020-12, AsyncAPI 3.0 uses draft 7
  */
 export function componentSchemas(
   schemas: Readonly<Record<string, z.ZodType>>,
@@ -22,7 +22,7 @@ export function componentSchemas(
     uri: (id) => `#/components/schemas/${id}`,
   })
   return Object.fromEntries(
-    // An $id would make the references inside relative to itself.
+    // An $id would make the references inside relative to it.
     Object.entries(generated.schemas).map(([id, { $id: _id, $schema: _dialect, ...schema }]) => [id, schema]),
   )
 }

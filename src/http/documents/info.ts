@@ -7,14 +7,22 @@ const { version, description } = JSON.parse(
 
 export const INFO = { title: 'Glimpse', version, description, license: { name: 'MIT' } }
 
-/** Where a token may stand; the two kinds of document name the type of an API key differently. */
+/** Where a token may be sent; OpenAPI and AsyncAPI name the type of an API key differently. */
 export const CARRIERS = {
   bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
-  query: { in: 'query', name: 'token', description: 'For streams, which browsers open without headers.' },
-  ticket: { in: 'query', name: 'ticket', description: 'For streams: one of POST /tickets, which opens one.' },
+  query: {
+    in: 'query',
+    name: 'token',
+    description: 'For streams only, because browsers cannot set headers there.',
+  },
+  ticket: {
+    in: 'query',
+    name: 'ticket',
+    description: 'For streams only: a ticket of POST /tickets, which opens one stream.',
+  },
   cookie: {
     in: 'cookie',
     name: TOKEN_COOKIE,
-    description: 'Counts for pages of the service’s own origin and of the allowed ones.',
+    description: 'Accepted only from pages of the service’s own origin and of allowed origins.',
   },
 }

@@ -37,27 +37,27 @@ export const UserId = z.string().meta({ minLength: 1, maxLength: 255, examples: 
 export const StoryId = z.string().meta({ format: 'uuid', examples: ['550e8400-e29b-41d4-a716-446655440000'] })
 /** In events: those that a backend makes of its own tables have the ids of these tables. */
 const EventStoryId = z.string().meta({ examples: ['550e8400-e29b-41d4-a716-446655440000'] })
-const EventUserId = UserId.nullable().meta({ description: 'Null once that user was forgotten.' })
+const EventUserId = UserId.nullable().meta({ description: 'Null after that user was erased.' })
 export const Time = z
   .string()
   .meta({ format: 'date-time', description: 'RFC 3339, UTC.', examples: ['2025-10-01T15:13:26.000Z'] })
 export const Emoji = z.string().meta({ description: 'One RGI emoji, fully qualified.', examples: ['❤️'] })
 
 export const Cursor = z.string().meta({
-  description: 'A place in a stream. Opaque: keep it, send it back.',
+  description: 'A position in a stream. Opaque: save it and send it back.',
   examples: ['7f3a9c.42.73475cb'],
 })
 export const Oldest = z.int().min(1).meta({
-  description: 'The `seq` of the oldest event kept; one more than the newest where none is.',
+  description: 'The `seq` of the oldest event kept; one more than the newest if none is kept.',
 })
 export const Read = z
   .string()
-  .meta({ description: 'The place up to which the user has read.', examples: ['7f3a9c.38.aea9213'] })
+  .meta({ description: 'The position up to which the user has read.', examples: ['7f3a9c.38.aea9213'] })
 export const Unread = z.int().min(0).meta({
-  description: 'How many events are kept that the user has not read, as of the newest event.',
+  description: 'The number of kept events that the user has not read.',
 })
 const Seq = z.int().min(1).meta({
-  // For generators, which take a number for one of 32 bits otherwise.
+  // For code generators, which would take 32 bits otherwise.
   format: 'int64',
   description: 'The event’s number in its user’s stream: 1, 2, 3 … with none missing.',
 })
@@ -65,7 +65,7 @@ export const ResetCause = z
   .enum(keysOf(RESET_REASONS))
   .meta({ title: 'ResetReason', description: sentences(RESET_REASONS) })
 
-/** As `enum` too: openapi-zod-client knows no `const`, and would take any event for the first of the union. */
+/** As `enum` too: openapi-zod-client does not know `const`, and would read any event as the first of the union. */
 const only = <Type extends string>(type: Type) => z.literal(type).meta({ enum: [type] })
 
 export const StoryViewed: z.ZodType<Message<'story.viewed'>> = z
@@ -78,7 +78,7 @@ export const StoryViewed: z.ZodType<Message<'story.viewed'>> = z
       .meta({ title: 'StoryViewedData' }),
     timestamp: Time,
   })
-  .meta({ description: 'A user looked at the story for the first time.' })
+  .meta({ description: 'A user viewed the story for the first time.' })
 
 export const StoryReacted: z.ZodType<Message<'story.reacted'>> = z
   .object({
@@ -92,7 +92,7 @@ export const StoryReacted: z.ZodType<Message<'story.reacted'>> = z
   })
   .meta({ description: 'A user reacted to the story, or changed the reaction.' })
 
-/** An event as any client may meet it; `Own` types are not known to the service. */
+/** An event of a type that the application defines; the service does not know its data. */
 export interface AnyEvent {
   readonly id: string
   readonly seq: number
@@ -110,7 +110,7 @@ export const OtherEvent: z.ZodType<AnyEvent> = z
       pattern: '^(?!stream\\.)[a-z][a-z0-9_]*(\\.[a-z0-9_]+)*$',
       examples: ['comment.added'],
     }),
-    data: z.unknown().meta({ description: 'Any JSON value: what the type says.' }),
+    data: z.unknown().meta({ description: 'Any JSON value; the type defines it.' }),
     timestamp: Time,
   })
   .meta({
@@ -135,14 +135,14 @@ export const StreamOpen: z.ZodType<Message<'stream.open'>> = z
       })
       .meta({ title: 'StreamOpenData' }),
   })
-  .meta({ description: 'First on every connection: where the stream continues from.' })
+  .meta({ description: 'First on every connection: where the stream continues.' })
 
 export const StreamRead: z.ZodType<Message<'stream.read'>> = z
   .object({
     type: z.literal('stream.read'),
     data: z.object({ cursor: Read, unread: Unread }).meta({ title: 'StreamReadData' }),
   })
-  .meta({ description: 'The user has read up to this cursor, on whichever device.' })
+  .meta({ description: 'The user has read up to this cursor, on any device.' })
 
 export const StreamReset: z.ZodType<Message<'stream.reset'>> = z
   .object({
@@ -159,7 +159,7 @@ export const StreamClose: z.ZodType<Message<'stream.close'>> = z
         reason: z
           .enum(keysOf(CLOSE_REASONS))
           .meta({ title: 'CloseReason', description: sentences(CLOSE_REASONS) }),
-        reconnect: z.boolean().meta({ description: 'Whether connecting again makes sense.' }),
+        reconnect: z.boolean().meta({ description: 'Whether the client should reconnect.' }),
         retry_ms: z.int().min(0).meta({ description: 'How long to wait before that, in milliseconds.' }),
       })
       .meta({ title: 'StreamCloseData' }),
@@ -177,4 +177,4 @@ export const Ping = z.object({ type: z.literal('ping') }).meta({
 
 export const Auth = z
   .object({ type: z.literal('auth'), token: z.string().meta({ description: 'A JWT of the same user.' }) })
-  .meta({ description: 'From the client, over WebSocket: a fresh token extends the connection.' })
+  .meta({ description: 'From the client, over WebSocket: a new token extends the connection.' })

@@ -4,6 +4,7 @@ import { componentSchemas, type JsonObject } from './components.ts'
 import { CARRIERS, INFO } from './info.ts'
 import { OtherEvent, StoryReacted, StoryViewed } from './messages.ts'
 import { DEVELOPMENT_OPERATIONS, OPERATIONS } from './operations.ts'
+import { TASKS, tagsOf } from './tasks.ts'
 
 const text = (description: string) => ({ description, required: true, schema: { type: 'string' } })
 
@@ -33,7 +34,7 @@ const COMPONENTS = {
     'Last-Event-ID': {
       name: 'Last-Event-ID',
       in: 'header',
-      description: 'Resume after this cursor; goes before `last_event_id`.',
+      description: 'Resume after this cursor; takes precedence over `last_event_id`.',
       schema: { type: 'string' },
       example: '7f3a9c.42.73475cb',
     },
@@ -41,20 +42,20 @@ const COMPONENTS = {
       name: 'last_event_id',
       in: 'query',
       description:
-        'Resume after this cursor; `0`: from the oldest event kept. Not given: from now on. May be spelt `lastEventId`.',
+        'Resume after this cursor; `0`: from the oldest event kept. Left out: from now on. May be spelt `lastEventId`.',
       schema: { type: 'string' },
       example: '7f3a9c.42.73475cb',
     },
     pings: {
       name: 'pings',
       in: 'query',
-      description: '`on`: the client’s `ping` messages are answered.',
+      description: '`on`: the service answers the client’s `ping` messages.',
       schema: { type: 'string', enum: ['on'] },
     },
     after: {
       name: 'after',
       in: 'query',
-      description: 'The page after this cursor; `0`: from the oldest event kept. Not given: from now on.',
+      description: 'The page after this cursor; `0`: from the oldest event kept. Left out: from now on.',
       schema: { type: 'string' },
       example: '7f3a9c.42.73475cb',
     },
@@ -62,32 +63,32 @@ const COMPONENTS = {
       name: 'offset',
       in: 'query',
       description:
-        '`-1`: from the oldest event kept, as without it; `now`: from now on; or what Stream-Next-Offset said. Live reads need it.',
+        '`-1`, the default: from the oldest event kept; `now`: from now on; or the last Stream-Next-Offset. Live reads need it.',
       schema: { type: 'string' },
       example: '7f3a9c.0000000000000042.73475cb',
     },
     live: {
       name: 'live',
       in: 'query',
-      description: 'Wait for what comes.',
+      description: 'Wait for new events.',
       schema: { type: 'string', enum: ['long-poll', 'sse'] },
     },
     cursor: {
       name: 'cursor',
       in: 'query',
-      description: 'What Stream-Cursor said last.',
+      description: 'The last Stream-Cursor.',
       schema: { type: 'string' },
     },
     'If-None-Match': {
       name: 'If-None-Match',
       in: 'header',
-      description: 'The ETag of a page; 304 where it would be the same.',
+      description: 'The ETag of a page; 304 if the page still has it.',
       schema: { type: 'string' },
     },
     limit: {
       name: 'limit',
       in: 'query',
-      description: 'The most events a page may hold.',
+      description: 'The most events that a page may hold.',
       schema: { type: 'integer', minimum: 1, maximum: 1000, default: 100 },
     },
   },
@@ -95,14 +96,14 @@ const COMPONENTS = {
     Location: text('The path of what was created.'),
     Allow: text('The methods that the path has.'),
     'WWW-Authenticate': text(
-      'The scheme that would do, Bearer, and for a token that was given what is wrong with it (RFC 6750 §3).',
+      'The scheme to use, Bearer, and, if a token was sent, what is wrong with it (RFC 6750 §3).',
     ),
     'Retry-After': {
-      description: 'Seconds after which trying again makes sense.',
+      description: 'Seconds to wait before trying again.',
       required: true,
       schema: { type: 'integer', minimum: 0 },
     },
-    ETag: text('Names what was answered, for `If-None-Match`.'),
+    ETag: text('Identifies the answer, for `If-None-Match`.'),
     'Stream-Next-Offset': text('Where the next read continues.'),
     'Stream-Cursor': text('To be sent back as `cursor`.'),
     Upgrade: text('websocket'),
@@ -110,7 +111,7 @@ const COMPONENTS = {
   },
 }
 
-/** The HTTP interface as OpenAPI 3.1, with the routes there are outside production or without them. */
+/** The HTTP interface as OpenAPI 3.1, with or without the routes that exist only outside production. */
 export function openApiDocument({ production }: { readonly production: boolean }): JsonObject {
   const operations = production ? OPERATIONS : { ...OPERATIONS, ...DEVELOPMENT_OPERATIONS }
   const { Token, ...always } = answers
@@ -123,6 +124,7 @@ export function openApiDocument({ production }: { readonly production: boolean }
         'Refusals are application/problem+json with a stable `type`.',
     },
     servers: [{ url: '/' }],
+    tags: TASKS.map(({ name, description }) => ({ name, description })),
     paths: pathsOf(operations),
     components: {
       ...COMPONENTS,
@@ -143,7 +145,7 @@ export function openApiDocument({ production }: { readonly production: boolean }
   }
 }
 
-/** `METHOD /path` → paths, each with its operations and the parameters that its pattern names. */
+/** `METHOD /path` → paths, each with its operations, their tags, and the parameters that its pattern names. */
 function pathsOf(operations: Readonly<Record<string, JsonObject>>): JsonObject {
   const paths: Record<string, JsonObject> = {}
   for (const [route, operation] of Object.entries(operations)) {
@@ -153,7 +155,7 @@ function pathsOf(operations: Readonly<Record<string, JsonObject>>): JsonObject {
     paths[path] = {
       ...(parameters.length === 0 ? {} : { parameters }),
       ...paths[path],
-      [method.toLowerCase()]: operation,
+      [method.toLowerCase()]: { tags: tagsOf(route), ...operation },
     }
   }
   return paths

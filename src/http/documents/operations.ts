@@ -2,16 +2,16 @@ import type { ErrorCode } from '../../errors.ts'
 import { type JsonObject, schemaRef } from './components.ts'
 import { problemResponses } from './problems.ts'
 
-/** What authenticating can refuse; `unavailable` while no keys to verify with could be fetched. */
+/** Refusals of authentication; `unavailable` while the keys to verify with can't be fetched. */
 const CALLER: readonly ErrorCode[] = ['unauthorized', 'origin_not_allowed', 'unavailable']
 const BODY: readonly ErrorCode[] = ['malformed_json', 'invalid_field', 'not_json', 'encoded_body']
-/** A path with a parameter: one too long for any route is no route. */
+/** A path with a parameter: one that is too long matches no route. */
 const ONE_STORY: readonly ErrorCode[] = ['not_found', 'unknown_story']
 const DATABASE: readonly ErrorCode[] = ['busy', 'unavailable', 'overloaded']
 const STREAM: readonly ErrorCode[] = [...CALLER, 'draining', 'full']
 
 const CALLER_SECURITY = [{ bearer: [] }, { cookie: [] }]
-/** Browsers open streams without headers: only there the query carries a token, or a ticket that stands for one. */
+/** Browsers open streams without headers, so only there the query may have a token or a ticket. */
 const STREAM_SECURITY = [{ bearer: [] }, { ticket: [] }, { query: [] }, { cookie: [] }]
 
 const parameter = (name: string) => ({ $ref: `#/components/parameters/${name}` })
@@ -61,9 +61,9 @@ const PLACE = {
   'Stream-Cursor': header('Stream-Cursor'),
 }
 const TEXT = { schema: { type: 'string' } }
-const NO_CONTENT = { 204: { description: 'Done, or nothing was there to do.' } }
+const NO_CONTENT = { 204: { description: 'Done, or there was nothing to do.' } }
 
-/** Each route as an OpenAPI operation, by `METHOD /path` as the route table writes it, `:id` becoming `{id}`. */
+/** Each route as an OpenAPI operation, by `METHOD /path` as in the route table, with `{id}` for `:id`. */
 export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
   'POST /stories': {
     ...ofStory(
@@ -106,48 +106,48 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
   ]),
   'POST /stories/{id}/view': ofStory(
     'viewStory',
-    'Record that the caller looked at the story; answered after the commit. The first view makes an event.',
-    ok('The view, or the one that was there already.', json('RecordedView')),
+    'Record that the caller viewed the story; answered after the commit. The first view makes an event.',
+    ok('The view, or the earlier one of the same caller.', json('RecordedView')),
     [...ONE_STORY, 'expired_story'],
   ),
   'POST /stories/{id}/reactions': {
     ...ofStory(
       'reactToStory',
-      'React with one emoji, which replaces the caller’s former one. A change makes an event.',
-      ok('The reaction, or the same one that was there already.', json('RecordedReaction')),
+      'React with one emoji, which replaces the caller’s earlier one. A change makes an event.',
+      ok('The reaction, or the same one from before.', json('RecordedReaction')),
       [...BODY, ...ONE_STORY, 'expired_story'],
     ),
     ...body('ReactionBody', true),
   },
   'DELETE /stories/{id}/reactions': ofStory(
     'takeReactionBack',
-    'Take the caller’s reaction back. It makes no event.',
+    'Remove the caller’s reaction. It makes no event.',
     NO_CONTENT,
     [...ONE_STORY, 'expired_story'],
   ),
   'PUT /me/read': {
     operationId: 'markRead',
     summary:
-      'The caller has read everything up to a cursor. The mark never moves back; all open streams get `stream.read`.',
+      'Mark everything up to a cursor as read. The mark never moves back; all of the caller’s open streams get `stream.read`.',
     security: CALLER_SECURITY,
     ...body('ReadBody', true),
     responses: {
-      ...ok('Where the mark stands now.', json('ReadPosition')),
+      ...ok('The mark as it is now.', json('ReadPosition')),
       ...problemResponses([...CALLER, ...DATABASE, ...BODY, 'foreign_cursor', 'overloaded']),
     },
   },
   'POST /tickets': ofCaller(
     'createTicket',
-    'What can stand for the caller’s token in the URL of one stream, on any instance.',
+    'A ticket, which stands for the caller’s token in the URL of one stream, on any instance.',
     { 201: { description: 'The ticket.', content: json('Ticket') } },
     DATABASE,
   ),
   'GET /events': {
     operationId: 'getEvents',
-    summary: 'The caller’s events: a stream, or one page of it where Accept asks for application/json.',
+    summary: 'The caller’s events: a stream, or one page of it if Accept asks for application/json.',
     description:
       'The stream’s messages are described in /asyncapi.json. `after` and `limit` are for pages, ' +
-      '`Last-Event-ID` and `last_event_id` for the stream. Where Accept has text/event-stream itself, 429 and 503 are ' +
+      '`Last-Event-ID` and `last_event_id` for the stream. If Accept names text/event-stream, 429 and 503 are ' +
       'replaced by a stream of one message, `stream.close`, because a browser’s EventSource gives up at any other status.',
     security: STREAM_SECURITY,
     parameters: ['Last-Event-ID', 'last_event_id', 'after', 'limit'].map(parameter),
@@ -169,7 +169,7 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
     security: STREAM_SECURITY,
     parameters: ['last_event_id', 'pings'].map(parameter),
     responses: {
-      101: { description: 'The WebSocket is open; refusals come before it, as plain HTTP.' },
+      101: { description: 'The WebSocket is open. Refusals are plain HTTP answers instead of it.' },
       ...problemResponses([...STREAM, 'upgrade_required']),
     },
   },
@@ -178,7 +178,7 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
     summary:
       'The caller’s events by the read side of the Durable Streams protocol, version 1.0, in JSON mode.',
     description:
-      'A page after `offset`; with `live=long-poll` a wait of at most one heartbeat where there is none; with `live=sse` a ' +
+      'A page after `offset`; with `live=long-poll` it waits for one heartbeat at most if there is none; with `live=sse` a ' +
       'stream. HEAD gives the offset of the end. The protocol: https://github.com/durable-streams/durable-streams.',
     security: CALLER_SECURITY,
     parameters: ['offset', 'live', 'cursor', 'If-None-Match'].map(parameter),
@@ -193,7 +193,7 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
         headers: PLACE,
       },
       304: {
-        description: 'The page is still the one with this ETag.',
+        description: 'The page still has this ETag.',
         headers: { ...PLACE, ...TAGGED },
       },
       ...problemResponses([...CALLER, ...DATABASE, 'draining', 'full', 'invalid_field', 'lost_history']),
@@ -201,22 +201,22 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
   },
   'GET /me/connections': ofCaller(
     'listConnections',
-    'Where the caller is connected, over all instances, the oldest connection first.',
+    'The caller’s connections to all instances, the oldest first.',
     ok('The connections.', json('Connections')),
     DATABASE,
   ),
   'DELETE /me/connections/{connection}': ofCaller(
     'closeConnection',
-    'End one of the caller’s connections, wherever it is. Its client is told not to come back.',
-    { 204: { description: 'It ends, here at once and elsewhere within moments.' } },
+    'End one of the caller’s connections, on any instance. Its client is told not to reconnect.',
+    { 204: { description: 'The connection ends: at once on this instance, within moments on another.' } },
     ['not_found', 'unknown_connection', ...DATABASE],
   ),
-  'GET /livez': plain('getLive', 'Whether the process answers.', ok('It does.', json('Live'))),
-  'GET /healthz': plain('getHealth', 'The same as /livez.', ok('It does.', json('Live'))),
+  'GET /livez': plain('getLive', 'Whether the process answers.', ok('The process answers.', json('Live'))),
+  'GET /healthz': plain('getHealth', 'The same as /livez.', ok('The process answers.', json('Live'))),
   'GET /readyz': plain('getReady', 'Whether an event sent now would arrive.', {
-    ...ok('It would.', json('Ready')),
+    ...ok('An event would arrive.', json('Ready')),
     503: {
-      description: 'It would not; the reasons.',
+      description: 'It would not arrive, with the reasons.',
       headers: { 'Retry-After': header('Retry-After') },
       content: json('NotReady'),
     },
@@ -229,10 +229,10 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
   ),
   'GET /asyncapi.json': plain(
     'getAsyncApi',
-    'The streams, described.',
+    'The streams and their messages.',
     ok('AsyncAPI 3.0.', { 'application/json': { schema: { type: 'object' } } }),
   ),
-  'GET /docs': plain('getDocs', 'Both documents, to read.', ok('The page.', { 'text/html': TEXT })),
+  'GET /docs': plain('getDocs', 'Both documents as a page to read.', ok('The page.', { 'text/html': TEXT })),
   'GET /client.js': {
     ...plain(
       'getClient',
@@ -241,7 +241,7 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
     ),
     responses: {
       200: { description: 'The module.', headers: TAGGED, content: { 'text/javascript': TEXT } },
-      304: { description: 'The module of `If-None-Match` is still the one.', headers: TAGGED },
+      304: { description: 'The module still has the ETag of `If-None-Match`.', headers: TAGGED },
       ...problemResponses(['not_found']),
     },
   },
@@ -253,13 +253,13 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
         headers: TAGGED,
         content: { 'application/json': { schema: { type: 'object' } } },
       },
-      304: { description: 'The map of `If-None-Match` is still the one.', headers: TAGGED },
+      304: { description: 'The map still has the ETag of `If-None-Match`.', headers: TAGGED },
       ...problemResponses(['not_found']),
     },
   },
   'GET /': plain('getConsole', 'A page to try the service on.', ok('The page.', { 'text/html': TEXT })),
   'GET /console/client/{file}': {
-    ...plain('getConsoleClientFile', 'A module of the client that the page is made with.', {}),
+    ...plain('getConsoleClientFile', 'A module of the client that the page uses.', {}),
     responses: {
       ...ok('The module.', { 'text/javascript': TEXT }),
       ...problemResponses(['not_found']),
@@ -283,7 +283,7 @@ export const OPERATIONS: Readonly<Record<string, JsonObject>> = {
 export const DEVELOPMENT_OPERATIONS: typeof OPERATIONS = {
   'POST /dev/tokens': {
     operationId: 'createToken',
-    summary: 'A token for any user, to try the service with. Not there in production.',
+    summary: 'A token for any user, to try the service with. It does not exist in production.',
     security: [],
     ...body('NewTokenBody', true),
     responses: {

@@ -4,7 +4,7 @@ import { type JsonObject, schemaRef } from './components.ts'
 
 const header = (name: string) => ({ $ref: `#/components/headers/${name}` })
 
-/** Headers that a refusal always carries, by status. */
+/** Headers that a refusal always has, by status. */
 const HEADERS: Readonly<Record<number, JsonObject>> = {
   401: { 'WWW-Authenticate': header('WWW-Authenticate') },
   405: { Allow: header('Allow') },
@@ -13,7 +13,7 @@ const HEADERS: Readonly<Record<number, JsonObject>> = {
   503: { 'Retry-After': header('Retry-After') },
 }
 
-/** What any path may answer, whatever is asked there. */
+/** Refusals that any request may get. */
 const EVERYWHERE: readonly ErrorCode[] = [
   'malformed_request',
   'method_not_allowed',

@@ -23,6 +23,7 @@ interface Parameter {
 interface Operation {
   readonly operationId: string
   readonly summary: string
+  readonly tags: readonly string[]
   readonly description?: string
   readonly security?: readonly Readonly<Record<string, unknown>>[]
   readonly parameters?: readonly { readonly $ref: string }[]
@@ -71,7 +72,7 @@ export function callView({ method, path, operation, parameters }: Call): Html {
       ? html`<p class="note">Open to everybody.</p>`
       : html`<p class="note">Needs a token: ${carriers.join(', or ')}.</p>`
   return html`<article id="${operationId}" aria-labelledby="${operationId}-name">
-<h3 id="${operationId}-name"><span class="method ${method.toLowerCase()}">${method}</span> <code>${path}</code></h3>
+<h4 id="${operationId}-name"><span class="method ${method.toLowerCase()}">${method}</span> <code>${path}</code></h4>
 <p>${inline(summary)}</p>${prose(description)}${who}
 ${parameters.length === 0 ? undefined : table(`Parameters of ${method} ${path}`, ['Parameter', 'Kind', 'Meaning'], parameters.map(parameterRow))}
 ${requestBody === undefined ? undefined : html`<p>Body${requestBody.required ? '' : ', which may be left out'}: ${contentView(requestBody.content)}</p>`}
@@ -109,5 +110,5 @@ function contentView(content: Content): Html {
 function exampleView({ example }: Content[string]): Html | undefined {
   return example === undefined
     ? undefined
-    : html`<p>For instance:</p><pre tabindex="0"><code>${example.trim()}</code></pre>`
+    : html`<p>Example:</p><pre tabindex="0"><code>${example.trim()}</code></pre>`
 }

@@ -1,4 +1,4 @@
-/** Markup that may stand in a page as it is. */
+/** Markup that goes into a page unescaped. */
 export class Html {
   readonly text: string
 
@@ -17,7 +17,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 }
 
-/** Markup from a template: what stands in it is escaped unless it is markup itself; undefined is nothing. */
+/** Markup from a template: its values are escaped unless they are markup; undefined adds nothing. */
 export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
   return new Html(strings.map((text, i) => text + (i < parts.length ? render(parts[i]) : '')).join(''))
 }
@@ -29,7 +29,7 @@ function render(part: Part): string {
   return String(part).replaceAll(/[&<>"']/g, (character) => ESCAPES[character] ?? '')
 }
 
-/** The little Markdown that the documents' descriptions use: paragraphs, lists, `code`. */
+/** Renders the Markdown that the documents' descriptions use: paragraphs, lists, `code`. */
 export function prose(text: string | undefined): Html {
   if (text === undefined) return html``
   const blocks = text.split('\n\n').map((block) => {
@@ -40,7 +40,7 @@ export function prose(text: string | undefined): Html {
   return html`${blocks}`
 }
 
-/** Text with `code` in it; a path is no more than code. */
+/** Text with `code` in it. */
 export function inline(text: string | undefined): Html {
   const pieces = (text ?? '').split('`')
   return html`${pieces.map((piece, i) => (i % 2 === 1 ? html`<code>${piece}</code>` : piece))}`
@@ -50,7 +50,7 @@ export function json(value: unknown): Html {
   return html`<pre tabindex="0"><code>${JSON.stringify(value, undefined, 2)}</code></pre>`
 }
 
-/** A table that scrolls by itself on a narrow screen. */
+/** A table that scrolls within itself on a narrow screen. */
 export function table(caption: string, head: readonly string[], rows: readonly (readonly Part[])[]): Html {
   return html`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table>
 <thead><tr>${head.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead>

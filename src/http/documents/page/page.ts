@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import type { Answer } from '../../answer.ts'
 import type { JsonObject } from '../components.ts'
 import { INFO } from '../info.ts'
-import { callsOf, callView } from './calls.ts'
+import { TASKS, type Task } from '../tasks.ts'
+import { type Call, callsOf, callView } from './calls.ts'
 import { Html, html } from './html.ts'
 import { type Schema, schemaView } from './schema.ts'
 import { channelView, messageView, streamsOf } from './streams.ts'
@@ -25,7 +26,7 @@ interface Link {
   readonly name: string
 }
 
-/** The two documents as one page for people, made once: they don't change while an instance runs. */
+/** Both documents as one page, made once, because they don't change while an instance runs. */
 export function documentsPage(openApi: JsonObject, asyncApi: JsonObject): Answer {
   const calls = callsOf(openApi)
   const streams = streamsOf(asyncApi)
@@ -35,10 +36,13 @@ export function documentsPage(openApi: JsonObject, asyncApi: JsonObject): Answer
   const { schemas } = openApi.components as { readonly schemas: Readonly<Record<string, Schema>> }
   const bodies = Object.entries(schemas)
   const navigation: readonly (readonly [string, readonly Link[]])[] = [
-    [
-      'Calls',
-      calls.map(({ method, path, operation }) => ({ to: operation.operationId, name: `${method} ${path}` })),
-    ],
+    ...TASKS.map((task): readonly [string, readonly Link[]] => [
+      task.name,
+      callsFor(task, calls).map(({ method, path, operation }) => ({
+        to: operation.operationId,
+        name: `${method} ${path}`,
+      })),
+    ]),
     ['Streams', channels.map(([name, { address }]) => ({ to: `channel-${name}`, name: address }))],
     ['Messages', messages.map(([key, { name }]) => ({ to: `message-${key}`, name }))],
     ['Bodies', bodies.map(([name]) => ({ to: `schema-${name}`, name }))],
@@ -64,7 +68,7 @@ export function documentsPage(openApi: JsonObject, asyncApi: JsonObject): Answer
 <main id="main">
 <h2 id="calls">Calls</h2>
 <p>Every path also answers OPTIONS, and HEAD as GET, the streams excepted. Refusals are <code>application/problem+json</code> (<a href="#schema-Problem"><code>Problem</code></a>) with a stable <code>type</code>.</p>
-${calls.map(callView)}
+${TASKS.map((task) => taskView(task, callsFor(task, calls)))}
 <h2 id="streams">Streams</h2>
 ${channels.map(([name, channel]) => channelView(name, channel, streams))}
 <h2 id="messages">Messages</h2>
@@ -87,12 +91,27 @@ ${bodies.map(([name, schema]) => bodyView(name, schema, shown))}
   }
 }
 
-function navigationView([title, links]: readonly [string, readonly Link[]]): Html {
-  return html`<strong id="nav-${title}">${title}</strong>
-<ul aria-labelledby="nav-${title}">${links.map(({ to, name }) => html`<li><a href="#${to}">${name}</a></li>`)}</ul>`
+/** The calls for a task, in its order. */
+function callsFor({ name, routes }: Task, calls: readonly Call[]): Call[] {
+  const place = ({ method, path }: Call) => routes.indexOf(`${method} ${path}`)
+  return calls
+    .filter(({ operation }) => operation.tags.includes(name))
+    .sort((one, other) => place(one) - place(other))
 }
 
-/** Events are messages too, and shown there. */
+function taskView({ name, description, readers }: Task, calls: readonly Call[]): Html {
+  return html`<h3 class="task">${name}</h3>
+<p>${description} <span class="note">Pages about it: docs/README.md, “${readers}”.</span></p>
+${calls.map(callView)}`
+}
+
+function navigationView([title, links]: readonly [string, readonly Link[]]): Html {
+  const id = `nav-${title.toLowerCase().replaceAll(/[^a-z]+/g, '-')}`
+  return html`<strong id="${id}">${title}</strong>
+<ul aria-labelledby="${id}">${links.map(({ to, name }) => html`<li><a href="#${to}">${name}</a></li>`)}</ul>`
+}
+
+/** Events are shown under messages; here is only a link. */
 function bodyView(name: string, schema: Schema, messages: ReadonlySet<string>): Html {
   const view = messages.has(`#/components/schemas/${name}`)
     ? html`<p>The message <a href="#message-${name}"><code>${name}</code></a>.</p>`

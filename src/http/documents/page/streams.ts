@@ -39,7 +39,7 @@ export function channelView(name: string, channel: Channel, { components }: Stre
     (key, i) =>
       html`${i === 0 ? '' : ', '}<a href="#message-${key}"><code>${components.messages[key]?.name}</code></a>`,
   )
-  // The table says it better.
+  // The table has the close codes.
   const description =
     codes === undefined ? channel.description : channel.description.replace(/ Close codes:[\s\S]*/, '')
   return html`<article id="channel-${name}" aria-labelledby="channel-${name}-name">

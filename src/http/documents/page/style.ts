@@ -1,4 +1,4 @@
-/** The page's whole style; it stands inside it, allowed by its hash. */
+/** The page's whole style, inline; the policy allows it by its hash. */
 export const STYLE = `
 :root {
   --ground: #f5f6f8; --card: #fff; --sunk: #f0f1f5; --line: #d9dce3; --text: #181a20; --muted: #5a6070;
@@ -27,7 +27,8 @@ header, .columns { max-width: 76rem; margin: 0 auto; padding: 1.5rem 1rem; }
 header { padding-bottom: 0; }
 h1 { margin: 0; font-size: 1.6rem; }
 h2 { margin: 2rem 0 0.75rem; font-size: 1.25rem; }
-h3 { margin: 0 0 0.5rem; font-size: 1rem; overflow-wrap: anywhere; }
+h3, h4 { margin: 0 0 0.5rem; font-size: 1rem; overflow-wrap: anywhere; }
+.task { margin: 2rem 0 0.25rem; font-size: 1.1rem; }
 p, ul { margin: 0.5rem 0; }
 .note { color: var(--muted); font-size: 0.9em; font-weight: normal; }
 nav ul { list-style: none; padding: 0; margin: 0.25rem 0 1rem; }
