@@ -35,7 +35,9 @@ const service = (name: string): Service => {
 const instances = ['glimpse-1', 'glimpse-2']
 
 describe('compose.yaml', () => {
-  it('is what docker compose understands', ({ skip }) => {
+  it.for(['compose.yaml', 'compose.yaml compose.nats.yaml'])('%s is what docker compose understands', (all, {
+    skip,
+  }) => {
     const commands = [
       ['docker', 'compose'],
       ['docker-compose', ''],
@@ -45,10 +47,18 @@ describe('compose.yaml', () => {
     )
     if (found === undefined) return skip('docker compose is not installed')
     const [command = '', ...args] = found
-    const { status, stderr } = spawnSync(command, [...args, 'config'], {
+    const files = all.split(' ').flatMap((file) => ['-f', file])
+    const { status, stderr } = spawnSync(command, [...args, ...files, 'config'], {
       cwd: root,
       encoding: 'utf8',
-      env: { ...process.env, JWT_SECRET: 'x'.repeat(32), POSTGRES_PASSWORD: 'secret' },
+      env: {
+        ...process.env,
+        JWT_SECRET: 'x'.repeat(32),
+        POSTGRES_PASSWORD: 'secret',
+        GLIMPSE_RELAY_PASSWORD: 'secret',
+        GLIMPSE_INSTANCE_PASSWORD: 'secret',
+        GLIMPSE_BOTH_PASSWORD: 'secret',
+      },
     })
     expect(stderr.replace(/^.*level=warning.*$/gm, '').trim()).toBe('')
     expect(status).toBe(0)
