@@ -1,177 +1,254 @@
-import { startGlimpse, startInstance, stopAll } from './harness/contenders.ts'
-import { type Feed, INSERTS_PER_SECOND, sqlFeed } from './harness/feeds.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { scrape } from '../test/support/metrics.ts'
+import { startNats } from './harness/brokers.ts'
+import { startGlimpse, startInstance, startRelay } from './harness/contenders.ts'
+import { type Feed, sqlFeed } from './harness/feeds.ts'
+import { sayProgress } from './harness/progress.ts'
 import { alternate } from './harness/rounds.ts'
 import type { Server } from './harness/server.ts'
 import { Subscribers } from './harness/subscribers.ts'
-import { usageOf } from './harness/usage.ts'
-import { nowMs } from './load/clock.ts'
-import { sleep } from './load/jobs.ts'
-import type { Options } from './options.ts'
+import { sumCpuMs } from './harness/usage.ts'
+import { nowMs } from './load/jobs.ts'
+import { type BenchPart, type Claim, claimOf } from './report/part.ts'
+import { linePlot, type Series } from './report/plot.ts'
 import type { Figures, Trial } from './report/results.ts'
-import type { PartRunner, Run } from './run.ts'
+import { column, numberText, tableOf } from './report/table.ts'
+import type { Options, Run } from './run.ts'
 
-export const SCALE = 'cost'
-export const INSTANCES = [1, 2, 4] as const
-export const clusterName = (instances: number) => (instances === 1 ? '1 instance' : `${instances} instances`)
-export const RATE = 2000
-export const ROWS_PER_STATEMENT = RATE / INSERTS_PER_SECOND
+export const COST = 'cost'
+export const BUSES = ['LISTEN', 'NATS'] as const
+export type BusName = (typeof BUSES)[number]
+export const INSTANCES = [1, 4, 8, 16] as const
+export const ROWS = [1, 5, 20] as const
+/** Statements a second by their rows: as many as two cores carry with 16 instances that listen. */
+const STATEMENTS: Readonly<Record<number, number>> = { 1: 1000, 5: 500, 20: 200 }
+/** As many writers as keep that pace. */
+const IN_FLIGHT = 8
+export const clusterName = (bus: BusName, instances: number) =>
+  `${bus}, ${instances} ${instances === 1 ? 'instance' : 'instances'}`
 
-/** Instances on one database, with users connected to them in turn. */
+/** Instances on a database of their own that hear in one way, and what that way needs. */
 interface Group {
-  readonly name: string
-  readonly servers: readonly { readonly server: Server }[]
+  readonly bus: BusName
+  readonly databaseUrl: string
+  readonly instances: Server[]
+  /** Only with NATS. */
+  readonly nats: Server | undefined
+  readonly relay: Server | undefined
   readonly feed: Feed
-  readonly subscribers: Subscribers[]
+  subscribers: Subscribers
+  /** Cores that everybody uses while nothing happens: canaries, sweeps, heartbeats. */
+  idle: Cpu
 }
 
-const levelsOf = ({ quick }: Options) => (quick ? [100, 1000] : [100, 1000, 10_000])
-const warmUpMs = ({ quick }: Options) => (quick ? 500 : WARM_UP_MS)
-const CLIENT_PROCESSES = 2
-const QUIET_MS = 10_000
+const USERS = Array.from({ length: 1000 }, (_, n) => `user_${n}`)
 /** Long enough for a sweep and a canary or two of every instance. */
 const IDLE_MS = 4000
-const WARM_UP_MS = 5000
-/** Planned, for one measurement, for starting all, and how fast connections open. */
-const SECONDS = 2.5
-const START_SECONDS = 10
-const CONNECTIONS_PER_SECOND = 2500
+/**
+ * A process that has just started pays two to three times as much for an event, until its code is compiled. The more
+ * instances, the fewer events each has, and the longer it takes.
+ */
+const warmUpMs = (instances: number) => 2000 + 600 * instances
+/** One that only hears by LISTEN pauses a hundred times a second at most, so that its code is compiled later. */
+const HEARING_WARM_UP_MS = 30_000
+const FALLBACK_LIMIT_MS = 30_000
+/** Planned for one measurement. */
+const SECONDS = 2.8
 
-/** What an event costs as the crowd and the number of instances grow, at one steady rate. */
-export const scale: PartRunner = {
-  seconds: (options) => {
-    const levels = levelsOf(options)
-    const connecting = (INSTANCES.length * Math.max(...levels)) / CONNECTIONS_PER_SECOND
-    const quiet = (levels.length * IDLE_MS + INSTANCES.length * warmUpMs(options)) / 1000
-    return START_SECONDS + connecting + quiet + levels.length * INSTANCES.length * options.rounds * SECONDS
-  },
-  measure: async (run) => {
-    const levels = levelsOf(run.options)
-    const users = Array.from({ length: Math.max(...levels) }, (_, n) => `user_${n}`)
-    const groups: Group[] = []
-    run.progress.step('scale: starting', START_SECONDS)
-    try {
-      for (const instances of INSTANCES) groups.push(await startGroup(run, instances, users))
-      const trials: Trial[] = []
-      let connected = 0
-      for (const level of levels) {
-        for (const group of groups) {
-          const seconds = (level - connected) / CONNECTIONS_PER_SECOND
-          run.progress.step(`scale: ${level} users of ${group.name}`, seconds)
-          await connect(group, users.slice(connected, level), connected)
-          if (connected === 0) await warmUp(run, group, level)
-        }
-        connected = level
-        run.progress.step(`scale: ${level} users, idle`, IDLE_MS / 1000)
-        const idle = await idleCores(run, groups)
-        const plan = {
-          scenario: SCALE,
-          level,
-          rounds: run.options.rounds,
-          title: `scale: ${level} users`,
-          seconds: SECONDS,
-          progress: run.progress,
-        }
-        trials.push(...(await alternate(groups, plan, (group) => measure(run, group, level, idle))))
-      }
-      return { trials, absent: [] }
-    } finally {
-      for (const { feed, subscribers, servers } of groups) {
-        feed.stop()
-        for (const own of subscribers) own.stop()
-        await stopAll(servers)
-      }
+const countsOf = ({ quick }: Options) => (quick ? [1, 4] : INSTANCES)
+const rowsOf = ({ quick }: Options) => (quick ? [1, 20] : ROWS)
+
+/** What an event costs by the number of instances, by the rows of a statement, and by how instances hear of it. */
+async function* measure(run: Run): AsyncGenerator<Trial> {
+  const groups: Group[] = []
+  for (const bus of BUSES)
+    await startGroup(run, bus).then(
+      (group) => groups.push(group),
+      (error: Error) => run.absent.push(`${bus}: ${error.message}`),
+    )
+  for (const count of countsOf(run.options)) {
+    for (const group of groups) await grow(run, group, count)
+    sayProgress(`${count} instances, idle`)
+    await Promise.all(groups.map((group) => idleFor(run, group)))
+    const contenders = groups.map((group) => ({ name: clusterName(group.bus, count), group }))
+    for (const rows of rowsOf(run.options)) {
+      const plan = { scenario: COST, level: rows, seconds: SECONDS }
+      yield* await alternate(run, plan, contenders, ({ group }) => feedGroup(run, group, rows))
     }
-  },
-}
-
-async function startGroup(
-  { cluster, options }: Run,
-  instances: number,
-  users: readonly string[],
-): Promise<Group> {
-  const first = await startGlimpse(cluster, options.profile, `bench_scale_${instances}`)
-  const servers: { server: Server }[] = [first]
-  while (servers.length < instances)
-    servers.push({ server: await startInstance(first.databaseUrl, options.profile) })
-  return {
-    name: clusterName(instances),
-    servers,
-    feed: await sqlFeed(first.databaseUrl, users),
-    subscribers: servers.map(() => new Subscribers(CLIENT_PROCESSES)),
   }
 }
 
-async function connect(
-  { servers, subscribers }: Group,
-  users: readonly string[],
-  from: number,
-): Promise<void> {
-  for (const [i, { server }] of servers.entries()) {
-    const own = users.filter((_, n) => (from + n) % servers.length === i)
-    await subscribers[i]?.open({ url: server.url, protocol: 'sse', identity: 'token', users: own })
-  }
+async function startGroup(run: Run, bus: BusName): Promise<Group> {
+  sayProgress(bus)
+  const nats = bus === 'NATS' ? await startNats(run) : undefined
+  // Started first, the relay would be without tables to read; an instance makes them.
+  const { databaseUrl } = await run.within((own) => startGlimpse(own, `bench_scale_${bus.toLowerCase()}`))
+  const relay = nats && (await startRelay(run, databaseUrl, busUrl(nats)))
+  const feed = await sqlFeed(run, databaseUrl, USERS)
+  const subscribers = new Subscribers(run)
+  return { bus, databaseUrl, instances: [], nats, relay, feed, subscribers, idle: {} as Cpu }
 }
+
+const busUrl = ({ url }: Server) => url.replace('http:', 'nats:')
 
 /**
- * A process that has just started pays two to three times as much for an event, until its code is compiled. Of four
- * instances each is told of a quarter of the events: they get four times as many, so that all are as far.
+ * Starts more instances. The first of several has no users: what it uses is the cost of hearing, and it has run for the
+ * longest, so that its code is compiled.
  */
-async function warmUp({ options }: Run, { subscribers, feed, servers }: Group, users: number): Promise<void> {
-  await Promise.all(subscribers.map((own) => own.reset(true)))
-  const { events } = await feed.run({ ms: warmUpMs(options), users, rate: RATE * servers.length })
-  await receivedBy(subscribers, events)
+async function grow(run: Run, group: Group, count: number): Promise<void> {
+  const { databaseUrl, instances, nats, feed } = group
+  group.subscribers.stop()
+  const firstHears = instances.length === 1 && count > 1 && nats === undefined && !run.options.quick
+  const warmUp = firstHears
+    ? { ms: HEARING_WARM_UP_MS, users: USERS.length, rows: 1, inFlight: IN_FLIGHT, durable: false }
+    : { ms: warmUpMs(count), users: USERS.length, rows: 20 }
+  sayProgress(clusterName(group.bus, count))
+  const env: Record<string, string> = nats === undefined ? {} : { BUS_URL: busUrl(nats), BUS_RELAY: 'off' }
+  const missing = Array.from({ length: count - instances.length })
+  instances.push(...(await Promise.all(missing.map(() => startInstance(run, databaseUrl, env)))))
+  if (nats !== undefined) await withoutFallback(instances)
+  group.subscribers = new Subscribers(run)
+  const hosts = count === 1 ? instances : instances.slice(1)
+  for (const [i, { url }] of hosts.entries()) {
+    const users = USERS.filter((_, n) => n % hosts.length === i)
+    await group.subscribers.open({ url, protocol: 'sse', identity: 'token', users })
+  }
+  await group.subscribers.reset()
+  const { events } = await feed(warmUp)
+  await group.subscribers.received(events)
 }
 
-/** CPU milliseconds so far of a group's instances, and of Postgres. */
-function cpuOf({ cluster }: Run, { servers }: Group): { readonly own: number; readonly postgres: number } {
-  const own = servers.reduce((sum, { server }) => sum + (usageOf(server.pid)?.cpuMs ?? Number.NaN), 0)
-  return { own, postgres: cluster.cpuMs() ?? Number.NaN }
+/** Resolves when no instance listens to Postgres for want of a relay. */
+async function withoutFallback(instances: readonly Server[]): Promise<void> {
+  for (const deadline = nowMs() + FALLBACK_LIMIT_MS; ; await sleep(100)) {
+    const metrics = await Promise.all(instances.map(({ url }) => scrape(url)))
+    if (metrics.every((samples) => samples.get('glimpse_bus_fallback') === 0)) return
+    if (nowMs() > deadline) throw new Error('an instance still listens to Postgres instead of NATS')
+  }
 }
 
-interface Idle {
-  /** Cores that a group's instances use while nothing happens: canaries, sweeps, heartbeats. */
-  readonly of: ReadonlyMap<Group, number>
-  /** The same of Postgres, for all groups: all stay connected throughout. */
-  readonly postgres: number
-}
-
-async function idleCores(run: Run, groups: readonly Group[]): Promise<Idle> {
-  const read = () => groups.map((group) => cpuOf(run, group))
-  const [before, startedAt] = [read(), nowMs()]
-  await sleep(run.options.quick ? 1000 : IDLE_MS)
-  const [after, elapsedMs] = [read(), nowMs() - startedAt]
-  const cores = (i: number, kind: 'own' | 'postgres') =>
-    ((after[i]?.[kind] ?? Number.NaN) - (before[i]?.[kind] ?? Number.NaN)) / elapsedMs
-  return { of: new Map(groups.map((group, i) => [group, cores(i, 'own')])), postgres: cores(0, 'postgres') }
-}
-
-async function measure(run: Run, group: Group, users: number, idle: Idle): Promise<Figures> {
-  const { subscribers, feed, servers } = group
-  await Promise.all(subscribers.map((own) => own.reset(true)))
-  const [before, startedAt] = [cpuOf(run, group), nowMs()]
-  const { events } = await feed.run({ ms: run.options.quick ? 1000 : 2000, users, rate: RATE })
-  const received = await receivedBy(subscribers, events)
-  const [after, elapsedMs] = [cpuOf(run, group), nowMs() - startedAt]
-  if (received !== events) throw new Error(`${received} of ${events} events came`)
-  const latencies = await Promise.all(subscribers.map((own) => own.latencies()))
-  const idleOwn = idle.of.get(group) ?? Number.NaN
+/** CPU so far by who used it, in milliseconds, under the names that the figures have. */
+async function cpuMs({ cluster }: Run, { databaseUrl, instances, relay, nats }: Group) {
+  const pids = instances.map(({ pid }) => pid)
   return {
-    serverUs: ((after.own - before.own - idleOwn * elapsedMs) * 1000) / events,
-    postgresUs: ((after.postgres - before.postgres - idle.postgres * elapsedMs) * 1000) / events,
-    idleCores: idleOwn / servers.length,
-    p50Ms: Math.max(...latencies.map(({ p50 }) => p50)),
-    p99Ms: Math.max(...latencies.map(({ p99 }) => p99)),
+    listenUs: sumCpuMs(await cluster.listeners(databaseUrl)),
+    relayUs: sumCpuMs(relay === undefined ? [] : [relay.pid]),
+    natsUs: sumCpuMs(nats === undefined ? [] : [nats.pid]),
+    instancesUs: sumCpuMs(pids),
+    hearingUs: pids.length > 1 ? sumCpuMs(pids.slice(0, 1)) : Number.NaN,
+    postgresUs: cluster.cpuMs(),
   }
 }
 
-/** Which instance's users an event goes to is chance, so the groups are counted together. */
-async function receivedBy(subscribers: readonly Subscribers[], events: number): Promise<number> {
-  for (let before = -1, quietSince = performance.now(); ; ) {
-    const counts = await Promise.all(subscribers.map((own) => own.count()))
-    const now = counts.reduce((sum, count) => sum + count.events, 0)
-    if (now !== before) quietSince = performance.now()
-    before = now
-    if (now >= events || performance.now() - quietSince > QUIET_MS) return now
-    await new Promise((resolve) => setTimeout(resolve, 20))
+type Cpu = Awaited<ReturnType<typeof cpuMs>>
+
+const eachOf = (make: (key: keyof Cpu) => number, cpu: Cpu) =>
+  Object.fromEntries(Object.keys(cpu).map((key) => [key, make(key as keyof Cpu)])) as Cpu
+
+/** From now on: the cores that each keeps busy, and for how long that was measured. */
+async function busyMeter(run: Run, group: Group) {
+  const [before, startedAt] = [await cpuMs(run, group), nowMs()]
+  return async () => {
+    const [after, elapsedMs] = [await cpuMs(run, group), nowMs() - startedAt]
+    return { elapsedMs, cores: eachOf((key) => (after[key] - before[key]) / elapsedMs, after) }
   }
+}
+
+async function idleFor(run: Run, group: Group): Promise<void> {
+  const busy = await busyMeter(run, group)
+  await sleep(run.options.quick ? 1000 : IDLE_MS)
+  group.idle = (await busy()).cores
+}
+
+async function feedGroup(run: Run, group: Group, rows: number): Promise<Figures> {
+  const { subscribers, feed, instances, idle } = group
+  await subscribers.reset(true)
+  const busy = await busyMeter(run, group)
+  const ms = run.options.quick ? 1000 : 2000
+  const pace = { rate: (STATEMENTS[rows] ?? 100) * rows, rows, inFlight: IN_FLIGHT, durable: false }
+  const {
+    events,
+    backendMs = Number.NaN,
+    insertMs = Number.NaN,
+  } = await feed({ ms, users: USERS.length, ...pace })
+  const received = await subscribers.received(events)
+  const { cores, elapsedMs } = await busy()
+  if (received.events !== events) throw new Error(`${received.events} of ${events} events came`)
+  const { p50Ms, p99Ms } = await subscribers.latencies()
+  const us = eachOf((key) => ((cores[key] - idle[key]) * elapsedMs * 1000) / events, cores)
+  return {
+    ...us,
+    writerUs: (backendMs * 1000) / events,
+    totalUs: us.listenUs + us.relayUs + us.natsUs + us.instancesUs,
+    idleCores: idle.instancesUs / instances.length,
+    statementsPerSecond: (events / rows / elapsedMs) * 1000,
+    insertMs,
+    p50Ms,
+    p99Ms,
+  }
+}
+
+const PACES = ROWS.map((rows) => `${numberText(STATEMENTS[rows] ?? 0)} a second of ${rows}`).join(', ')
+const rowsText = (rows: number) => (rows === 1 ? '1 row' : `${rows} rows`)
+
+export const scale: BenchPart = {
+  measure,
+  title: 'Number of instances, LISTEN and NATS',
+  note: `INSERTs of so many rows each at a steady pace (${PACES}; a column has what was reached), each row for one of 1,000 connected users, who are spread over all instances but the first, which only hears (one instance has them all). The writers do not wait for the disk. NATS is one server, with \`glimpse relay\` in a process of its own, a linger of 10 ms and instances that can't become the relay. CPU by the kernel's count for each process, over what it uses while nothing happens. "Listening" is what listening costs altogether: Postgres' listening backends, the relay, the NATS server and the instances, without the backends that write. p50 and p99 are from sending the INSERT to the client's socket; of that, the INSERT itself takes what its column says.`,
+  plots: (view) => {
+    const tones = ['own', 'own-2', 'peer-2'] as const
+    const series = BUSES.flatMap((bus) =>
+      ROWS.map((rows, i): Series => {
+        const cost = (instances: number) =>
+          view.row(COST, rows, clusterName(bus, instances)).spread('totalUs')
+        const points = INSTANCES.map((x) => ({ x, y: cost(x) }))
+        return {
+          name: `${bus}, ${rowsText(rows)}`,
+          tone: tones[i] ?? 'quiet',
+          dashed: bus === 'NATS',
+          points,
+        }
+      }),
+    )
+    const svg = linePlot({
+      title: 'What listening costs as instances are added',
+      subtitle: 'CPU of listening backends, relay, NATS and instances',
+      x: { label: 'instances', scale: 'steps' },
+      y: { label: 'microseconds of CPU an event', scale: 'log' },
+      series,
+    })
+    return [{ file: 'scale.svg', alt: 'CPU of listening against the number of instances', svg }]
+  },
+  tables: (view) => {
+    const columns = [
+      column.name('µs of CPU an event'),
+      ...column.medians(0, { 'writing backends': 'writerUs' }),
+      ...column.medians(1, { 'listening backends': 'listenUs', relay: 'relayUs', 'NATS server': 'natsUs' }),
+      ...column.medians(1, { instances: 'instancesUs' }),
+      ...column.spreads(1, { listening: 'totalUs', 'an instance that only hears': 'hearingUs' }),
+      ...column.medians(0, { 'statements/s': 'statementsPerSecond' }),
+      ...column.medians(2, { 'INSERT p50 ms': 'insertMs' }),
+      ...column.spreads(2, { 'p50 ms': 'p50Ms' }),
+      ...column.spreads(1, { 'p99 ms': 'p99Ms' }),
+    ]
+    return view
+      .levels(COST)
+      .map((rows) => tableOf(view.rows(COST, [rows]), columns, `${rowsText(rows)} a statement`))
+  },
+  claims: (view) => {
+    const most = Math.max(...INSTANCES)
+    const grown = (what: string, figure: string, wantedRatio: number): Claim => ({
+      what: `${what}, NATS, ${most} instances, 1 row a statement`,
+      better: 'less',
+      ratio: view.row(COST, 1, clusterName('NATS', most)).over(clusterName('NATS', 1), figure),
+      peer: 'one instance',
+      wantedRatio,
+    })
+    const what = 'CPU of an instance for an event it only hears, LISTEN, 8 instances, 1 row a statement'
+    return [
+      claimOf(view.row(COST, 1, clusterName('LISTEN', 8)), 'hearingUs', what, { wanted: 12 }),
+      grown("CPU of Postgres' listening backends an event", 'listenUs', 1.2),
+      grown('CPU of listening altogether an event', 'totalUs', 2),
+    ]
+  },
 }

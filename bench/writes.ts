@@ -1,20 +1,25 @@
+import postgres from 'postgres'
+import { Pool } from 'undici'
 import {
   type Contender,
+  createPeerDatabase,
   startEach,
   startGlimpse,
-  startInsertPerRequest,
   startPeer,
-  stopAll,
 } from './harness/contenders.ts'
-import type { Cluster } from './harness/postgres.ts'
-import { alternate } from './harness/rounds.ts'
-import { usageOf } from './harness/usage.ts'
+import { cpuMeter } from './harness/postgres.ts'
+import { sayProgress } from './harness/progress.ts'
+import { alternate, type Entrant } from './harness/rounds.ts'
 import { Worker } from './harness/worker.ts'
-import { JWT_SECRET, signToken } from './load/tokens.ts'
-import type { WriteJob, WriteResult } from './load/writes.ts'
-import type { Options } from './options.ts'
-import type { Figures, Trial } from './report/results.ts'
-import type { PartRunner, Run } from './run.ts'
+import { percentilesOf } from './load/jobs.ts'
+import { signToken } from './load/streams.ts'
+import type { WriteJobs } from './load/writes.ts'
+import { type BenchPart, type Claim, claimOf } from './report/part.ts'
+import { linePlot, seriesOf } from './report/plot.ts'
+import type { Figures, Row, Trial, View } from './report/results.ts'
+import { ratios, spread } from './report/statistics.ts'
+import { type Column, column, numberText, tableOf, timesText } from './report/table.ts'
+import type { Run } from './run.ts'
 
 export const GLIMPSE = 'Glimpse'
 export const INSERT = 'one INSERT a request, http'
@@ -24,136 +29,232 @@ export const BARE = 'bare endpoint, no database'
 export const DISTINCT = 'distinct users'
 export const HOT = 'one hot author'
 export const REPEATED = 'repeated views'
+/** GET of a story; its level is 1 connection. */
+const READ = 'reading a story'
+const FEW_VIEWS = 'Glimpse, a story with 10 views'
+const MANY_VIEWS = 'Glimpse, a story with 1,000,000 views'
 
-interface Scenario {
-  readonly scenario: typeof DISTINCT | typeof HOT | typeof REPEATED
-  /** Connections. */
-  readonly level: number
-}
-
-/** A contender with stories to view, and the next (story, viewer) pair that it has not seen yet. */
-interface Target extends Contender {
+/** A contender, and by scenario the next (story, viewer) pair that it has not seen yet. */
+interface Target extends Contender, Entrant {
   readonly stories: readonly string[]
   readonly hotStories: readonly string[]
-  nextPair: number
-  nextHotPair: number
+  readonly next: Map<string, number>
 }
 
-export const AUTHORS = 200
-const STORIES_PER_AUTHOR = 5
-export const STORIES = AUTHORS * STORIES_PER_AUTHOR
+const AUTHORS = 200
+const STORIES = AUTHORS * 5
 const HOT_STORIES = 50
-export const VIEWERS = 10_000
-const CONTENDERS = 4
-const WARM_UP: Scenario = { scenario: DISTINCT, level: 64 }
-/** Planned, for one measurement and for starting all. */
+const VIEWERS = 10_000
+const VIEWS_A_STATEMENT = 100_000
+/** Planned for one measurement. */
 const SECONDS = 2.2
-const START_SECONDS = 8
 
-function scenarios({ quick }: Options): Scenario[] {
-  const levels = quick ? [1, 64, 1000] : [1, 16, 64, 256, 1000]
-  return [
-    ...levels.map((level): Scenario => ({ scenario: DISTINCT, level })),
-    { scenario: HOT, level: 64 },
-    { scenario: REPEATED, level: 64 },
-  ]
-}
-
-/** `POST /stories/{id}/view` under autocannon. */
-export const writes: PartRunner = {
-  seconds: (options) =>
-    START_SECONDS + CONTENDERS * SECONDS * (1 + scenarios(options).length * options.rounds),
-  measure: async (run) => {
-    run.progress.step('writes: starting', START_SECONDS)
-    const { contenders, absent } = await startEach<Contender>({
-      [GLIMPSE]: () => startGlimpse(run.cluster, run.options.profile),
-      [INSERT]: () => startInsertPerRequest(run.cluster, INSERT, 'insert-per-request'),
-      [INSERT_FASTIFY]: () => startInsertPerRequest(run.cluster, INSERT_FASTIFY, 'insert-fastify'),
-      [BARE]: () => startPeer(BARE, 'bare', { JWT_SECRET }),
-    })
-    const worker = new Worker<WriteJob, WriteResult>('load/writes.ts')
-    try {
-      const targets = await Promise.all(contenders.map(prepare))
-      // Left cold, whoever has more code would pay for compiling it in the first figures, those of one connection.
-      run.progress.step('writes: warming up', CONTENDERS * SECONDS)
-      for (const target of targets) await measure(worker, target, WARM_UP, run)
-      const trials: Trial[] = []
-      for (const scenario of scenarios(run.options)) {
-        const plan = {
-          ...scenario,
-          rounds: run.options.rounds,
-          title: `writes: ${scenario.scenario}, ${scenario.level} connections`,
-          seconds: SECONDS,
-          progress: run.progress,
-        }
-        trials.push(...(await alternate(targets, plan, (target) => measure(worker, target, scenario, run))))
-      }
-      return { trials, absent }
-    } finally {
-      worker.stop()
-      await stopAll(contenders)
-    }
-  },
+/** `POST /stories/{id}/view` under autocannon, and `GET /stories/{id}`. */
+async function* measure(run: Run): AsyncGenerator<Trial> {
+  sayProgress('starting')
+  const peer = async (kind: string) =>
+    startPeer(run, 'views', kind, await createPeerDatabase(run.cluster, `bench_${kind}`))
+  const contenders = await startEach<Omit<Contender, 'name'>>(run, {
+    [GLIMPSE]: () => startGlimpse(run),
+    [INSERT]: () => peer('insert'),
+    // It differs from the first peer by its framework only.
+    [INSERT_FASTIFY]: async () => ({ ...(await peer('fastify')), mostRounds: 2 }),
+    [BARE]: () => startPeer(run, 'views', 'bare'),
+  })
+  const worker = new Worker<WriteJobs>(run, 'load/writes.ts')
+  const targets = await Promise.all(contenders.map(prepare))
+  // Left cold, whoever has more code would pay for compiling it in the first figures, those of one connection.
+  sayProgress('warming up')
+  for (const target of targets) await write(run, worker, target, DISTINCT, 64)
+  const levels = run.options.quick ? [1, 64, 1000] : [1, 16, 64, 256, 1000]
+  const scenarios = [...levels.map((level) => [DISTINCT, level] as const), [HOT, 64], [REPEATED, 64]] as const
+  for (const [scenario, level] of scenarios)
+    yield* await alternate(run, { scenario, level, seconds: SECONDS }, targets, (target) =>
+      write(run, worker, target, scenario, level),
+    )
+  const glimpse = targets.find(({ name }) => name === GLIMPSE)
+  if (glimpse !== undefined) yield* await read(run, glimpse)
 }
 
 async function prepare(contender: Contender): Promise<Target> {
-  const stories: string[] = []
-  for (let i = 0; i < STORIES_PER_AUTHOR; i += 1)
-    for (let author = 0; author < AUTHORS; author += 1)
-      stories.push(await createStory(contender, `author_${author}`))
-  const hotStories: string[] = []
+  const [stories, hotStories]: [string[], string[]] = [[], []]
+  for (let i = 0; i < STORIES; i += 1) stories.push(await createStory(contender, `author_${i % AUTHORS}`))
   for (let i = 0; i < HOT_STORIES; i += 1) hotStories.push(await createStory(contender, 'hot_author'))
-  return { ...contender, stories, hotStories, nextPair: 0, nextHotPair: 0 }
+  return { ...contender, stories, hotStories, next: new Map() }
 }
 
-async function createStory({ name, server }: Contender, author: string): Promise<string> {
-  const response = await fetch(`${server.url}/stories`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${signToken(author)}`, 'content-type': 'application/json' },
-    body: '{}',
-  })
-  if (response.status !== 201)
-    throw new Error(`${name}: POST /stories gave ${response.status}: ${await response.text()}`)
+async function createStory({ name, url }: Contender, author: string): Promise<string> {
+  const headers = { authorization: `Bearer ${signToken(author)}`, 'content-type': 'application/json' }
+  const response = await fetch(`${url}/stories`, { method: 'POST', headers, body: '{}' })
+  if (response.status !== 201) throw new Error(`${name}: POST /stories gave ${response.status}`)
   return ((await response.json()) as { id: string }).id
 }
 
-async function measure(
-  worker: Worker<WriteJob, WriteResult>,
+async function write(
+  { cluster, options: { quick } }: Run,
+  worker: Worker<WriteJobs>,
   target: Target,
-  { level, scenario }: Scenario,
-  { options, cluster }: Run,
+  scenario: string,
+  connections: number,
 ): Promise<Figures> {
-  const job: WriteJob = {
-    url: target.server.url,
-    connections: level,
-    warmUpMs: options.quick ? 300 : 500,
-    measureMs: options.quick ? 700 : 1400,
+  const cpu = cpuMeter(cluster, target)
+  const { sent, failed, nextPair, figures } = await worker.run('write', {
+    url: target.url,
+    connections,
+    warmUpMs: quick ? 300 : 500,
+    measureMs: quick ? 700 : 1400,
     stories: scenario === HOT ? target.hotStories : target.stories,
     viewers: VIEWERS,
-    pairs:
-      scenario === REPEATED ? 'repeat' : { from: scenario === HOT ? target.nextHotPair : target.nextPair },
-  }
-  const [serverBefore, postgresBefore] = cpuOf(target, cluster)
-  const result = await worker.run<WriteResult>(job, job.warmUpMs + job.measureMs + 30_000)
-  const [serverAfter, postgresAfter] = cpuOf(target, cluster)
-  if (scenario === DISTINCT) target.nextPair = result.nextPair
-  if (scenario === HOT) target.nextHotPair = result.nextPair
-  if (result.failed > 0)
-    throw new Error(`${result.failed} requests were not answered with 2xx ${target.server.complaints()}`)
-  return {
-    perSecond: result.perSecond,
-    p50Ms: result.p50,
-    p99Ms: result.p99,
-    serverUs: ((serverAfter - serverBefore) * 1000) / result.sent,
-    postgresUs: ((postgresAfter - postgresBefore) * 1000) / result.sent,
-    clientCores: result.cores,
-  }
+    from: target.next.get(scenario) ?? 0,
+    repeat: scenario === REPEATED,
+  })
+  const used = cpu(sent)
+  target.next.set(scenario, nextPair)
+  if (failed > 0) throw new Error(`${failed} requests were not answered with 2xx ${target.complaints()}`)
+  return { ...figures, ...used }
 }
 
-/** CPU so far of the contender's process and, where it uses it, of Postgres, in milliseconds; NaN where unknown. */
-function cpuOf({ server, databaseUrl }: Target, cluster: Cluster): [number, number] {
-  return [
-    usageOf(server.pid)?.cpuMs ?? Number.NaN,
-    (databaseUrl === undefined ? undefined : cluster.cpuMs()) ?? Number.NaN,
+/** Two stories of one database, one request at a time. */
+async function read(run: Run, glimpse: Target): Promise<Trial[]> {
+  const { quick } = run.options
+  sayProgress('filling a story')
+  const [few, many] = [await createStory(glimpse, 'hot_author'), await createStory(glimpse, 'hot_author')]
+  const sql = postgres(glimpse.databaseUrl ?? '', { max: 1 })
+  const fill = (story: string, from: number, to: number) =>
+    sql.begin(async (tx) => {
+      await tx`SET LOCAL glimpse.quiet = on`
+      await tx`INSERT INTO glimpse.story_views (story_id, viewer_id)
+        SELECT ${story}, 'reader_' || n FROM generate_series(${from}::int, ${to}::int) n`
+    })
+  await fill(few, 1, 10)
+  const views = quick ? VIEWS_A_STATEMENT : 10 * VIEWS_A_STATEMENT
+  for (let from = 1; from < views; from += VIEWS_A_STATEMENT)
+    await fill(many, from, from + VIEWS_A_STATEMENT - 1)
+  await sql.end()
+  const pool = new Pool(glimpse.url, { connections: 1 })
+  run.defer(() => pool.close())
+  const headers = { authorization: `Bearer ${signToken('reader')}` }
+  const requests = quick ? 200 : 1000
+  const stories = [
+    { name: FEW_VIEWS, story: few, views: 10 },
+    { name: MANY_VIEWS, story: many, views },
   ]
+  return alternate(run, { scenario: READ, level: 1, seconds: 1 }, stories, async ({ story, views }) => {
+    const tookMs: number[] = []
+    const cpu = cpuMeter(run.cluster, glimpse)
+    while (tookMs.length < requests) {
+      const sentAt = performance.now()
+      const { body } = await pool.request({ method: 'GET', path: `/stories/${story}`, headers })
+      const { views: got } = (await body.json()) as { views?: number }
+      if (got !== views) throw new Error(`GET /stories/${story} says ${got} views, not ${views}`)
+      tookMs.push(performance.now() - sentAt)
+    }
+    const used = cpu(requests)
+    const { p50Ms, p99Ms } = percentilesOf(tookMs)
+    return { p50Ms, p99Ms, ...used }
+  })
+}
+
+const TONES = { [GLIMPSE]: 'own', [INSERT]: 'peer', [INSERT_FASTIFY]: 'peer-2', [BARE]: 'bound' } as const
+const COSTS = [
+  ...column.spreads(2, { 'p50 ms': 'p50Ms', 'p99 ms': 'p99Ms' }),
+  ...column.medians(0, { 'server CPU µs': 'serverUs', 'Postgres CPU µs': 'postgresUs' }),
+]
+
+export const writes: BenchPart = {
+  measure,
+  title: 'Writes',
+  note: `\`POST /stories/{id}/view\` with a JWT, by autocannon. ${numberText(VIEWERS)} users with a token each view ${numberText(STORIES)} stories of ${AUTHORS} authors; but for the repeated views each request is a new (story, viewer) pair, so each makes an event. Glimpse answers after commit, with stream numbers, log and NOTIFY. The peers verify with jose and INSERT once per request, and their row trigger calls \`pg_notify\`; they keep no log. The bare endpoint routes, reads the body, takes the verified token from a map and answers, without a database: the ceiling.
+
+"Glimpse is" compares round by round and takes the median of the ratios. CPU is per request: of the contender's process, and of all of Postgres. A generator at 0.9 cores or more (marked *) was itself the limit: that contender can do more. "Reading" is \`GET /stories/{id}\`, one request at a time.`,
+  plots: (view) => {
+    const svg = linePlot({
+      title: 'POST /stories/{id}/view, distinct users: views per second, each answered after its commit',
+      x: { label: 'connections', scale: 'steps' },
+      y: { label: 'requests a second', scale: 'value' },
+      series: seriesOf(TONES, view.levels(DISTINCT), (name, level) =>
+        view.row(DISTINCT, level, name).spread('perSecond'),
+      ),
+    })
+    return [{ file: 'writes.svg', alt: 'Views per second against connections', svg }]
+  },
+  tables: (view) => {
+    const table = (scenario: string, title: string) => {
+      const times: Column = [
+        'Glimpse is',
+        ({ name, level }) =>
+          name === GLIMPSE ? '' : timesText(view.row(scenario, level, GLIMPSE).over(name, 'perSecond')),
+      ]
+      const rate = [column.level('connections'), ...column.spreads(0, { 'requests/s': 'perSecond' }), times]
+      const columns = [column.name(), ...rate, ...COSTS, column.cores('generator cores')]
+      return tableOf(view.rows(scenario), columns, title)
+    }
+    const reading = tableOf(view.rows(READ), [column.name('story'), ...COSTS], 'Reading')
+    return [
+      table(DISTINCT, 'Distinct users'),
+      table(HOT, 'One hot author'),
+      table(REPEATED, 'Repeated views'),
+      ...(reading.rows.length === 0 ? [] : [reading]),
+    ]
+  },
+  claims: (view) => {
+    const own = (level: number) => view.row(DISTINCT, level, GLIMPSE)
+    const rate = (level: number, wantedRatio?: number): Claim => {
+      const what = `views recorded a second, ${level === 1 ? '1 connection' : `${numberText(level)} connections`}`
+      return claimOf(own(level), 'perSecond', what, { peer: INSERT, wantedRatio, headline: level === 64 })
+    }
+    // Of the README's numbers, since a peer is ahead there.
+    const lone = { digits: 2, peer: INSERT, wantedRatio: 1.25, headline: true }
+    const reading = [MANY_VIEWS, FEW_VIEWS].map((name) => cpuOf(view.row(READ, 1, name))) as [
+      number[],
+      number[],
+    ]
+    return [
+      claimOf(own(1), 'p50Ms', 'a lone view, p50', lone),
+      rate(1),
+      rate(64, 4.4),
+      rate(1000, 5.4),
+      cpuOfView(view, 64),
+      cpuOfView(view, 1000),
+      {
+        what: 'CPU of Node and Postgres to GET a story with 1,000,000 views',
+        better: 'less',
+        ratio: ratios(...reading),
+        peer: 'one with 10',
+        wantedRatio: 2,
+      },
+    ]
+  },
+  slower: (view) => {
+    const rate = (name: string) => numberText(view.row(DISTINCT, 1, name).median('perSecond'))
+    const ratioAt = (level: number) => view.row(DISTINCT, level, GLIMPSE).over(INSERT, 'perSecond').median
+    if (!(ratioAt(1) < 1)) return []
+    const from = view.levels(DISTINCT).find((level) => ratioAt(level) > 1)
+    const turn =
+      from === undefined
+        ? ''
+        : ` With ${numberText(from)} concurrent requests or more, Glimpse records more (${numberText(ratioAt(from), 2)}×), because requests share a statement.`
+    return [
+      `**A lone view.** With one request at a time Glimpse records ${rate(GLIMPSE)} views a second, and a server with one INSERT for each request ${rate(INSERT)} (${numberText(ratioAt(1), 2)}×).${turn}`,
+    ]
+  },
+}
+
+/** CPU of Node and Postgres, round by round, without `less`. */
+function cpuOf(row: Row, less: readonly number[] = []): number[] {
+  const postgres = row.values('postgresUs')
+  return row.values('serverUs').map((us, i) => us + (postgres[i] ?? Number.NaN) - (less[i] ?? 0))
+}
+
+/** What HTTP itself costs is the same for both, so it says nothing about either. */
+function cpuOfView(view: View, level: number): Claim {
+  const bare = view.row(DISTINCT, level, BARE).values('serverUs')
+  const cpu = (name: string) => cpuOf(view.row(DISTINCT, level, name), bare)
+  return {
+    what: `CPU of Node and Postgres a view without a bare endpoint's, ${numberText(level)} connections`,
+    better: 'less',
+    ratio: bare.length === 0 ? spread([]) : ratios(cpu(GLIMPSE), cpu(INSERT)),
+    peer: INSERT,
+    wantedRatio: 1 / 7,
+  }
 }

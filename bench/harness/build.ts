@@ -1,7 +1,7 @@
-import { execFile } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { arch, cpus, loadavg, platform, release, totalmem } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
@@ -16,6 +16,7 @@ export function compiledPath(source: string): string {
 }
 
 export const servicePath = join(root, 'dist', 'main.js')
+export const commandPath = join(root, 'dist', 'cli', 'main.js')
 
 /**
  * Compiles the service, the peers and the load generators with the same compiler and settings. Nobody is measured
@@ -28,12 +29,24 @@ export async function build(): Promise<void> {
 }
 
 async function compile(project: string): Promise<void> {
-  const require = createRequire(import.meta.url)
-  const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc')
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
   try {
     await promisify(execFile)(process.execPath, [tsc, '-p', project], { cwd: root })
   } catch (error) {
-    const output = (error as { stdout?: string }).stdout ?? ''
-    throw new Error(`tsc -p ${project} failed:\n${output.split('\n').slice(0, 10).join('\n')}`)
+    throw new Error(`tsc -p ${project} failed:\n${(error as { stdout: string }).stdout}`)
+  }
+}
+
+/** Where a part is measured: all but how long it takes and what Postgres it meets. */
+export function circumstances(args: readonly string[]) {
+  const git = (...command: string[]) => execFileSync('git', command, { cwd: root, encoding: 'utf8' }).trim()
+  const changes = git('status', '--porcelain', 'src', 'bench', 'migrations', ':!bench/results')
+  return {
+    at: new Date().toISOString(),
+    commit: `${git('rev-parse', '--short', 'HEAD')}${changes === '' ? '' : ' with changes'}`,
+    command: ['npm run bench', ...(args.length === 0 ? [] : ['--', ...args])].join(' '),
+    machine: `${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${release().split('-')[0]} ${arch()}, loopback only`,
+    node: process.versions.node,
+    loadBefore: loadavg()[0] ?? Number.NaN,
   }
 }

@@ -1,90 +1,56 @@
 import { readFile } from 'node:fs/promises'
 import postgres from 'postgres'
-import { JWT_SECRET } from '../load/tokens.ts'
-import { compiledPath, servicePath } from './build.ts'
-import { Absent } from './installed.ts'
+import { JWT_SECRET } from '../load/streams.ts'
+import type { Run } from '../run.ts'
+import { commandPath, compiledPath, servicePath } from './build.ts'
 import type { Cluster } from './postgres.ts'
-import { type Server, startServer } from './server.ts'
+import { type Server, startProgram } from './server.ts'
 
 /** A running contender. Those that keep their data in Postgres say where. */
-export interface Contender {
+export interface Contender extends Server {
   readonly name: string
-  readonly server: Server
   readonly databaseUrl?: string
 }
 
-/** One that could not be started is told in the report; the others run without it. */
-export interface Started<C> {
-  readonly contenders: C[]
-  readonly absent: string[]
+/** Starts one after the other; one that could not be started is told in the report, and the others run without it. */
+export async function startEach<C extends object>(
+  { absent }: Pick<Run, 'absent'>,
+  starts: Readonly<Record<string, () => Promise<C>>>,
+): Promise<(C & { readonly name: string })[]> {
+  const contenders: (C & { readonly name: string })[] = []
+  for (const [name, start] of Object.entries(starts))
+    await start().then(
+      (started) => contenders.push({ ...started, name }),
+      (error: Error) => absent.push(`${name} could not be started: ${error.message}`),
+    )
+  return contenders
 }
 
-/** Starts one after the other, and goes on where one fails. */
-export async function startEach<C>(starts: Readonly<Record<string, () => Promise<C>>>): Promise<Started<C>> {
-  const contenders: C[] = []
-  const absent: string[] = []
-  for (const [name, start] of Object.entries(starts)) {
-    try {
-      contenders.push(await start())
-    } catch (error) {
-      const { message } = error as Error
-      absent.push(
-        error instanceof Absent ? `${name}: ${message}` : `${name} could not be started: ${message}`,
-      )
-    }
-  }
-  return { contenders, absent }
+/** Glimpse as it is deployed: the compiled service, production settings, a database of its own called `database`. */
+export async function startGlimpse(run: Run, database = 'bench_glimpse') {
+  const databaseUrl = await run.cluster.createDatabase(database)
+  return { ...(await startInstance(run, databaseUrl)), databaseUrl }
 }
 
-export async function stopAll(started: readonly { readonly server: Server }[]): Promise<void> {
-  await Promise.all(started.map(({ server }) => server.stop()))
+/** One more instance on a database. `more`: variables besides those of every contender. */
+export function startInstance(run: Run, databaseUrl: string, more = {}): Promise<Server> {
+  // All the load comes from one address, and more of it than the limits allow one.
+  const env = { NODE_ENV: 'production', PORT: '0', DATABASE_URL: databaseUrl, JWT_SECRET, RATE_LIMIT: 'off' }
+  const command = [process.execPath, ...profiling(run), servicePath] as const
+  return startProgram(run, { command, port: 'logged', env: { ...env, LOG_LEVEL: 'info', ...more } })
 }
 
-/**
- * Glimpse as it is deployed: the compiled service, production settings, a database of its own called `database`.
- * `profile`: a folder for its CPU profile.
- */
-export async function startGlimpse(
-  cluster: Cluster,
-  profile: string | undefined,
-  database = 'bench_glimpse',
-): Promise<Contender & { readonly databaseUrl: string }> {
-  const databaseUrl = await cluster.createDatabase(database)
-  return { name: 'Glimpse', server: await startInstance(databaseUrl, profile), databaseUrl }
+/** `glimpse relay` between a database and NATS; it waits until both are there. */
+export function startRelay(run: Run, databaseUrl: string, busUrl: string): Promise<Server> {
+  const command = [process.execPath, ...profiling(run), commandPath, 'relay'] as const
+  return startProgram(run, { command, env: { DATABASE_URL: databaseUrl, BUS_URL: busUrl } })
 }
 
-/** One more instance on a database. */
-export function startInstance(databaseUrl: string, profile: string | undefined): Promise<Server> {
-  return startServer({
-    file: servicePath,
-    env: {
-      NODE_ENV: 'production',
-      PORT: '0',
-      DATABASE_URL: databaseUrl,
-      JWT_SECRET,
-      LOG_LEVEL: 'info',
-      // All the load comes from one address, and more of it than the limits allow one.
-      RATE_LIMIT: 'off',
-    },
-    nodeOptions: profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`],
-  })
+function profiling({ options: { profile } }: Run): string[] {
+  return profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
 }
 
-/** The app one would write first: a statement a request, a trigger a row, a NOTIFY a row. */
-export async function startInsertPerRequest(
-  cluster: Cluster,
-  name: string,
-  source: string,
-): Promise<Contender> {
-  const databaseUrl = await createPeerDatabase(cluster, `bench_${source.replaceAll('-', '_')}`)
-  const server = await startServer({
-    file: compiledPath(`peers/${source}.ts`),
-    env: { NODE_ENV: 'production', DATABASE_URL: databaseUrl, JWT_SECRET },
-  })
-  return { name, server, databaseUrl }
-}
-
-/** The tables and the trigger of the insert-per-request peer, without its server. */
+/** The tables and the trigger of the app one would write first, without its server. */
 export async function createPeerDatabase(cluster: Cluster, name: string): Promise<string> {
   const databaseUrl = await cluster.createDatabase(name)
   const sql = postgres(databaseUrl, { max: 1 })
@@ -93,15 +59,20 @@ export async function createPeerDatabase(cluster: Cluster, name: string): Promis
   return databaseUrl
 }
 
-/** A peer that needs nothing but its file below bench/peers. */
-export async function startPeer(
-  name: string,
-  source: string,
-  env: Readonly<Record<string, string>> = {},
-): Promise<Contender> {
-  const server = await startServer({
-    file: compiledPath(`peers/${source}.ts`),
-    env: { NODE_ENV: 'production', ...env },
-  })
-  return { name, server }
+/** A story for each author; their ids in the same order. */
+export async function createStories(databaseUrl: string, table: string, authors: readonly string[]) {
+  const sql = postgres(databaseUrl, { max: 1 })
+  const rows = await sql<{ id: string }[]>`
+    INSERT INTO ${sql(table)} (author_id) SELECT * FROM unnest(${[...authors]}::text[]) RETURNING id`
+  await sql.end()
+  return rows.map(({ id }) => id)
+}
+
+/** A peer of `peers/<file>.ts`, which has several: `peer` is which. */
+export async function startPeer(run: Run, file: 'streams' | 'views', peer: string, databaseUrl?: string) {
+  const database = databaseUrl === undefined ? {} : { DATABASE_URL: databaseUrl }
+  const command = [process.execPath, compiledPath(`peers/${file}.ts`)] as const
+  const env = { NODE_ENV: 'production', PEER: peer, JWT_SECRET, ...database }
+  const server = await startProgram(run, { command, port: 'logged', env })
+  return databaseUrl === undefined ? server : { ...server, databaseUrl }
 }

@@ -6,67 +6,73 @@ import { startEmbeddedPostgres } from '../../src/embedded/index.ts'
 import { createLogger } from '../../src/observability/log.ts'
 import { familyCpuMs, parentOf } from './usage.ts'
 
-/** One Postgres for all contenders of a run, a database for each. */
-export interface Cluster {
-  /** Version and the settings that decide what a commit costs, for the report. */
-  readonly settings: Readonly<Record<string, string>>
-  /** A new empty database; its URL. One of the same name from an earlier run is replaced. */
-  createDatabase(name: string): Promise<string>
-  /** CPU of the server and all its backends; undefined where it does not run on this machine. */
-  cpuMs(): number | undefined
-  /** WAL written so far, by all databases. */
-  walBytes(): Promise<number>
-  stop(): Promise<void>
-}
+const SETTINGS = `server_version fsync synchronous_commit full_page_writes wal_level wal_sync_method
+  shared_buffers max_wal_size`.split(/\s+/)
 
-const SETTINGS = [
-  'server_version',
-  'fsync',
-  'synchronous_commit',
-  'full_page_writes',
-  'wal_level',
-  'wal_sync_method',
-  'shared_buffers',
-  'max_wal_size',
-]
+/** For 32 instances of Glimpse, each with up to 26, and the peers. */
+const MAX_CONNECTIONS = '1000'
 
-/** Starts the embedded Postgres in a folder of its own, or uses the server of BENCH_DATABASE_URL (whose role may CREATE DATABASE). */
-export async function startCluster(): Promise<Cluster> {
-  const given = process.env.BENCH_DATABASE_URL
-  if (given !== undefined) return connectCluster(given, async () => {})
+/** One Postgres for all contenders of a run, a database for each: the embedded one, in a folder of its own. */
+export async function startCluster() {
   const dataDir = await mkdtemp(join(tmpdir(), 'glimpse-bench-'))
-  const embedded = await startEmbeddedPostgres({ dataDir, log: createLogger('error') })
-  return connectCluster(embedded.url, async () => {
-    await embedded.release()
-    await rm(dataDir, { recursive: true, force: true })
-  })
-}
-
-async function connectCluster(url: string, release: () => Promise<void>): Promise<Cluster> {
-  const sql = postgres(url, { max: 1, onnotice: () => {} })
+  const settings = { max_connections: MAX_CONNECTIONS }
+  const embedded = await startEmbeddedPostgres({ dataDir, log: createLogger('error'), settings })
+  const sql = postgres(embedded.url, { max: 1, onnotice: () => {} })
   const [backend] = await sql<[{ pid: number }]>`SELECT pg_backend_pid() AS pid`
-  const postmaster = parentOf(backend.pid, 'postgres')
+  const postmaster = parentOf(backend.pid)
   const rows = await sql<{ name: string; value: string }[]>`
     SELECT name, current_setting(name) AS value FROM pg_settings WHERE name IN ${sql(SETTINGS)}`
+  const stop = async () => {
+    await sql.end()
+    await embedded.release()
+    await rm(dataDir, { recursive: true, force: true })
+  }
   let stopped: Promise<void> | undefined
   return {
+    /** Version and the settings that decide what a commit costs, for the report. */
     settings: Object.fromEntries(rows.map(({ name, value }) => [name, value])),
-    createDatabase: async (name) => {
+    /** A new empty database; its URL. One of the same name from an earlier run is replaced. */
+    createDatabase: async (name: string): Promise<string> => {
       await sql`DROP DATABASE IF EXISTS ${sql(name)} WITH (FORCE)`
       await sql`CREATE DATABASE ${sql(name)}`
-      const own = new URL(url)
-      own.pathname = `/${name}`
-      return own.href
+      return Object.assign(new URL(embedded.url), { pathname: `/${name}` }).href
     },
-    cpuMs: () => (postmaster === undefined ? undefined : familyCpuMs(postmaster)),
-    walBytes: async () => {
+    /** CPU of the server and all its backends. */
+    cpuMs: () => familyCpuMs(postmaster),
+    /** The server processes that LISTEN in a database. */
+    listeners: async (databaseUrl: string): Promise<number[]> => {
+      const listening = await sql<{ pid: number }[]>`
+        SELECT pid FROM pg_stat_activity
+        WHERE application_name = 'glimpse-listen' AND datname = ${new URL(databaseUrl).pathname.slice(1)}`
+      return listening.map(({ pid }) => pid)
+    },
+    /** WAL written so far, by all databases. */
+    walBytes: async (): Promise<number> => {
       const [row] = await sql<[{ bytes: string }]>`SELECT pg_current_wal_lsn() - '0/0'::pg_lsn AS bytes`
       return Number(row.bytes)
     },
-    // Ctrl-C and the failing part it causes both stop it: the second waits for the first.
-    stop: () => {
-      stopped ??= sql.end().then(release)
+    /** Ctrl-C and the failing part it causes both stop it: the second waits for the first. */
+    stop: (): Promise<void> => {
+      stopped ??= stop()
       return stopped
     },
+  }
+}
+
+export type Cluster = Awaited<ReturnType<typeof startCluster>>
+
+/** From now on: CPU of a contender's processes and, where it has a database, of Postgres, for each of so many. */
+export function cpuMeter(
+  { cpuMs }: Cluster,
+  { pid, databaseUrl }: { readonly pid: number; readonly databaseUrl?: string },
+) {
+  const read = () => [familyCpuMs(pid), databaseUrl === undefined ? Number.NaN : cpuMs()] as const
+  const before = read()
+  return (count: number) => {
+    const [server, database] = read()
+    return {
+      serverUs: ((server - before[0]) * 1000) / count,
+      postgresUs: ((database - before[1]) * 1000) / count,
+    }
   }
 }

@@ -1,56 +1,59 @@
-import type { Progress } from '../report/progress.ts'
 import type { Figures, Trial } from '../report/results.ts'
+import type { Run } from '../run.ts'
+import { sayProgress } from './progress.ts'
 
 /** What is measured in every round. */
 export interface Plan {
   readonly scenario: string
   readonly level: number
-  readonly rounds: number
-  /** What the progress line says before the contender's name. */
-  readonly title: string
   /** How long one measurement should take. */
   readonly seconds: number
-  readonly progress: Pick<Progress, 'step' | 'skip' | 'late'>
 }
 
+export interface Entrant {
+  readonly name: string
+  /** Where fewer rounds than the run's are enough. */
+  readonly mostRounds?: number
+}
+
+/** How much longer than planned rounds may take before others are left out: on a busy machine a run would have no end. */
+const LATE = 1.25
 /** After this many faults in one scenario a contender sits out its remaining rounds: waiting for it takes minutes. */
 const MAX_FAULTS = 2
 
 /**
  * Runs every contender once a round, the order turned by one each round, so that neither a disturbance from outside
  * nor a disk still busy with its neighbour's writes falls on the same contender every time. A fault does not end the
- * others' rounds, and is never left out. A run that is late leaves out rounds, but for the first.
+ * others' rounds, and is never left out. Where rounds take longer than planned, the last ones are left out, but never the
+ * first. What `measure` starts ends with it.
  */
-export async function alternate<Contender extends { readonly name: string }>(
+export async function alternate<Contender extends Entrant>(
+  { options, within }: Pick<Run, 'options' | 'within'>,
+  { scenario, level, seconds }: Plan,
   contenders: readonly Contender[],
-  { scenario, level, rounds, title, seconds, progress }: Plan,
-  measure: (contender: Contender, round: number) => Promise<Figures>,
+  measure: (contender: Contender, run: Run, round: number) => Promise<Figures>,
 ): Promise<Trial[]> {
-  const trials = contenders.map(({ name }) => ({
-    scenario,
-    level,
-    contender: name,
-    rounds: [] as (Figures | null)[],
-    faults: [] as string[],
-  }))
-  for (let round = 0; round < rounds; round += 1) {
-    if (round > 0 && progress.late) {
-      progress.skip((rounds - round) * contenders.length * seconds)
-      break
-    }
-    for (let i = 0; i < contenders.length; i += 1) {
-      const turn = (i + round) % contenders.length
-      const trial = trials[turn] as (typeof trials)[number]
-      progress.step(`${title}, ${trial.contender}`, seconds)
+  const pairs = contenders.map((contender) => {
+    const [rounds, faults]: [(Figures | null)[], string[]] = [[], []]
+    return { contender, trial: { scenario, level, contender: contender.name, rounds, faults } }
+  })
+  const mostOf = ({ mostRounds = options.rounds }: Entrant) => Math.min(mostRounds, options.rounds)
+  const most = Math.max(...contenders.map(mostOf))
+  const startedAt = performance.now()
+  for (let round = 0; round < most; round += 1) {
+    const planned = round * contenders.length * seconds * 1000
+    if (round > 0 && performance.now() - startedAt > planned * LATE) break
+    const turn = round % pairs.length
+    for (const { contender, trial } of [...pairs.slice(turn), ...pairs.slice(0, turn)]) {
+      trial.rounds[round] = null
+      if (round >= mostOf(contender) || trial.faults.length >= MAX_FAULTS) continue
+      sayProgress(`${scenario}, ${level}: ${contender.name}`)
       try {
-        const figures =
-          trial.faults.length < MAX_FAULTS ? await measure(contenders[turn] as Contender, round) : null
-        trial.rounds.push(figures)
+        trial.rounds[round] = await within((run) => measure(contender, run, round))
       } catch (error) {
-        trial.rounds.push(null)
-        trial.faults.push(error instanceof Error ? error.message : String(error))
+        trial.faults.push((error as Error).message)
       }
     }
   }
-  return trials
+  return pairs.map(({ trial }) => trial)
 }

@@ -1,30 +1,63 @@
-/**
- * The load generator's half of harness/worker.ts: answers each `{id, job}` with `{id, result}` or `{id, fault}`, and
- * ends when the orchestrator does, however it does.
- */
-export function answerJobs<Job, Result>(work: (job: Job) => Promise<Result>): void {
-  process.on('message', ({ id, job }: { readonly id: number; readonly job: Job }) => {
-    work(job).then(
-      (result) => process.send?.({ id, result }),
-      (error: unknown) =>
-        process.send?.({ id, fault: error instanceof Error ? error.message : String(error) }),
-    )
+/** What a load generator does, by name; job and result travel as JSON. */
+export type Jobs = Readonly<Record<string, (job: never) => unknown>>
+
+export type Reply = { readonly result: unknown } | { readonly fault: string }
+
+/** The load generator's half of harness/worker.ts: answers each `{name, job}`, and ends when the orchestrator does. */
+export function answerJobs(jobs: Jobs): void {
+  const reply = (answer: Reply) => process.send?.(answer)
+  process.on('message', async ({ name, job }: { readonly name: string; readonly job: unknown }) => {
+    try {
+      reply({ result: await jobs[name]?.(job as never) })
+    } catch (error) {
+      reply({ fault: (error as Error).message })
+    }
   })
   process.on('disconnect', () => process.exit())
   // It may have ended while this file was being loaded, and nobody would say so again.
   if (!process.connected) process.exit()
 }
 
-/** Cores this process kept busy since `mark`: 1 means that JavaScript had no time left, so the generator was the limit. */
-export function coresSince(mark: { readonly cpu: NodeJS.CpuUsage; readonly at: number }): number {
-  const { user, system } = process.cpuUsage(mark.cpu)
-  return (user + system) / 1000 / (performance.now() - mark.at)
+/**
+ * Milliseconds with a fraction on the machine's monotonic clock, which all its processes share: the latency of an
+ * event that one process sends and another receives is a difference of two of these. The wall clock may be set
+ * meanwhile.
+ */
+export function nowMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6
 }
 
-export function cpuMark(): { readonly cpu: NodeJS.CpuUsage; readonly at: number } {
-  return { cpu: process.cpuUsage(), at: performance.now() }
+/** From now on: cores this process keeps busy; 1 means that JavaScript had no time left, so the generator was the limit. */
+export function coresMeter(): () => number {
+  const [cpu, at] = [process.cpuUsage(), performance.now()]
+  return () => {
+    const { user, system } = process.cpuUsage(cpu)
+    return (user + system) / 1000 / (performance.now() - at)
+  }
 }
 
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
+const SHARES = {
+  p50Ms: 0.5,
+  p75Ms: 0.75,
+  p90Ms: 0.9,
+  p95Ms: 0.95,
+  p99Ms: 0.99,
+  p999Ms: 0.999,
+  maxMs: 1,
+} as const
+
+/** What a round's latencies are reduced to, under the names that they have in the results. */
+export type Percentiles = Readonly<Record<keyof typeof SHARES, number>>
+
+/** Nearest rank; sorts in place. NaN where there is nothing. */
+export function percentilesOf(values: number[]): Percentiles {
+  values.sort((a, b) => a - b)
+  const at = (share: number) => values[Math.ceil(values.length * share) - 1] ?? Number.NaN
+  return Object.fromEntries(Object.entries(SHARES).map(([name, share]) => [name, at(share)])) as Percentiles
+}
+
+/** The nth of all viewers × stories: neighbours differ in both, and each comes up once before any comes again. */
+export function pairOf(nth: number, viewers: number, stories: readonly string[]) {
+  const viewer = nth % viewers
+  return { viewer, story: stories[(Math.floor(nth / viewers) + viewer) % stories.length] as string }
 }

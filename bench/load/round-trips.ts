@@ -1,19 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { Pool } from 'undici'
-import { answerJobs, coresSince, cpuMark, sleep } from './jobs.ts'
-import { type Percentiles, percentilesOf } from './percentiles.ts'
-import { handshake } from './protocols.ts'
-import { openStream } from './stream-socket.ts'
-import { signToken } from './tokens.ts'
-
-/**
- * `post`: POST /view → the author's stream. `insert`: an INSERT by plain SQL → the author's stream. `listen`: an
- * INSERT → the NOTIFY of the row's trigger at a LISTEN connection, which is the least that Postgres allows.
- */
-export type Route = 'post' | 'insert' | 'listen'
+import { answerJobs, coresMeter, pairOf, percentilesOf } from './jobs.ts'
+import { handshake, openStream, signToken } from './streams.ts'
 
 export interface RoundTripJob {
-  readonly route: Route
+  /**
+   * `post`: POST /view → the author's stream. `insert`: an INSERT by plain SQL → the author's stream. `listen`: an
+   * INSERT → the NOTIFY of the row's trigger at a LISTEN connection, which is the least that Postgres allows.
+   */
+  readonly route: 'post' | 'insert' | 'listen'
   readonly url: string
   readonly databaseUrl: string
   readonly authors: readonly string[]
@@ -25,16 +21,6 @@ export interface RoundTripJob {
   readonly from: number
 }
 
-export interface RoundTrips {
-  /** Milliseconds from just before the send to the event's arrival, in this process. */
-  readonly latency: Percentiles
-  readonly arrived: number
-  /** From the first send to the last arrival. */
-  readonly perSecond: number
-  readonly failed: number
-  readonly cores: number
-}
-
 interface Path {
   send(story: string, viewer: string): Promise<unknown>
   close(): Promise<void>
@@ -44,110 +30,77 @@ const VIEWERS = 1000
 const PAIR = /"story_id"\s*:\s*"([^"]+)"\s*,\s*"viewer_id"\s*:\s*"([^"]+)"/g
 const ARRIVAL_TIMEOUT_MS = 5000
 
-async function run(job: RoundTripJob): Promise<RoundTrips> {
+/** Latencies are milliseconds from just before the send to the event's arrival, in this process. */
+async function roundTrips(job: RoundTripJob) {
   const sentAt = new Map<string, number>()
   const latencies: number[] = []
   let lastAt = 0
-  const arrive = (text: string) => {
+  const path = await openPath(job, (text) => {
     const at = performance.now()
     for (const [, story, viewer] of text.matchAll(PAIR)) {
-      const key = `${story} ${viewer}`
-      const sent = sentAt.get(key)
+      const sent = sentAt.get(`${story} ${viewer}`)
       if (sent === undefined) continue
-      sentAt.delete(key)
+      sentAt.delete(`${story} ${viewer}`)
       latencies.push(at - sent)
       lastAt = at
     }
-  }
-  const path = await openPath(job, arrive)
-  const mark = cpuMark()
-  const failed = await sendAll(job, (story, viewer) => {
-    sentAt.set(`${story} ${viewer}`, performance.now())
-    return path.send(story, viewer)
   })
-  const deadline = performance.now() + ARRIVAL_TIMEOUT_MS
-  while (sentAt.size > 0 && performance.now() < deadline) await sleep(10)
-  const cores = coresSince(mark)
-  await path.close()
-  return {
-    latency: percentilesOf(latencies),
-    arrived: latencies.length,
-    perSecond: (latencies.length / (lastAt - mark.at)) * 1000,
-    failed,
-    cores,
-  }
-}
-
-/** Sends at the rate whether or not answers come, so that a slow contender cannot slow its own test down. */
-async function sendAll(job: RoundTripJob, send: Path['send']): Promise<number> {
-  const started = performance.now()
-  const pending: Promise<unknown>[] = []
+  const [cores, startedAt] = [coresMeter(), performance.now()]
   let failed = 0
-  for (let sent = 0; sent < job.events; ) {
-    const due = Math.min(job.events, ((performance.now() - started) * job.rate) / 1000)
+  const pending: Promise<unknown>[] = []
+  // At the rate whether or not answers come, so that a slow contender cannot slow its own test down.
+  for (let sent = 0; sent < job.events; await sleep(1)) {
+    const due = Math.min(job.events, ((performance.now() - startedAt) * job.rate) / 1000)
     for (; sent < due; sent += 1) {
-      const pair = job.from + sent
-      const viewer = pair % VIEWERS
-      const story = job.stories[(Math.floor(pair / VIEWERS) + viewer) % job.stories.length] as string
-      pending.push(
-        send(story, `viewer_${viewer}`).catch(() => {
-          failed += 1
-        }),
-      )
+      const { story, viewer } = pairOf(job.from + sent, VIEWERS, job.stories)
+      sentAt.set(`${story} viewer_${viewer}`, performance.now())
+      const fail = () => {
+        failed += 1
+      }
+      pending.push(path.send(story, `viewer_${viewer}`).catch(fail))
     }
-    await sleep(1)
   }
   await Promise.all(pending)
-  return failed
+  const deadline = performance.now() + ARRIVAL_TIMEOUT_MS
+  while (sentAt.size > 0 && performance.now() < deadline) await sleep(10)
+  const clientCores = cores()
+  await path.close()
+  if (latencies.length !== job.events || failed > 0)
+    throw new Error(`${latencies.length} of ${job.events} events came, ${failed} sends failed`)
+  // From the first send to the last arrival.
+  const perSecond = (latencies.length / (lastAt - startedAt)) * 1000
+  return { perSecond, ...percentilesOf(latencies), clientCores }
 }
 
-async function openPath(job: RoundTripJob, arrive: (text: string) => void): Promise<Path> {
-  if (job.route === 'listen') {
-    const sql = postgres(job.databaseUrl, { max: 20 })
-    await sql.listen('story_events', arrive)
-    return {
-      send: (story, viewer) =>
-        sql`INSERT INTO story_views (story_id, viewer_id) VALUES (${story}, ${viewer})`,
-      close: () => sql.end(),
-    }
+async function openPath({ route, url, ...job }: RoundTripJob, arrive: (text: string) => void): Promise<Path> {
+  const open = (author: string) => {
+    const shake = handshake('sse', url, { token: signToken(author) })
+    return openStream(shake, (bytes) => arrive(bytes.toString()))
   }
-  const sockets = await Promise.all(
-    job.authors.map((author) =>
-      openStream(job.url, handshake('sse', new URL(job.url).host, { token: signToken(author) }), (bytes) =>
-        arrive(bytes.toString()),
-      ),
-    ),
-  )
-  const disconnect = () => {
-    for (const socket of sockets) socket.destroy()
-  }
-  if (job.route === 'insert') {
-    const sql = postgres(job.databaseUrl, { max: 20 })
+  const streams = route === 'listen' ? [] : await Promise.all(job.authors.map(open))
+  const disconnect = () => streams.forEach((stream) => void stream.destroy())
+  if (route === 'post') {
+    const pool = new Pool(url, { connections: 64 })
     return {
-      send: (story, viewer) =>
-        sql`INSERT INTO glimpse.story_views (story_id, viewer_id) VALUES (${story}, ${viewer})`,
-      close: async () => {
-        disconnect()
-        await sql.end()
+      send: async (story, viewer) => {
+        const headers = { authorization: `Bearer ${signToken(viewer)}` }
+        const path = `/stories/${story}/view`
+        const { statusCode, body } = await pool.request({ method: 'POST', path, headers })
+        await body.dump()
+        if (statusCode !== 200) throw new Error(`POST /view gave ${statusCode}`)
       },
+      close: () => pool.close().then(disconnect),
     }
   }
-  const pool = new Pool(job.url, { connections: 64 })
+  const sql = postgres(job.databaseUrl, { max: 20 })
+  if (route === 'listen') await sql.listen('story_events', arrive)
+  const table = sql(route === 'insert' ? 'glimpse.story_views' : 'story_views')
   return {
-    send: async (story, viewer) => {
-      const { statusCode, body } = await pool.request({
-        method: 'POST',
-        path: `/stories/${story}/view`,
-        headers: { authorization: `Bearer ${signToken(viewer)}` },
-      })
-      await body.dump()
-      if (statusCode !== 200) throw new Error(`POST /view gave ${statusCode}`)
-    },
-    close: async () => {
-      disconnect()
-      await pool.close()
-    },
+    send: (story, viewer) => sql`INSERT INTO ${table} (story_id, viewer_id) VALUES (${story}, ${viewer})`,
+    close: () => sql.end().then(disconnect),
   }
 }
 
-answerJobs(run)
+const jobs = { roundTrips }
+export type RoundTripJobs = typeof jobs
+answerJobs(jobs)

@@ -1,35 +1,19 @@
 import type { Socket } from 'node:net'
-import { nowMs } from './clock.ts'
-import { answerJobs, coresSince, cpuMark } from './jobs.ts'
-import { type Percentiles, percentilesOf } from './percentiles.ts'
-import { handshake, type Protocol } from './protocols.ts'
-import { Sequence } from './sequence.ts'
-import { readStamps } from './stamp.ts'
-import { openStream } from './stream-socket.ts'
-import { signToken } from './tokens.ts'
+import { readStamps, Sequence } from './events.ts'
+import { answerJobs, coresMeter, nowMs, type Percentiles, percentilesOf } from './jobs.ts'
+import { handshake, openStream, type Protocol, signToken } from './streams.ts'
 
-export type SubscriberJob =
-  | {
-      readonly do: 'open'
-      readonly url: string
-      readonly protocol: Protocol
-      /** One connection each; a user named twice has two. */
-      readonly users: readonly string[]
-      /** Where each resumes, user by user; absent: from now on. */
-      readonly cursors?: readonly string[]
-      /** Whether users show a token, or, to the peers, only their name. */
-      readonly identity: 'token' | 'user'
-      /** How many may be opening at once. */
-      readonly concurrency: number
-    }
-  /** Starts the count anew; with `stamped`, reads from each event when it was sent. */
-  | { readonly do: 'reset'; readonly stamped: boolean }
-  | { readonly do: 'count' }
-  | { readonly do: 'latencies' }
-
-export interface Opened {
-  readonly connections: number
-  readonly elapsedMs: number
+export interface Opening {
+  readonly url: string
+  readonly protocol: Protocol
+  /** Whether users show a token, or, to the peers, only their name. */
+  readonly identity: 'token' | 'user'
+  /** One connection each; a user named twice has two. */
+  readonly users: readonly string[]
+  /** Where each resumes, user by user; absent: from now on. */
+  readonly cursors?: readonly string[]
+  /** How many may be opening at once. */
+  readonly concurrency: number
 }
 
 export interface Received {
@@ -47,43 +31,21 @@ const sequences: Sequence[] = []
 const kept: { readonly socket: Socket; readonly bytes: Buffer }[] = []
 const KEEP_ALIVE_MS = 10_000
 
-let received = 0
-let lost = 0
-let lastAt = 0
-let faultsBefore = 0
-let mark = cpuMark()
-let latencies: number[] | undefined
+let [events, lost, lastAt] = [0, 0, 0]
+let cores = coresMeter()
+let samples: number[] | undefined
 
-async function run(job: SubscriberJob): Promise<Opened | Received | Percentiles> {
-  if (job.do === 'open') return open(job)
-  if (job.do === 'latencies') return percentilesOf(latencies ?? [])
-  if (job.do === 'reset') reset(job.stamped)
-  return {
-    events: received,
-    outOfOrder: outOfOrder() - faultsBefore,
-    lost,
-    lastAt,
-    cores: coresSince(mark),
-  }
-}
-
-async function open(job: Extract<SubscriberJob, { do: 'open' }>): Promise<Opened> {
-  const { host } = new URL(job.url)
-  const handshakes = job.users.map((user, i) =>
-    handshake(
-      job.protocol,
-      host,
-      job.identity === 'token' ? { token: signToken(user) } : { user },
-      job.cursors?.[i],
-    ),
+/** Milliseconds until all are open. */
+async function open({ url, protocol, identity, users, cursors, concurrency }: Opening): Promise<number> {
+  const handshakes = users.map((user, i) =>
+    handshake(protocol, url, identity === 'token' ? { token: signToken(user) } : { user }, cursors?.[i]),
   )
   const started = performance.now()
-  let next = 0
+  const waiting = handshakes.values()
   const opener = async () => {
-    for (let shake = handshakes[next]; shake !== undefined; shake = handshakes[next]) {
-      next += 1
+    for (const shake of waiting) {
       const sequence = new Sequence()
-      const socket = await openStream(job.url, shake, (bytes) => take(sequence, bytes))
+      const socket = await openStream(shake, (bytes) => take(sequence, bytes))
       socket.once('close', () => {
         lost += 1
       })
@@ -91,33 +53,36 @@ async function open(job: Extract<SubscriberJob, { do: 'open' }>): Promise<Opened
       sequences.push(sequence)
     }
   }
-  await Promise.all(Array.from({ length: job.concurrency }, opener))
-  return { connections: handshakes.length, elapsedMs: performance.now() - started }
+  await Promise.all(Array.from({ length: concurrency }, opener))
+  return performance.now() - started
 }
 
 function take(sequence: Sequence, bytes: Buffer): void {
-  const events = sequence.push(bytes)
-  if (events === 0) return
-  received += events
+  const completed = sequence.push(bytes)
+  if (completed === 0) return
+  events += completed
   lastAt = nowMs()
-  if (latencies === undefined) return
-  const [samples, at] = [latencies, lastAt]
-  readStamps(bytes, (sentMs) => samples.push(at - sentMs))
-}
-
-function reset(stamped: boolean): void {
-  received = 0
-  faultsBefore = outOfOrder()
-  latencies = stamped ? [] : undefined
-  mark = cpuMark()
-}
-
-function outOfOrder(): number {
-  return sequences.reduce((sum, sequence) => sum + sequence.faults, 0)
+  if (samples !== undefined) readStamps(bytes, (sentMs) => samples?.push(lastAt - sentMs))
 }
 
 setInterval(() => {
   for (const { socket, bytes } of kept) socket.write(bytes)
 }, KEEP_ALIVE_MS)
 
-answerJobs(run)
+const jobs = {
+  open,
+  /** Starts the count anew; with `stamped`, reads from each event when it was sent. */
+  reset: ({ stamped }: { readonly stamped: boolean }) => {
+    events = 0
+    for (const sequence of sequences) sequence.faults = 0
+    samples = stamped ? [] : undefined
+    cores = coresMeter()
+  },
+  count: (): Received => {
+    const outOfOrder = sequences.reduce((sum, { faults }) => sum + faults, 0)
+    return { events, outOfOrder, lost, lastAt, cores: cores() }
+  },
+  latencies: (): Percentiles => percentilesOf(samples ?? []),
+}
+export type SubscriberJobs = typeof jobs
+answerJobs(jobs)

@@ -1,7 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import autocannon from 'autocannon'
-import { answerJobs, coresSince, cpuMark, sleep } from './jobs.ts'
-import { percentile } from './percentiles.ts'
-import { signToken } from './tokens.ts'
+import { answerJobs, coresMeter, pairOf, percentilesOf } from './jobs.ts'
+import { signToken } from './streams.ts'
 
 export interface WriteJob {
   readonly url: string
@@ -11,23 +11,10 @@ export interface WriteJob {
   readonly stories: readonly string[]
   /** How many users view; each has one token. */
   readonly viewers: number
-  /** Number of the first (story, viewer) pair of this round; no pair is sent twice. `repeat`: each connection has one pair and repeats it. */
-  readonly pairs: { readonly from: number } | 'repeat'
-}
-
-export interface WriteResult {
-  readonly perSecond: number
-  /** Milliseconds. */
-  readonly p50: number
-  readonly p99: number
-  /** Answers other than 2xx, and requests that failed or timed out, the warm-up's too. */
-  readonly failed: number
-  /** Requests sent, the warm-up's too. */
-  readonly sent: number
-  /** The first pair that no request of this round used. */
-  readonly nextPair: number
-  /** Cores the generator kept busy. */
-  readonly cores: number
+  /** Number of the first (story, viewer) pair of this round. */
+  readonly from: number
+  /** Each connection has one pair and repeats it; else no pair is sent twice. */
+  readonly repeat: boolean
 }
 
 /** autocannon's client has this besides what its types declare. */
@@ -38,78 +25,54 @@ const tokens: string[] = []
 /**
  * One autocannon run of `POST /stories/{id}/view`. The requests' bytes are handed to autocannon ready-made: its
  * `setupRequest` merges header objects anew for every request, which would make the generator the bottleneck.
+ * `failed` counts answers other than 2xx and requests without one, `sent` all requests, each with those of the warm-up;
+ * `nextPair` is the first pair that no request of this round used.
  */
-async function run(job: WriteJob): Promise<WriteResult> {
-  while (tokens.length < job.viewers) tokens.push(signToken(`viewer_${tokens.length}`))
-  const host = new URL(job.url).host
-  let pair = job.pairs === 'repeat' ? 0 : job.pairs.from
-  let sent = 0
+async function write({ url, connections, warmUpMs, measureMs, stories, viewers, from, repeat }: WriteJob) {
+  while (tokens.length < viewers) tokens.push(signToken(`viewer_${tokens.length}`))
+  const { host } = new URL(url)
+  let [nextPair, sent, failed] = [from, 0, 0]
   const nextRequest = () => {
-    sent += 1
-    const bytes = request(job, host, pair)
-    pair += 1
-    return bytes
+    const { story, viewer } = pairOf(nextPair++, viewers, stories)
+    return Buffer.from(
+      `POST /stories/${story}/view HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${tokens[viewer]}\r\nContent-Length: 0\r\n\r\n`,
+      'latin1',
+    )
   }
-  let instance!: autocannon.Instance
-  const ended = new Promise<void>((resolve, reject) => {
-    const options: autocannon.Options = {
-      url: job.url,
-      method: 'POST',
-      connections: job.connections,
-      duration: (job.warmUpMs + job.measureMs) / 1000 + 5,
-      timeout: 20,
-      sampleInt: 100,
-      setupClient: (client) => {
-        const repeated = job.pairs === 'repeat' ? nextRequest() : undefined
-        const raw = client as RawClient
-        raw.getRequestBuffer = () => {
-          if (repeated === undefined) return nextRequest()
-          sent += 1
-          return repeated
-        }
-      },
+  const setupClient = (client: autocannon.Client) => {
+    const repeated = repeat ? nextRequest() : undefined
+    ;(client as RawClient).getRequestBuffer = () => {
+      sent += 1
+      return repeated ?? nextRequest()
     }
-    instance = autocannon(options, (error) => (error ? reject(error) : resolve()))
-  })
+  }
+  const duration = (warmUpMs + measureMs) / 1000 + 5
+  const limits = { connections, duration, timeout: 20, sampleInt: 100 }
+  // It is both, which its types do not say.
+  const running = autocannon({ url, method: 'POST', ...limits, setupClient }) as autocannon.Instance &
+    Promise<unknown>
   const latencies: number[] = []
-  let failed = 0
   let measuring = false
-  instance.on('response', (_client, status, _bytes, ms) => {
+  running.on('response', (_client, status, _bytes, ms) => {
     if (status < 200 || status > 299) failed += 1
     else if (measuring) latencies.push(ms)
   })
-  instance.on('reqError', () => {
+  running.on('reqError', () => {
     failed += 1
   })
-  await sleep(job.warmUpMs)
-  const mark = cpuMark()
+  await sleep(warmUpMs)
+  const [cores, startedAt] = [coresMeter(), performance.now()]
   measuring = true
-  await sleep(job.measureMs)
+  await sleep(measureMs)
   measuring = false
-  const cores = coresSince(mark)
-  const elapsedMs = performance.now() - mark.at
-  instance.stop()
-  await ended
-  const p50 = percentile(latencies, 0.5)
-  return {
-    perSecond: (latencies.length / elapsedMs) * 1000,
-    p50,
-    p99: percentile(latencies, 0.99),
-    failed,
-    sent,
-    nextPair: pair,
-    cores,
-  }
+  const clientCores = cores()
+  const perSecond = (latencies.length / (performance.now() - startedAt)) * 1000
+  running.stop()
+  await running
+  const { p50Ms, p99Ms } = percentilesOf(latencies)
+  return { sent, failed, nextPair, figures: { perSecond, p50Ms, p99Ms, clientCores } }
 }
 
-/** Neighbouring pairs differ in both story and viewer; all viewers × stories come up once before any comes again. */
-function request(job: WriteJob, host: string, pair: number): Buffer {
-  const viewer = pair % job.viewers
-  const story = job.stories[(Math.floor(pair / job.viewers) + viewer) % job.stories.length]
-  return Buffer.from(
-    `POST /stories/${story}/view HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${tokens[viewer]}\r\nContent-Length: 0\r\n\r\n`,
-    'latin1',
-  )
-}
-
-answerJobs(run)
+const jobs = { write }
+export type WriteJobs = typeof jobs
+answerJobs(jobs)

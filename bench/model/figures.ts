@@ -1,96 +1,107 @@
 import * as delivery from '../delivery.ts'
-import { ROWS_PER_INSERT } from '../harness/feeds.ts'
 import * as idle from '../idle.ts'
 import * as latency from '../latency.ts'
-import { type Results, View } from '../report/results.ts'
-import { fitLine } from '../report/statistics.ts'
-import { clusterName, INSTANCES, ROWS_PER_STATEMENT, SCALE } from '../scale.ts'
+import { ROWS_PER_INSERT } from '../load/pace.ts'
+import { type Part, type Results, View } from '../report/results.ts'
+import { fitLine, spread } from '../report/statistics.ts'
+import { type BusName, COST, clusterName, INSTANCES, ROWS } from '../scale.ts'
 import * as storm from '../storm.ts'
 import * as writes from '../writes.ts'
 
-/** What the model computes with: all measured, in one run, on one machine. CPU is in microseconds of one core. */
-export interface Figures {
-  /** Postgres, for each event, however many share a statement. */
-  readonly postgresEventUs: number
-  /** Postgres, for each statement with its commit and one LISTENing instance. */
-  readonly postgresStatementUs: number
-  /** Postgres, for each statement and each further LISTENing instance. */
-  readonly wakeUpUs: number
-  /** An instance, for each statement it hears of, whoever's events those are. */
-  readonly messageUs: number
-  /** An instance, for an event that it delivers. */
-  readonly ownEventUs: number
-  /** An instance, for an event whose user is connected elsewhere. */
-  readonly foreignEventUs: number
-  /** Cores that an instance uses while nothing happens, with the largest crowd measured. */
-  readonly idleCores: number
-  /** Postgres' WAL for each event, bytes. */
-  readonly walBytes: number
-  /** The log on disk with its index, for each event, bytes. */
-  readonly logBytes: number
-  /** One commit with a NOTIFY that waits for nobody, to its arrival. */
-  readonly commitMs: number
-  /** Commits a second that NOTIFY, at most, of one row each. */
-  readonly commitsPerSecond: number
-  /** Memory for a connection, of the dearer transport. */
-  readonly connectionKb: number
-  /** An instance, for a client that comes back with events missing. */
-  readonly resumeUs: number
-  /** Postgres, for the same. */
-  readonly resumePostgresUs: number
-}
+/**
+ * What the model computes with, as the table of docs/scaling.md has it: symbol, meaning, unit and digits. All are
+ * measured, on one machine; CPU is in microseconds of one core.
+ */
+export const FIGURES = {
+  postgresEventUs: ['e', 'Postgres, for each event', 'µs', 1],
+  postgresStatementUs: ['s', 'Postgres, for each statement with its commit', 'µs', 0],
+  wakeUpUs: ['w', 'Postgres, for each statement and further session that listens', 'µs', 1],
+  messageUs: ['m', 'an instance, for each statement with an event for its users', 'µs', 0],
+  ownEventUs: ['d', 'an instance, for each event it delivers', 'µs', 1],
+  foreignMessageUs: ['n', 'an instance, for each statement it only hears of', 'µs', 1],
+  foreignEventUs: ['h', 'an instance, for each event it only hears', 'µs', 1],
+  relayStatementUs: ['rs', 'the relay, for each statement', 'µs', 0],
+  relayEventUs: ['re', 'the relay, for each event', 'µs', 1],
+  natsStatementUs: ['ns', 'the NATS server, for each statement', 'µs', 0],
+  natsEventUs: ['ne', 'the NATS server, for each event', 'µs', 1],
+  natsMessageUs: ['bs', 'instances with NATS, for each statement', 'µs', 0],
+  natsOwnEventUs: ['be', 'instances with NATS, for each event', 'µs', 1],
+  /** Shown in hundredths. */
+  idleCores: ['i', 'an instance, while nothing happens', '% of a core', 1],
+  commitMs: ['t', 'commit with NOTIFY to its arrival, nothing else going on', 'ms', 2],
+  commitsPerSecond: ['c', 'commits a second that NOTIFY, a row each', '/s', 0],
+  walBytes: ['wal', 'WAL for each event', 'bytes', 0],
+  logBytes: ['log', 'the log on disk with its index, for each event', 'bytes', 0],
+  /** Of the dearer transport, with the largest crowd measured. */
+  connectionKb: ['k', 'memory of an instance for each connection', 'kB', 1],
+  resumeUs: ['r', 'an instance, for each client that resumes', 'µs', 0],
+  resumePostgresUs: ['q', 'Postgres, for each client that resumes', 'µs', 0],
+} as const
+
+export type Figures = Readonly<Record<keyof typeof FIGURES, number>>
 
 /** Taken from the results; NaN where a part was not measured, and then the model has no answer. */
 export function figuresOf(results: Results): Figures {
-  const view = (part: keyof Results) => new View(results[part]?.trials ?? [])
-  const [delivered, scaled, stormed, idled] = [view('delivery'), view('scale'), view('storm'), view('idle')]
+  const view = (part: Part) => new View(results[part])
+  const [written, delivered, scaled] = [view('writes'), view('delivery'), view('scale')]
   const [fewest = 1000] = delivered.levels(delivery.FASTEST)
-  const levels = scaled.levels(SCALE)
-  const users = levels.includes(fewest) ? fewest : (levels.at(-1) ?? 0)
-  const perInstance = (figure: string) =>
-    fitLine(
-      INSTANCES.map(
-        (instances) =>
-          [instances, scaled.spread(SCALE, users, clusterName(instances), figure).median] as const,
-      ),
-    ).slope
-
-  // Two sizes of a statement, two unknowns: cost = event + statement ÷ rows.
-  const parts = (figure: string) => {
-    const many = delivered.spread(delivery.FASTEST, fewest, delivery.GLIMPSE_SSE, figure).median
-    const few = scaled.spread(SCALE, users, clusterName(1), figure).median
-    const statement = Math.max(0, (few - many) / (1 / ROWS_PER_STATEMENT - 1 / ROWS_PER_INSERT))
-    return { statement, event: many - statement / ROWS_PER_INSERT }
+  const atFullSpeed = delivered.row(delivery.FASTEST, fewest, delivery.GLIMPSE_SSE)
+  const cost = (bus: BusName, instances: number, rows: number, figure: string) =>
+    scaled.row(COST, rows, clusterName(bus, instances)).median(figure)
+  /** Two sizes of a statement, two unknowns: cost of an event = event + statement ÷ rows. */
+  const parts = (points: readonly (readonly [rows: number, cost: number])[]) => {
+    const { intercept, slope } = fitLine(points.map(([rows, us]) => [1 / rows, us]))
+    return { event: Math.max(0, intercept), statement: Math.max(0, slope) }
   }
-  const [node, postgres] = [parts('serverUs'), parts('postgresUs')]
-
-  const resumed = (figure: string) => {
-    const [clients = 0] = stormed.levels(storm.STORM)
-    return stormed.spread(storm.STORM, clients, storm.GLIMPSE_SSE, figure).median
-  }
-  const written = view('writes')
+  const bySize = (costOf: (rows: number) => number) => parts(ROWS.map((rows) => [rows, costOf(rows)]))
+  const alone = (own: string, figure: string) =>
+    parts([
+      [1, cost('LISTEN', 1, 1, own)],
+      [ROWS_PER_INSERT, atFullSpeed.median(figure)],
+    ])
+  /** The median over all numbers of instances. */
+  const everywhere = (bus: BusName, rows: number, figure: string) =>
+    spread(INSTANCES.map((instances) => cost(bus, instances, rows, figure))).median
+  const [postgres, node] = [alone('postgresUs', 'postgresUs'), alone('instancesUs', 'serverUs')]
+  const hearing = bySize((rows) => everywhere('LISTEN', rows, 'hearingUs'))
+  const relay = bySize((rows) => everywhere('NATS', rows, 'relayUs'))
+  const nats = bySize((rows) => everywhere('NATS', rows, 'natsUs'))
+  // The fewer events an instance has, the fewer it reads together: of all numbers the dearest.
+  const ownByNats = bySize((rows) => cost('NATS', Math.max(...INSTANCES), rows, 'instancesUs'))
+  const wakeUps = ROWS.flatMap((rows) =>
+    INSTANCES.map((instances) => (cost('LISTEN', instances, rows, 'listenUs') * rows) / instances),
+  )
+  const [clients = 0] = view('storm').levels(storm.STORM)
+  const resumed = view('storm').row(storm.STORM, clients, storm.GLIMPSE_SSE)
   const commits = written
     .levels(writes.DISTINCT)
-    .map((level) => written.spread(writes.DISTINCT, level, writes.INSERT, 'perSecond').median)
-  const kilobytes = [idle.GLIMPSE_SSE, idle.GLIMPSE_WS].map(
-    (name) => idled.spread(idle.IDLE, idled.levels(idle.IDLE).at(-1) ?? 0, name, 'kbPerConnection').median,
+    .map((level) => written.row(writes.DISTINCT, level, writes.INSERT).median('perSecond'))
+  const crowd = view('idle').levels(idle.IDLE).at(-1) ?? 0
+  const kilobytes = [idle.GLIMPSE_SSE, idle.GLIMPSE_WS].map((name) =>
+    view('idle').row(idle.IDLE, crowd, name).median('kbPerConnection'),
   )
   const [rate = 100] = latency.RATES
   return {
     postgresEventUs: postgres.event,
     postgresStatementUs: postgres.statement,
-    wakeUpUs: Math.max(0, perInstance('postgresUs') * ROWS_PER_STATEMENT),
+    wakeUpUs: spread(wakeUps).median,
     messageUs: node.statement,
     ownEventUs: node.event,
-    // What one more instance costs per event is its share of the statement, and hearing the event.
-    foreignEventUs: Math.max(0, perInstance('serverUs') - node.statement / ROWS_PER_STATEMENT),
-    idleCores: scaled.spread(SCALE, users, clusterName(1), 'idleCores').median,
-    walBytes: delivered.spread(delivery.FASTEST, fewest, delivery.GLIMPSE_SSE, 'walBytes').median,
-    logBytes: resumed('logBytes'),
-    commitMs: view('latency').spread(latency.STEADY, rate, latency.BASE, 'p50Ms').median,
+    foreignMessageUs: hearing.statement,
+    foreignEventUs: hearing.event,
+    relayStatementUs: relay.statement,
+    relayEventUs: relay.event,
+    natsStatementUs: nats.statement,
+    natsEventUs: nats.event,
+    natsMessageUs: ownByNats.statement,
+    natsOwnEventUs: ownByNats.event,
+    idleCores: everywhere('LISTEN', 1, 'idleCores'),
+    commitMs: view('latency').row(latency.STEADY, rate, latency.BASE).median('p50Ms'),
     commitsPerSecond: commits.length === 0 ? Number.NaN : Math.max(...commits),
+    walBytes: atFullSpeed.median('walBytes'),
+    logBytes: resumed.median('logBytes'),
     connectionKb: Math.max(...kilobytes),
-    resumeUs: resumed('serverUs'),
-    resumePostgresUs: resumed('postgresUs'),
+    resumeUs: resumed.median('serverUs'),
+    resumePostgresUs: resumed.median('postgresUs'),
   }
 }

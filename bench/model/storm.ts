@@ -12,69 +12,56 @@ export interface Crowd {
   readonly maxBackoffSeconds: number
 }
 
-export interface Storm {
-  /** Until the last one is back; Infinity where that takes more than an hour. */
-  readonly seconds: number
-  /** Attempts, for each client. */
-  readonly attempts: number
-  readonly longestQueue: number
-}
-
 const STEP_SECONDS = 0.1
 const AN_HOUR = 3600
 
-/** Attempts that came in the same step wait in the queue together, whatever number of attempts they are. */
-interface Cohort {
-  readonly arrived: number
-  readonly attempt: number
-  clients: number
-}
-
 /**
  * Steps of a tenth of a second: attempts due arrive and queue; the instances take the queue's head in order, also those
- * who have given up meanwhile, since a server learns of that last; who gave up draws a later time.
+ * who have given up meanwhile, since a server learns of that last; who gave up draws a later time. Returns the seconds
+ * until the last one is back (Infinity where that takes more than an hour), and the attempts for each client.
  */
-export function simulateStorm(crowd: Crowd): Storm {
-  const due = new Map<number, Map<number, number>>()
-  const schedule = (from: number, to: number, attempt: number, clients: number) => {
+export function simulateStorm({ clients, capacity, ...crowd }: Crowd) {
+  const unknown = { seconds: Number.NaN, attempts: Number.NaN, longestQueue: Number.NaN }
+  if (!Number.isFinite(capacity)) return unknown
+  /** By step and number of the attempt: how many clients. */
+  const due: number[][] = []
+  const schedule = (from: number, to: number, attempt: number, count: number) => {
     const steps = Math.max(1, Math.round((to - from) / STEP_SECONDS))
     for (let i = 0; i < steps; i += 1) {
       const step = Math.round(from / STEP_SECONDS) + i
-      const attempts = due.get(step) ?? new Map<number, number>()
-      attempts.set(attempt, (attempts.get(attempt) ?? 0) + clients / steps)
-      due.set(step, attempts)
+      const attempts = due[step] ?? []
+      attempts[attempt] = (attempts[attempt] ?? 0) + count / steps
+      due[step] = attempts
     }
   }
-  schedule(0, crowd.spreadSeconds, 1, crowd.clients)
-  let queue: Cohort[] = []
+  schedule(0, crowd.spreadSeconds, 1, clients)
+  const queue: { readonly arrived: number; readonly attempt: number; count: number }[] = []
   let [back, attempts, waiting, longestQueue] = [0, 0, 0, 0]
   for (let step = 0; step * STEP_SECONDS < AN_HOUR; step += 1) {
     const now = step * STEP_SECONDS
-    for (const [attempt, clients] of due.get(step) ?? []) {
-      queue.push({ arrived: now, attempt, clients })
-      attempts += clients
-      waiting += clients
-    }
-    due.delete(step)
+    due[step]?.forEach((count, attempt) => {
+      queue.push({ arrived: now, attempt, count })
+      attempts += count
+      waiting += count
+    })
     longestQueue = Math.max(longestQueue, waiting)
-    for (let room = crowd.capacity * STEP_SECONDS; room > 1e-9 && queue.length > 0; ) {
-      const head = queue[0] as Cohort
-      const taken = Math.min(room, head.clients)
+    for (let room = capacity * STEP_SECONDS; room > 1e-9 && queue[0] !== undefined; ) {
+      const head = queue[0]
+      const taken = Math.min(room, head.count)
       room -= taken
-      head.clients -= taken
       waiting -= taken
-      if (head.clients < 1e-9) queue = queue.slice(1)
-      if (now - head.arrived <= crowd.patienceSeconds) {
+      head.count -= taken
+      if (head.count < 1e-9) queue.shift()
+      const gaveUp = head.arrived + crowd.patienceSeconds
+      if (now <= gaveUp) {
         back += taken
         continue
       }
       const wait = Math.min(crowd.maxBackoffSeconds, crowd.backoffSeconds * 2 ** (head.attempt - 1))
-      const gaveUp = head.arrived + crowd.patienceSeconds
       const next = now + STEP_SECONDS
       schedule(Math.max(next, gaveUp + wait / 2), Math.max(next, gaveUp + wait), head.attempt + 1, taken)
     }
-    if (back >= crowd.clients * (1 - 1e-6))
-      return { seconds: now, attempts: attempts / crowd.clients, longestQueue }
+    if (back >= clients * (1 - 1e-6)) return { seconds: now, attempts: attempts / clients, longestQueue }
   }
-  return { seconds: Number.POSITIVE_INFINITY, attempts: attempts / crowd.clients, longestQueue }
+  return { seconds: Number.POSITIVE_INFINITY, attempts: attempts / clients, longestQueue }
 }

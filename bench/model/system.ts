@@ -1,3 +1,5 @@
+import { batchOf, HEADROOM, INSTANCE_CONNECTIONS } from '../../src/cli/sizing.ts'
+import type { BusName } from '../scale.ts'
 import type { Figures } from './figures.ts'
 
 /** What one Postgres and its instances are asked to carry. */
@@ -6,56 +8,59 @@ export interface Load {
   readonly users: number
   readonly connectionsPerUser: number
   readonly eventsPerSecond: number
+  /** Absent: LISTEN. */
+  readonly bus?: BusName
 }
 
-/** What that comes to. */
-export interface Strain {
-  /** Statements a second, all instances together. */
-  readonly statements: number
-  /** Events in one statement. */
-  readonly batch: number
-  /** Cores of Postgres that are busy. */
-  readonly postgresBusy: number
-  /** Of one core, in each instance. */
-  readonly instanceBusy: number
-  /** Memory for connections in each instance. */
-  readonly instanceMb: number
-  readonly walMbPerSecond: number
-}
-
-/** Statements that an instance has on the way at a time, and rows in one at most. */
-const IN_FLIGHT = 2
-const MAX_BATCH = 500
-/** How busy a core may be, so that a burst finds room. */
-export const HEADROOM = 0.6
-/** Connections that one instance takes, unless told otherwise. */
-export const INSTANCE_CONNECTIONS = 50_000
-
-/**
- * What waits while a statement is on its way shares the next one, so the batch is what arrives in its time:
- * batch = rate × time ÷ (instances × in flight), time = commit + statement + batch × event. Solved by repetition.
- */
-export function strain(figures: Figures, instances: number, load: Load): Strain {
-  const { users, connectionsPerUser, eventsPerSecond: rate } = load
-  let batch = 1
-  for (let i = 0; i < 100; i += 1) {
-    const seconds =
-      figures.commitMs / 1e3 + (figures.postgresStatementUs + batch * figures.postgresEventUs) / 1e6
-    const unbounded = (rate * seconds) / (instances * IN_FLIGHT)
-    // Commits that NOTIFY stand in one queue, whoever makes them.
-    batch = Math.min(MAX_BATCH, Math.max(1, unbounded, rate / figures.commitsPerSecond))
-  }
+/** What instances and their Postgres are busy with under a load. */
+export function strain(figures: Figures, instances: number, load: Load) {
+  const { users, connectionsPerUser, eventsPerSecond: rate, bus = 'LISTEN' } = load
+  const batch = batchOf(figures, instances, rate)
   const statements = rate / batch
-  const perStatement = figures.postgresStatementUs + (instances - 1) * figures.wakeUpUs
-  const own = (rate / instances) * connectionsPerUser * figures.ownEventUs
-  const foreign = rate * (1 - 1 / instances) * figures.foreignEventUs
+  const perStatement = figures.postgresStatementUs + (bus === 'NATS' ? 0 : instances - 1) * figures.wakeUpUs
+  const listening = listeningCores(figures, bus, { instances, statements, rows: batch })
+  const deliveries = rate * (connectionsPerUser - 1) * figures.ownEventUs
   return {
+    /** A second, all instances together. */
     statements,
+    /** Events in one of them. */
     batch,
+    /** Cores. */
     postgresBusy: (rate * figures.postgresEventUs + statements * perStatement) / 1e6,
-    instanceBusy: (statements * figures.messageUs + own + foreign) / 1e6 + figures.idleCores,
+    /** Of one core, in each instance. */
+    instanceBusy: listening.instances / instances + deliveries / instances / 1e6 + figures.idleCores,
+    /** Of one core, in the relay, and cores of the NATS servers; 0 without them. */
+    relayBusy: listening.relay,
+    natsBusy: listening.nats,
+    /** Memory for connections in each instance. */
     instanceMb: (users * connectionsPerUser * figures.connectionKb) / 1000 / instances,
-    walMbPerSecond: (rate * figures.walBytes) / 1e6,
+  }
+}
+
+/** Cores that are busy because of listening and delivering, to one connection a user, by who keeps them busy. */
+export function listeningCores(
+  figures: Figures,
+  bus: BusName,
+  { instances, statements, rows }: Record<'instances' | 'statements' | 'rows', number>,
+) {
+  const cores = (listeners: number, statementUs: number, eventUs: number) =>
+    (listeners * statements * (statementUs + rows * eventUs)) / 1e6
+  if (bus === 'NATS')
+    return {
+      postgres: cores(1, figures.wakeUpUs, 0),
+      relay: cores(1, figures.relayStatementUs, figures.relayEventUs),
+      nats: cores(1, figures.natsStatementUs, figures.natsEventUs),
+      instances: cores(1, figures.natsMessageUs, figures.natsOwnEventUs),
+    }
+  // Of the statements, those that have an event for an instance's own users.
+  const own = 1 - (1 - 1 / instances) ** rows
+  const statementUs = own * figures.messageUs + (1 - own) * figures.foreignMessageUs
+  const eventUs = figures.ownEventUs / instances + (1 - 1 / instances) * figures.foreignEventUs
+  return {
+    postgres: cores(instances, figures.wakeUpUs, 0),
+    relay: 0,
+    nats: 0,
+    instances: cores(instances, statementUs, eventUs),
   }
 }
 
@@ -63,8 +68,8 @@ export function strain(figures: Figures, instances: number, load: Load): Strain 
 export function instancesFor(figures: Figures, postgresCores: number, load: Load): number | undefined {
   const connections = load.users * load.connectionsPerUser
   for (let instances = Math.max(1, Math.ceil(connections / INSTANCE_CONNECTIONS)); instances <= 4096; ) {
-    const { instanceBusy, postgresBusy } = strain(figures, instances, load)
-    if (postgresBusy > postgresCores * HEADROOM) return undefined
+    const { instanceBusy, postgresBusy, relayBusy } = strain(figures, instances, load)
+    if (postgresBusy > postgresCores * HEADROOM || relayBusy > HEADROOM) return undefined
     if (instanceBusy <= HEADROOM) return instances
     instances = Math.max(instances + 1, Math.ceil(instances * 1.1))
   }
@@ -72,17 +77,13 @@ export function instancesFor(figures: Figures, postgresCores: number, load: Load
 }
 
 /** The most events a second, within one in a hundred, that one Postgres and any number of instances carry. */
-export function mostEvents(
-  figures: Figures,
-  postgresCores: number,
-  load: Omit<Load, 'eventsPerSecond'>,
-): number {
+export function mostEvents(figures: Figures, postgresCores: number, load: Omit<Load, 'eventsPerSecond'>) {
   let [low, high] = [0, 10_000_000]
   while (high - low > Math.max(1, low / 100)) {
-    const middle = (low + high) / 2
-    const carried = instancesFor(figures, postgresCores, { ...load, eventsPerSecond: middle }) !== undefined
-    if (carried) low = middle
-    else high = middle
+    const eventsPerSecond = (low + high) / 2
+    if (instancesFor(figures, postgresCores, { ...load, eventsPerSecond }) === undefined)
+      high = eventsPerSecond
+    else low = eventsPerSecond
   }
   return low
 }

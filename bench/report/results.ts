@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { join } from 'node:path'
 import { ratios, type Spread, spread } from './statistics.ts'
 
 export const PARTS = ['writes', 'delivery', 'latency', 'idle', 'storm', 'scale'] as const
@@ -19,15 +20,12 @@ export interface Trial {
   readonly faults: readonly string[]
 }
 
-/** What a part measured, before anything is made of it. */
-export interface Outcome {
+/** What a part measured, where and how. */
+export interface PartResults {
+  readonly part: Part
   readonly trials: readonly Trial[]
-  /** Peers that were not run, and why: not installed here, or not able to start. */
+  /** Who was not run, and why: not installed here, or not able to start. */
   readonly absent: readonly string[]
-}
-
-/** Where and how a part was measured. */
-export interface Circumstances {
   readonly at: string
   readonly commit: string
   readonly command: string
@@ -41,81 +39,74 @@ export interface Circumstances {
   readonly quick: boolean
 }
 
-export interface PartResults extends Circumstances, Outcome {
-  readonly part: Part
-}
-
 export type Results = Partial<Record<Part, PartResults>>
 
-/** Asks a part's trials for figures. A contender that was not measured gives NaN, which reads as a dash. */
+/** Asks a part's trials for figures. What was not measured is NaN, which reads as a dash. */
 export class View {
-  readonly trials: readonly Trial[]
+  readonly quick: boolean
+  readonly #trials: readonly Trial[]
 
-  constructor(trials: readonly Trial[]) {
-    this.trials = trials
+  constructor({ trials, quick }: Pick<PartResults, 'trials' | 'quick'> = { trials: [], quick: false }) {
+    this.#trials = trials
+    this.quick = quick
   }
 
   levels(scenario: string): number[] {
-    const levels = this.trials.filter((trial) => trial.scenario === scenario).map(({ level }) => level)
+    const levels = this.#trials.filter((trial) => trial.scenario === scenario).map(({ level }) => level)
     return [...new Set(levels)].sort((a, b) => a - b)
   }
 
-  contenders(scenario: string, level?: number): string[] {
-    const named = this.trials
-      .filter((trial) => trial.scenario === scenario && (level === undefined || trial.level === level))
-      .map(({ contender }) => contender)
-    return [...new Set(named)]
-  }
-
-  values(scenario: string, level: number, contender: string, figure: string): number[] {
-    const trial = this.trials.find(
-      (one) => one.scenario === scenario && one.level === level && one.contender === contender,
+  /** One contender at one level of a scenario. */
+  row(scenario: string, level: number, name: string) {
+    const trial = this.#trials.find(
+      (one) => one.scenario === scenario && one.level === level && one.contender === name,
     )
     // NaN has no JSON, so it was written as null.
-    return (trial?.rounds ?? []).map((round) => round?.[figure] ?? Number.NaN)
+    const values = (figure: string) => (trial?.rounds ?? []).map((round) => round?.[figure] ?? Number.NaN)
+    return {
+      name,
+      level,
+      /** In the order of the rounds. */
+      values,
+      spread: (figure: string): Spread => spread(values(figure)),
+      median: (figure: string): number => spread(values(figure)).median,
+      /** This one's figure over that of `base` at the same level, round by round. */
+      over: (base: string, figure: string): Spread =>
+        ratios(values(figure), this.row(scenario, level, base).values(figure)),
+    }
   }
 
-  spread(scenario: string, level: number, contender: string, figure: string): Spread {
-    return spread(this.values(scenario, level, contender, figure))
-  }
-
-  /** `contender`'s figure over `base`'s, round by round. */
-  ratio(scenario: string, level: number, contender: string, base: string, figure: string): Spread {
-    return ratios(this.values(scenario, level, contender, figure), this.values(scenario, level, base, figure))
+  /** All contenders of a scenario, level by level. */
+  rows(scenario: string, levels = this.levels(scenario)): Row[] {
+    return levels.flatMap((level) =>
+      this.#trials
+        .filter((trial) => trial.scenario === scenario && trial.level === level)
+        .map(({ contender }) => this.row(scenario, level, contender)),
+    )
   }
 }
+
+export type Row = ReturnType<View['row']>
 
 /** One file a part, so that a run of one part leaves the others' figures as they were. */
-export class ResultStore {
-  readonly #path: (part: Part) => string
+const pathOf = (root: string, part: Part) => join(root, 'bench', 'results', `${part}.json`)
 
-  constructor(path: (part: Part) => string) {
-    this.#path = path
-  }
-
-  async load(): Promise<Results> {
-    const results: Results = {}
-    for (const part of PARTS) {
-      const text = await readFile(this.#path(part), 'utf8').catch((error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return undefined
-        throw error
-      })
-      if (text !== undefined) results[part] = JSON.parse(text) as PartResults
-    }
-    return results
-  }
-
-  /** A part that gave no figure at all is not kept: what an earlier run measured says more. */
-  async save(results: PartResults): Promise<boolean> {
-    if (!results.trials.some(({ rounds }) => rounds.some((round) => round !== null))) return false
-    const path = this.#path(results.part)
-    await mkdir(dirname(path), { recursive: true })
-    await writeFile(path, `${JSON.stringify(results, short, 1)}\n`)
-    return true
-  }
+/** What earlier runs left below the root of the repository. */
+export async function loadResults(root: string): Promise<Results> {
+  const results: Results = {}
+  for (const part of PARTS)
+    if (existsSync(pathOf(root, part)))
+      results[part] = JSON.parse(await readFile(pathOf(root, part), 'utf8')) as PartResults
+  return results
 }
 
-/** Six digits say more than a noisy machine can mean. */
-function short(_key: string, value: unknown): unknown {
-  return typeof value === 'number' ? Number(value.toPrecision(6)) : value
+/** A part that gave no figure at all is not kept: what an earlier run measured says more. */
+export async function saveResults(root: string, results: PartResults): Promise<boolean> {
+  if (!results.trials.some(({ rounds }) => rounds.some((round) => round !== null))) return false
+  // Six digits say more than a noisy machine can mean.
+  const short = (_key: string, value: unknown) =>
+    typeof value === 'number' ? Number(value.toPrecision(6)) : value
+  await mkdir(join(root, 'bench', 'results'), { recursive: true })
+  await writeFile(pathOf(root, results.part), `${JSON.stringify(results, short, 1)}\n`)
+  return true
 }

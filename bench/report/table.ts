@@ -1,57 +1,80 @@
+import type { Row } from './results.ts'
 import type { Spread } from './statistics.ts'
 
 export interface Table {
   /** Absent where a section has but one. */
-  readonly title?: string
+  readonly title?: string | undefined
   readonly columns: readonly string[]
   readonly rows: readonly (readonly string[])[]
 }
 
-export function toText(table: Table): string {
-  const widths = columnWidths(table)
-  const line = (cells: readonly string[]) =>
-    cells
-      .map((cell, i) => pad(cell, widths[i] ?? 0, i))
-      .join('  ')
-      .trimEnd()
-  return [
-    '',
-    ...(table.title === undefined ? [] : [table.title]),
-    line(table.columns),
-    widths.map((width) => '-'.repeat(width)).join('  '),
-    ...table.rows.map(line),
-  ].join('\n')
+/** A title, and the cell below it for one of the things that the table is about. */
+export type Column<T = Row> = readonly [title: string, cell: (about: T) => string]
+
+/** A row for each thing. */
+export function tableOf<T>(things: readonly T[], columns: readonly Column<T>[], title?: string): Table {
+  return {
+    title,
+    columns: columns.map(([column]) => column),
+    rows: things.map((thing) => columns.map(([, cell]) => cell(thing))),
+  }
 }
 
-export function toMarkdown(table: Table): string {
-  const widths = columnWidths(table)
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell, i) => pad(cell, widths[i] ?? 0, i)).join(' | ')} |`
-  const rule = widths.map((width, i) => (i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`))
-  return [
-    ...(table.title === undefined ? [] : [`### ${table.title}`, '']),
-    line(table.columns),
-    `| ${rule.join(' | ')} |`,
-    ...table.rows.map(line),
-  ].join('\n')
+/** A generator this busy is taken for the limit. */
+const SATURATED = 0.9
+
+/** Columns about one contender at one level. */
+export const column = {
+  name: (title = 'contender'): Column => [title, ({ name }) => name],
+  level: (title: string): Column => [title, ({ level }) => numberText(level)],
+  /** Titles → figures, each with so many digits after the point: the spread of the rounds. */
+  spreads: (digits: number, figures: Readonly<Record<string, string>>): Column[] =>
+    Object.entries(figures).map(([title, figure]) => [
+      title,
+      (row) => spreadText(row.spread(figure), digits),
+    ]),
+  /** As `spreads`, but only the median. */
+  medians: (digits: number, figures: Readonly<Record<string, string>>): Column[] =>
+    Object.entries(figures).map(([title, figure]) => [
+      title,
+      (row) => numberText(row.median(figure), digits),
+    ]),
+  /** How many times the figure of another contender, where `base` names one for a row. */
+  times: (title: string, figure: string, base: (name: string) => string | undefined): Column => [
+    title,
+    (row) => {
+      const other = base(row.name)
+      return other === undefined || other === row.name ? '' : timesText(row.over(other, figure))
+    },
+  ],
+  /** Cores of a load generator, marked where it was itself the limit. */
+  cores: (title: string): Column => [
+    title,
+    (row) => {
+      const cores = row.median('clientCores')
+      return `${numberText(cores, 2)}${cores >= SATURATED ? '*' : ''}`
+    },
+  ],
 }
 
 /** Text to the left, figures to the right. */
-function pad(cell: string, width: number, column: number): string {
-  return column === 0 ? cell.padEnd(width) : cell.padStart(width)
-}
-
-function columnWidths(table: Table): number[] {
-  return table.columns.map((name, i) =>
-    Math.max(3, name.length, ...table.rows.map((row) => row[i]?.length ?? 0)),
-  )
+export function toMarkdown({ title, columns, rows }: Table): string {
+  const widths = columns.map((name, i) => Math.max(3, name.length, ...rows.map((row) => row[i]?.length ?? 0)))
+  const line = (cells: readonly string[]) => {
+    const padded = cells.map((cell, i) =>
+      i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0),
+    )
+    return `| ${padded.join(' | ')} |`
+  }
+  const rule = widths.map((width, i) => (i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`))
+  const heading = title === undefined ? [] : [`### ${title}`, '']
+  return [...heading, ...[columns, rule, ...rows].map(line)].join('\n')
 }
 
 /** `1,234 (1,100–1,300)`; `digits` after the point. A dash where nothing was measured. */
 export function spreadText({ median, min, max }: Spread, digits = 0, unit = ''): string {
-  if (Number.isNaN(median)) return '–'
-  const [middle, low, high] = [median, min, max].map((value) => numberText(value, digits))
-  return low === high ? `${middle}${unit}` : `${middle}${unit} (${low}–${high})`
+  const [low, high] = [min, max].map((value) => numberText(value, digits))
+  return `${numberText(median, digits, unit)}${low === high ? '' : ` (${low}–${high})`}`
 }
 
 /** How many times: `8.1× (7.2–9.0)`. */
@@ -59,7 +82,9 @@ export function timesText(ratio: Spread): string {
   return spreadText(ratio, 2, '×')
 }
 
-export function numberText(value: number, digits = 0): string {
+/** `1,234 ms`; a dash where there is no number. */
+export function numberText(value: number, digits = 0, unit = ''): string {
   if (!Number.isFinite(value)) return '–'
-  return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })
+  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits }
+  return `${value.toLocaleString('en-US', options)}${unit}`
 }

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { type Figures, figuresOf } from '../../bench/model/figures.ts'
 import { simulateStorm } from '../../bench/model/storm.ts'
-import { HEADROOM, instancesFor, mostEvents, strain } from '../../bench/model/system.ts'
+import { instancesFor, listeningCores, mostEvents, strain } from '../../bench/model/system.ts'
 import { scalingPassages } from '../../bench/report/scaling.ts'
+import { HEADROOM } from '../../src/cli/sizing.ts'
 
 const figures: Figures = {
   postgresEventUs: 25,
@@ -10,7 +11,14 @@ const figures: Figures = {
   wakeUpUs: 20,
   messageUs: 100,
   ownEventUs: 20,
+  foreignMessageUs: 100,
   foreignEventUs: 5,
+  relayStatementUs: 60,
+  relayEventUs: 15,
+  natsStatementUs: 30,
+  natsEventUs: 6,
+  natsMessageUs: 40,
+  natsOwnEventUs: 25,
   idleCores: 0.01,
   walBytes: 900,
   logBytes: 400,
@@ -46,6 +54,38 @@ describe('strain', () => {
   it('charges Postgres for waking every further instance', () => {
     const [one, many] = [strain(figures, 1, load(1)), strain(figures, 11, load(1))]
     expect((many.postgresBusy - one.postgresBusy) * 1e6).toBeCloseTo(10 * 20)
+    const nats = [1, 11].map(
+      (instances) => strain(figures, instances, { ...load(1), bus: 'NATS' }).postgresBusy,
+    )
+    expect(nats[0]).toBe(nats[1])
+  })
+})
+
+describe('listeningCores', () => {
+  const load = { instances: 8, statements: 1000, rows: 2 }
+
+  it('grows with the instances where each listens', () => {
+    const { postgres, instances, relay, nats } = listeningCores(figures, 'LISTEN', load)
+    expect(postgres).toBeCloseTo(8 * 1000 * 20e-6)
+    // Every statement, and of two events a quarter of one is each instance's own.
+    expect(instances).toBeCloseTo(8 * 1000 * (100e-6 + 2 * (20e-6 / 8 + (7 / 8) * 5e-6)))
+    expect([relay, nats]).toEqual([0, 0])
+  })
+
+  it('charges a statement that is only heard of by its own figure', () => {
+    const hearing = listeningCores({ ...figures, foreignMessageUs: 0 }, 'LISTEN', { ...load, rows: 1 })
+    expect(hearing.instances).toBeCloseTo(1000 * (100e-6 + 20e-6 + 7 * 5e-6))
+  })
+
+  it('does not grow with them where NATS gives each what its users need', () => {
+    const { postgres, relay, nats, instances } = listeningCores(figures, 'NATS', load)
+    expect(postgres).toBeCloseTo(1000 * 20e-6)
+    expect(relay).toBeCloseTo(1000 * (60e-6 + 2 * 15e-6))
+    expect(nats).toBeCloseTo(1000 * (30e-6 + 2 * 6e-6))
+    expect(instances).toBeCloseTo(1000 * (40e-6 + 2 * 25e-6))
+    expect(listeningCores(figures, 'NATS', { ...load, instances: 1000 })).toEqual(
+      listeningCores(figures, 'NATS', load),
+    )
   })
 })
 
@@ -58,6 +98,11 @@ describe('instancesFor', () => {
   it('has no answer where hearing alone fills a core, or Postgres is full', () => {
     expect(instancesFor(figures, 1000, load((HEADROOM * 1e6) / 5 + 20_000))).toBeUndefined()
     expect(instancesFor(figures, 1, load(50_000))).toBeUndefined()
+  })
+
+  it('has no answer where one relay is not enough', () => {
+    expect(instancesFor(figures, 1000, { ...load(20_000), bus: 'NATS' })).toBeDefined()
+    expect(instancesFor(figures, 1000, { ...load(50_000), bus: 'NATS' })).toBeUndefined()
   })
 })
 

@@ -1,7 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Sequence } from '../../bench/load/sequence.ts'
-import { readStamps, stampedViewer } from '../../bench/load/stamp.ts'
-import { eventText } from '../../bench/peers/feed.ts'
+import { eventText, readStamps, Sequence, stampedViewer } from '../../bench/load/events.ts'
 
 const frames = (...seqs: number[]) =>
   Buffer.from(seqs.map((seq) => `id: e.${seq}\ndata: ${eventText(seq, 'bob')}\n\n`).join(''))
