@@ -1,36 +1,93 @@
-import { configDefaults, defineConfig } from 'vitest/config'
+import { readdirSync, readFileSync } from 'node:fs'
+import { configDefaults, defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** These take longest: begun last, they would be waited for by all but one worker. */
-const LONGEST = ['faults/quick', 'browser/', 'delivery/', 'security/', 'client/faults', 'cli/', 'embedded/']
+const LONGEST = [
+  'security/ended',
+  'security/bounded',
+  'browser/client',
+  'client/faults',
+  'postgres/',
+  'cli/tail',
+  'store/migrate',
+  'delivery/',
+  'browser/',
+  'security/',
+  'cli/',
+  'embedded/',
+  'faults/',
+]
+
+/** Their tests take so long that the start of a process counts for little; some look at the whole process. */
+const APART = /^test\/(?:browser|delivery|deployment|embedded|faults|field|security)\//
+
+/** What stays in a process after its test, or finds there what others left: clocks, modules, globals. */
+const STAYS = /useFakeTimers|vi\.mock\(|vi\.stub|\.setGlobal|process\.env\.\w+ =[^=]/
+
+/** Test files that can run in one process, one after the other. */
+const SHARED = readdirSync('test', { recursive: true, encoding: 'utf8' })
+  .map((name) => `test/${name}`)
+  .filter((path) => path.endsWith('.test.ts') && !APART.test(path) && !STAYS.test(readFileSync(path, 'utf8')))
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const rank = ({ moduleId }: TestSpecification) => {
+    const rank = ({ moduleId, project }: TestSpecification) => {
       const found = LONGEST.findIndex((part) => moduleId.includes(`/test/${part}`))
-      return found === -1 ? LONGEST.length : found
+      const length = found === -1 ? LONGEST.length : found
+      // Together, for a process is handed on only to the next in the row.
+      return project.config.isolate === false ? length + LONGEST.length + 1 : length
     }
     return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b))
   }
 }
 
+/** `npm run test:field`: some things beside each other, with browsers and installations among them. */
+const inField = process.env.GLIMPSE_FIELD !== undefined
+
+const COMMON = {
+  testTimeout: inField ? 120_000 : 30_000,
+  hookTimeout: inField ? 240_000 : 60_000,
+  // Tests that run at the same time in one file do nothing but wait.
+  maxConcurrency: 10,
+  // How long something is waited for that does happen says nothing; a machine that others share is slow now and then.
+  expect: { poll: { timeout: 20_000, interval: 25 } },
+  // A machine that others share stands still for seconds now and then: what fails twice is broken, and a retry is reported.
+  retry: process.env.CI === 'true' ? 1 : 0,
+}
+
+const projects: TestProjectInlineConfiguration[] = [
+  {
+    test: {
+      ...COMMON,
+      name: 'a process each',
+      include: ['test/**/*.test.ts'],
+      exclude: [
+        ...configDefaults.exclude,
+        ...SHARED,
+        // `npm run test:field` runs these, with what they need.
+        ...(inField ? [] : ['test/field/**']),
+      ],
+    },
+  },
+  // A process that imports the service works for two seconds before its first test.
+  {
+    test: {
+      ...COMMON,
+      name: 'one process',
+      include: SHARED,
+      isolate: false,
+      setupFiles: ['test/support/tidy.ts'],
+    },
+  },
+]
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    // `npm run test:field` runs these, with what they need.
-    exclude: [
-      ...configDefaults.exclude,
-      ...(process.env.GLIMPSE_FIELD === undefined ? ['test/field/**'] : []),
-    ],
+    projects,
     globalSetup: ['test/support/global-setup.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
-    // How long something is waited for that does happen says nothing; a machine that others share is slow now and then.
-    expect: { poll: { timeout: 20_000, interval: 25 } },
-    // More than the two cores of a small machine: most tests wait for a clock of the service for a good part of their time.
-    maxWorkers: 3,
+    // More than the two cores of a small machine: most tests wait for a clock of the service for most of their time.
+    maxWorkers: 4,
     sequence: { sequencer: LongestFirst },
-    // A machine that others share stands still for seconds now and then: what fails twice is broken, and a retry is reported.
-    retry: process.env.CI === 'true' ? 1 : 0,
   },
 })

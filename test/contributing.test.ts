@@ -46,6 +46,19 @@ describe('CONTRIBUTING.md', () => {
     expect(first).toEqual(['http', 'store', 'migrations', 'postgres', 'bus', 'hub', 'transport', 'client'])
   })
 
+  it('says of each folder of tests what it has', async () => {
+    const from = page.indexOf('\n## Which tests are where\n')
+    const map = page.slice(from, page.indexOf('\n## ', from + 1))
+    const named = [...map.matchAll(/^\| ([^|]+) \|/gm)].flatMap(([, folders = '']) =>
+      [...folders.matchAll(/`test\/(\w+)\/`/g)].map(([, folder]) => folder),
+    )
+    const folders = (await readdir('test', { withFileTypes: true })).filter((entry) => entry.isDirectory())
+    expect(named.sort()).toEqual(folders.map(({ name }) => name).sort())
+    const scripts = Object.keys(JSON.parse(await readFile('package.json', 'utf8')).scripts)
+    const commands = [...map.matchAll(/`npm run ([\w:]+)/g)].map(([, script]) => script)
+    expect(scripts).toEqual(expect.arrayContaining(commands))
+  })
+
   it('names for each function of the database the newest migration that defines it', async () => {
     const migrations = (await readdir('migrations')).sort()
     const functions = [...walk, ...changes]

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest'
 import { call } from './support/api.ts'
-import { glimpse } from './support/cli.ts'
+import { glimpseHere } from './support/cli.ts'
 import { type Block, blocksOf, RolesWorld } from './support/docs-blocks.ts'
 import { type Instance, startInstance } from './support/instance.ts'
 import { insertStory, insertViews, upTo } from './support/sql-writer.ts'
@@ -25,7 +25,7 @@ beforeAll(async () => {
   })
   await world.migrate()
   owner = postgres(world.url('glimpse'), { max: 2, onnotice: () => {} })
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await instance?.close()
   await owner?.end()
@@ -39,11 +39,11 @@ it('has blocks for roles that have no more than a task', () => {
 })
 
 it('does nothing for roles without rights, and all of it for roles with those of the table', {
-  timeout: 60_000,
+  timeout: 120_000,
 }, async () => {
   const doctor = async (command: string) => {
-    const { stdout } = await glimpse(['doctor', '--json', ...command.split(' ').slice(1)], {
-      environment: { DATABASE_URL: world.url('glimpse') },
+    const { stdout } = await glimpseHere(['doctor', '--json', ...command.split(' ').slice(1)], {
+      DATABASE_URL: world.url('glimpse'),
     })
     const { findings } = JSON.parse(stdout) as { findings: { check: string; says: string; fix?: string }[] }
     return findings.filter(({ check }) => check === 'rights').at(-1)
@@ -55,7 +55,7 @@ it('does nothing for roles without rights, and all of it for roles with those of
   expect(commands).toHaveLength(7)
   for (const [, task, command = ''] of commands) {
     expect(command.endsWith(`--for ${task}`)).toBe(true)
-    const { code, stdout } = await glimpse(command.split(' '))
+    const { code, stdout } = await glimpseHere(command.split(' '))
     expect(code).toBe(0)
     // One of each kind: of tables, functions, procedures and all tables.
     const examined = ['trigger', 'backend', 'service'].includes(task ?? '')
@@ -105,7 +105,7 @@ it.each([
 })
 
 it('serves, mirrors and appends under the roles of service, mirror and trigger', {
-  timeout: 60_000,
+  timeout: 120_000,
 }, async () => {
   instance = await startInstance(
     { MIGRATE: 'off' },
@@ -126,7 +126,7 @@ it('serves, mirrors and appends under the roles of service, mirror and trigger',
 })
 
 it('consumes a stream exactly once, by two workers that fail half-way, beside writers', {
-  timeout: 60_000,
+  timeout: 120_000,
 }, async () => {
   const [, code = ''] = /^```js\n([\s\S]*?)^```$/m.exec(text) ?? []
   const { consume } = await import(`data:text/javascript,${encodeURIComponent(code)}`)

@@ -121,7 +121,7 @@ it('queues what a reader by time or by number misses, and gives the backend no m
 })
 
 it('gives every event once to workers that fail half-way, beside transactions that overtake each other', {
-  timeout: 60_000,
+  timeout: 120_000,
 }, async () => {
   await owner`truncate glimpse.events, glimpse.streams`
   const { drain } = await moduleOf(jsBlocks[0])
@@ -153,7 +153,7 @@ it('gives every event once to workers that fail half-way, beside transactions th
 })
 
 it('gives every event once to graphile-worker, whose jobs fail before and after their effect', {
-  timeout: 60_000,
+  timeout: 120_000,
 }, async () => {
   await owner`truncate glimpse.events, glimpse.streams, app.seen`
   const { once } = await moduleOf(jsBlocks[1])

@@ -5,7 +5,7 @@ import { localStorageCursor } from '../src/client/stores.ts'
 import { createPool } from '../src/postgres/pool.ts'
 import { removeExpiredStories, removeExpiredTickets, trimEvents } from '../src/store/retention.ts'
 import { Caller, call } from './support/api.ts'
-import { glimpse } from './support/cli.ts'
+import { glimpseHere } from './support/cli.ts'
 import { open } from './support/clients/index.ts'
 import { createDatabase, type TestDatabase } from './support/database.ts'
 import { spawnInstance } from './support/instance.ts'
@@ -109,7 +109,7 @@ describe('docs/privacy.md', () => {
     expect(await tracesOf(ADDRESS, 'Browser of')).toEqual([])
 
     const environment = { DATABASE_URL: database.url }
-    const exported = await glimpse(['export', USER], { environment })
+    const exported = await glimpseHere(['export', USER], environment)
     const printed = exported.stdout
       .trimEnd()
       .split('\n')
@@ -118,9 +118,9 @@ describe('docs/privacy.md', () => {
     await holder`rollback`
     holder.release()
 
-    expect((await glimpse(['forget', USER, '--yes'], { environment })).code).toBe(0)
+    expect((await glimpseHere(['forget', USER, '--yes'], environment)).code).toBe(0)
     await expect.poll(() => tracesOf(USER, TEXT), { timeout: 10_000 }).toEqual([])
-    expect((await glimpse(['export', USER], { environment })).stdout).toBe('')
+    expect((await glimpseHere(['export', USER], environment)).stdout).toBe('')
     await instance.kill('SIGTERM')
   })
 

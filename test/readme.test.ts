@@ -6,8 +6,6 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
-import { parseConfig } from '../src/config.ts'
-import { VARIABLES } from '../src/environment.ts'
 import { MainProcess } from './support/instance.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -41,7 +39,7 @@ it("the walk-through of docs/quick-start.md works pasted as it stands, with noth
   const { stdout } = await promisify(execFile)('bash', ['-m', '-c', script], {
     cwd: root,
     env: { ...process.env, DATA_DIR: dataDir },
-    timeout: 60_000,
+    timeout: 150_000,
   }).catch((error) => {
     // `kill %1` and curl's --max-time end with a status of their own; what counts is what was printed.
     if (typeof error.stdout !== 'string') throw error
@@ -56,7 +54,7 @@ it("the walk-through of docs/quick-start.md works pasted as it stands, with noth
     [4, 'carol 👏'],
   ])
   expect(stdout.match(/^event: stream\.open$/gm)).toHaveLength(3)
-}, 90_000)
+}, 180_000)
 
 /** The block of a page that holds `text`, as it stands but for the port. */
 async function blockWith(page: string, kind: string, text: string): Promise<string> {
@@ -100,7 +98,7 @@ it('the quick start shows the first event in a terminal, in own code, and throug
     const addViewer = (user) => console.log('viewer added: ' + user)
     const addReaction = (user, emoji) => console.log('reaction added: ' + user + ' ' + emoji)`
   follow(process.execPath, ['--input-type=module', '-e', `${application}\n${surroundings}`])
-  await expect.poll(() => lines, { timeout: 20_000 }).toContain('live over websocket')
+  await expect.poll(() => lines, { timeout: 60_000 }).toContain('live over websocket')
   const send = await blockWith('README.md', 'sh', 'glimpse send')
   await expect
     .poll(
@@ -108,26 +106,9 @@ it('the quick start shows the first event in a terminal, in own code, and throug
         await promisify(execFile)('bash', ['-c', send], { cwd: root, env: environment })
         return lines.join('\n')
       },
-      { timeout: 40_000 },
+      { timeout: 60_000 },
     )
     .toMatch(
       /(?=[\s\S]*bob viewed)(?=[\s\S]*bob says 👏)(?=[\s\S]*viewer added: bob)(?=[\s\S]*reaction added: bob 👏)/,
     )
-}, 90_000)
-
-it('docs/configuration.md and .env.example name every variable, with the default it has', async () => {
-  const defaults = parseConfig({})
-  if (!defaults.ok) throw new Error('no defaults')
-  const example = await read('.env.example')
-  const page = await read('docs/configuration.md')
-  const names = VARIABLES.filter((name) => name !== 'NODE_ENV' && !name.endsWith('_FILE'))
-  expect(names.length).toBeGreaterThan(15)
-  for (const name of names) {
-    expect(example, name).toMatch(new RegExp(`^#?${name}=`, 'm'))
-    expect(page, name).toContain(`\`${name}\``)
-  }
-  const given = Object.fromEntries(
-    [...example.matchAll(/^([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => [name, value]),
-  )
-  expect(parseConfig(given)).toEqual(defaults)
-})
+}, 180_000)

@@ -106,6 +106,7 @@ describe('sample secrets', () => {
     '.env.example',
     'README.md',
     'compose.yaml',
+    'compose.nats.yaml',
     ...readdirSync(new URL('docs/', root)).map((name) => `docs/${name}`),
     ...readdirSync(new URL('deploy/', root)).map((name) => `deploy/${name}`),
   ].filter((name) => /\.(md|yaml|example|conf|cfg|service)$/.test(name))

@@ -25,12 +25,14 @@ export interface Outcome {
 /** Runs scenarios one after the other on servers that are started once. */
 export class Runner {
   readonly #quick: boolean
+  readonly #checked: boolean
   readonly #progress: (text: string) => void
   readonly #postgres: PostgresServer
   readonly #build: Build
 
   private constructor(options: RunnerOptions, postgres: PostgresServer, build: Build) {
     this.#quick = options.quick
+    this.#checked = options.checked ?? true
     this.#progress = options.progress
     this.#postgres = postgres
     this.#build = build
@@ -53,7 +55,7 @@ export class Runner {
     const skipped = scenario.skip?.()
     if (skipped !== undefined) return skip(scenario, true, skipped)
     const { bug, foundIn } = scenario.planted
-    const build = await copyBuild(bug.edits)
+    const build = await copyBuild(bug.edits, { checked: this.#checked })
     try {
       const { figures, findings, seconds } = await this.#run(scenario, build, true)
       const ok = figures !== undefined && figures[foundIn] > 0
@@ -114,6 +116,8 @@ export class Runner {
 
 export interface RunnerOptions {
   readonly quick: boolean
+  /** Whether the types of planted bugs are checked; they are. */
+  readonly checked?: boolean
   readonly progress: (text: string) => void
 }
 

@@ -114,7 +114,7 @@ const logged = (database: string) =>
     .in(database)
     .as('superuser', (sql) => sql`select from glimpse.events union all select from glimpse.queue`)
 
-it('dumps, restores, reloads and clears as the page says', { timeout: 180_000 }, async () => {
+it('dumps, restores, reloads and clears as the page says', { timeout: 240_000 }, async () => {
   const cursor = await serving('shop', async (instance) => {
     await expect.poll(async () => (await poll(instance, '7', '0')).events.length, { timeout: 30_000 }).toBe(1)
     return (await poll(instance, '7', '0')).cursor
@@ -161,9 +161,7 @@ it('dumps, restores, reloads and clears as the page says', { timeout: 180_000 },
   })
 })
 
-it('lets the application’s migrations run before Glimpse’s, and keeps its triggers where ours are made anew', {
-  timeout: 60_000,
-}, async () => {
+it('lets the application’s migrations run before Glimpse’s, and keeps its triggers where ours are made anew', async () => {
   const blocks = await blocksOf('beside-an-existing-database.md')
   const of = (text: string) => {
     const found = blocks.find(({ sql }) => sql.includes(text))

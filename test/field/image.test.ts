@@ -106,7 +106,7 @@ describe('the image', () => {
     container.kill('SIGTERM')
     expect(await ended).toEqual([0, null])
     expect((await check(new URL(url).port))[0]).toBe(1)
-  }, 60_000)
+  })
 
   it('runs as a user that is not root, given as a number', () => {
     expect(Number(image.user)).toBeGreaterThan(0)

@@ -1,5 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
+import { CURRENT, type FieldPostgres, startPostgres } from './postgres.ts'
+import { testFilesOf } from './server-tests.ts'
 import { runSuites } from './suites.ts'
 import { Missing, type Prepared, THINGS, type Thing } from './things.ts'
 
@@ -16,13 +18,23 @@ ${THINGS.map(({ name, suites }) => `  ${name.padEnd(24)} ${suites.join(', ')}`).
 
 /** What takes longest comes first, so that nothing long is left for the end. */
 const LONGEST = [
-  'Postgres 14',
-  'Node 26',
-  'Firefox',
-  'PgBouncer, transaction mode',
-  'client package',
-  'WebKit',
+  ...['Postgres 14', 'Node 26', 'the prover', 'Firefox', 'WebKit', 'client package', 'Chromium'],
+  ...['PgBouncer, transaction mode', 'image', 'generated clients', 'beside a database'],
 ]
+
+/** One for all things that want no other, which would each have to make its own; started for the first of them. */
+class SharedServer {
+  #started: Promise<FieldPostgres> | undefined
+
+  async url(): Promise<string> {
+    this.#started ??= startPostgres(CURRENT)
+    return (await this.#started).url
+  }
+
+  async stop(): Promise<void> {
+    await (await this.#started)?.stop()
+  }
+}
 
 interface Row {
   readonly thing: string
@@ -35,7 +47,13 @@ interface Row {
   readonly skipped?: string
 }
 
-async function run(thing: Thing, { all, abreast }: { all: boolean; abreast: number }): Promise<Row> {
+interface Options {
+  readonly all: boolean
+  readonly abreast: number
+  readonly server: SharedServer
+}
+
+async function run(thing: Thing, { all, abreast, server }: Options): Promise<Row> {
   const began = performance.now()
   const suites = all ? thing.allSuites : thing.suites
   const row = {
@@ -58,9 +76,12 @@ async function run(thing: Thing, { all, abreast }: { all: boolean; abreast: numb
   }
   const { version, environment = {}, node } = prepared
   try {
+    // With all suites some would meet their own doubles there.
+    const shared = all || 'TEST_DATABASE_URL' in environment ? {} : { TEST_DATABASE_URL: await server.url() }
+    const { takes } = thing
     const { passed, failed, failures, output } = await runSuites({
-      suites,
-      environment,
+      suites: all || takes === undefined ? suites : testFilesOf(suites).filter(takes),
+      environment: { ...shared, ...environment },
       node,
       pattern: thing.pattern,
       // Things beside each other keep the cores busy; one alone has them for itself.
@@ -103,9 +124,10 @@ async function runAll(things: readonly Thing[], all: boolean, abreast: number): 
   const rank = ({ name }: Thing) => (LONGEST.includes(name) ? LONGEST.indexOf(name) : LONGEST.length)
   const waiting = things.toSorted((a, b) => rank(a) - rank(b))
   const rows = new Map<Thing, Row>()
+  const server = new SharedServer()
   const work = async () => {
     for (let thing = waiting.shift(); thing !== undefined; thing = waiting.shift()) {
-      const row = await run(thing, { all, abreast })
+      const row = await run(thing, { all, abreast, server })
       rows.set(thing, row)
       console.error(
         row.skipped === undefined
@@ -114,7 +136,11 @@ async function runAll(things: readonly Thing[], all: boolean, abreast: number): 
       )
     }
   }
-  await Promise.all(Array.from({ length: abreast }, work))
+  try {
+    await Promise.all(Array.from({ length: abreast }, work))
+  } finally {
+    await server.stop()
+  }
   return things.flatMap((thing) => rows.get(thing) ?? [])
 }
 

@@ -12,7 +12,7 @@ import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { failInTurn, openKillableWorld } from '../support/killable-world.ts'
 import { upTo } from '../support/sql-writer.ts'
 
-/** What README tells somebody who has nothing yet, done in an empty folder; `npm run test:field -- client` runs it. */
+/** What the quick start tells somebody who has nothing yet, done in an empty folder; `npm run test:field -- client` runs it. */
 const inTheField = process.env.GLIMPSE_FIELD === 'on'
 
 const PATIENTLY = { timeout: 30_000, interval: 200 }
@@ -27,7 +27,7 @@ let server: ChildProcess | undefined
 let origin: string
 
 describe.runIf(inTheField)(
-  'README’s client section, followed in an empty folder',
+  'the React section of docs/quick-start.md, followed in an empty folder',
   { timeout: 600_000 },
   () => {
     beforeAll(async () => {
@@ -67,10 +67,10 @@ describe.runIf(inTheField)(
   },
 )
 
-/** The commands and the file of README's section, as they stand but for the addresses; then the application's own server. */
+/** The commands and the file of the section, as they stand but for the addresses; then the application's own server. */
 async function makePage(service: string): Promise<void> {
-  const readme = await readFile(join(ROOT, 'README.md'), 'utf8')
-  const [, section = ''] = /^## In your application\n([\s\S]*?)^## /m.exec(readme) ?? []
+  const page = await readFile(join(ROOT, 'docs/quick-start.md'), 'utf8')
+  const [, section = ''] = /^## With React\n([\s\S]*?)^## /m.exec(page) ?? []
   const [, commands = ''] = /^```sh\n(npm create vite[\s\S]*?)^```$/m.exec(section) ?? []
   const [, file, code = ''] = /`(src\/App\.\w+)`.*?^```jsx\n([\s\S]*?)^```$/ms.exec(section) ?? []
   expect(code).toContain(SERVICE)

@@ -11,6 +11,9 @@ import { insertStory, upTo } from '../support/sql-writer.ts'
 import { signToken, TEST_SECRET } from '../support/token.ts'
 
 const LOAD_MS = 8000
+/** Fewer views prove little; a slow machine takes longer for them, but no longer than this. */
+const ENOUGH = 100
+const PATIENCE_MS = 60_000
 const CALLERS = 48
 const READ_EVERY = 8
 
@@ -41,10 +44,11 @@ interface Load {
 /** Views, reactions, stories, reads and tickets, all at once, until the time is over. */
 async function load(urls: readonly string[], story: string): Promise<Load> {
   const statuses = new Map<number, number>()
-  const until = performance.now() + LOAD_MS
+  const began = performance.now()
   let viewed = 0
+  const goesOn = () => performance.now() - began < (viewed > ENOUGH ? LOAD_MS : PATIENCE_MS)
   const caller = async (nth: number) => {
-    for (let n = 0; performance.now() < until; n++) {
+    for (let n = 0; goesOn(); n++) {
       const token = await signToken(`viewer ${nth} ${n}`)
       const url = urls[n % urls.length] ?? ''
       const ask = async (method: string, path: string, json?: unknown) => {
@@ -144,7 +148,7 @@ describe.skipIf(pgBouncerVersion() === undefined)('behind a real PgBouncer', () 
     clearInterval(readiness)
     expect([...statuses.keys()].sort()).toEqual([200, 201])
     expect([...unready]).toEqual([])
-    expect(viewed).toBeGreaterThan(100)
+    expect(viewed).toBeGreaterThan(ENOUGH)
     for (const stream of streams)
       expect((await stream.take(viewed)).map(({ json }) => json.seq)).toEqual(upTo(viewed))
     if (mode === 'transaction')

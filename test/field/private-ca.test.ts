@@ -9,9 +9,7 @@ import { startService } from '../../src/service.ts'
 import { type Certificates, hasOpenssl, makeCertificates } from '../support/certificates.ts'
 import { glimpse } from '../support/cli.ts'
 import { TEST_SECRET } from '../support/token.ts'
-import { type FieldPostgres, startPostgres } from './postgres.ts'
-
-const CURRENT = 18
+import { CURRENT, type FieldPostgres, startPostgres } from './postgres.ts'
 
 describe.skipIf(!hasOpenssl)('a Postgres with a certificate of a private authority', () => {
   let folder: string

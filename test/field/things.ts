@@ -7,13 +7,16 @@ import { PgBouncer, type PoolMode, pgBouncerVersion } from '../support/pgbouncer
 import { hasVersion01 } from '../support/version-01.ts'
 import { hasWebKit, DRIVER as WEBKIT_DRIVER } from '../support/webkit.ts'
 import { fetchPackage } from './cache.ts'
-import { startPostgres } from './postgres.ts'
+import { CURRENT, startPostgres } from './postgres.ts'
+import { usesServer } from './server-tests.ts'
 
 /** What of the world outside is put beside the service, and which tests it has to stand. */
 export interface Thing {
   readonly name: string
   /** Folders or files of test/; none: npm test runs beside it. */
   readonly suites: readonly string[]
+  /** Without `--all` only those of the files. */
+  readonly takes?: (file: string) => boolean
   /** With `--all`, instead. */
   readonly allSuites: readonly string[]
   /** Only the tests whose names match. */
@@ -34,24 +37,29 @@ export class Missing extends Error {
   override readonly name = 'Missing'
 }
 
-/** The major version of Postgres that the service brings, and that npm test runs on. */
-const CURRENT = 18
-
 const DATABASE_SUITES = ['test/contract', 'test/store', 'test/bus', 'test/delivery']
+/** Of test/delivery what a version of Postgres can break; the others are about processes, pipes and networks. */
+const DATABASE_DELIVERY = [
+  ...['concurrent-writers', 'database-faults', 'instances', 'lanes', 'listen-loss', 'notify-limits'],
+  ...['presence', 'restart', 'short-of-postgres'],
+].map((name) => `test/delivery/${name}.test.ts`)
 /** The contract where it depends most on what is beneath: numbering, pages, cursors and both streams. */
 const CORE_SUITES = ['events', 'resume', 'read', 'poll', 'sse', 'websocket'].map(
   (name) => `test/contract/${name}.test.ts`,
 )
 const PROXY_SUITES = ['test/field/proxies.test.ts']
-const BROWSER_SUITES = ['tabs', 'examples', 'other-clients', 'put-away'].map(
-  (name) => `test/browser/${name}.test.ts`,
-)
+const BROWSER_SUITES = ['tabs', 'examples', 'other-clients'].map((name) => `test/field/${name}.test.ts`)
+/** `npm test` runs it in Chromium. */
+const PUT_AWAY_SUITE = 'test/browser/put-away.test.ts'
 const NODE_SUITES = ['test/contract', 'test/bus', 'test/hub', 'test/postgres']
+/** About the settings and rights of a server, whatever runs the service. */
+const SERVER_SETTINGS = 'test/postgres/managed.test.ts'
 
 function postgresOf(major: number, suites: readonly string[]): Thing {
   return {
     name: `Postgres ${major}`,
     suites,
+    takes: usesServer,
     allSuites: DATABASE_SUITES,
     async prepare() {
       const server = await missing(() => startPostgres(major))
@@ -125,9 +133,13 @@ function proxy(kind: ProxyKind, name: string): Thing {
   return program(name, version, PROXY_SUITES, { pattern: `through ${kind}` })
 }
 
-/** The client in an engine that does not come with npm. */
-function browser(name: string, version: () => string | undefined | Promise<string | undefined>): Thing {
-  return program(name, version, BROWSER_SUITES, { environment: { GLIMPSE_FIELD_ENGINE: name } })
+/** Tabs, example applications and other people's clients, each of which takes seconds of real time, in an engine. */
+function browser(
+  name: string,
+  version: () => string | undefined | Promise<string | undefined>,
+  suites: readonly string[] = [...BROWSER_SUITES, PUT_AWAY_SUITE],
+): Thing {
+  return program(name, version, suites, { environment: { GLIMPSE_FIELD_ENGINE: name } })
 }
 
 async function firefoxVersion(): Promise<string | undefined> {
@@ -165,6 +177,7 @@ function nodeOf(major: number, suites: readonly string[] = NODE_SUITES): Thing {
   return {
     name: `Node ${major}`,
     suites,
+    takes: (file) => file !== SERVER_SETTINGS,
     allSuites: ['test'],
     async prepare() {
       if (Number(process.versions.node.split('.')[0]) === major)
@@ -197,6 +210,15 @@ const besideADatabase: Thing = {
   prepare: async () => ({ version: String(CURRENT) }),
 }
 
+/** The quick half of the prover's scenarios, and each kind of planted bug, which it has to find. */
+const PROVER_SUITES = ['test/faults/quick.test.ts', 'test/field/planted-bugs.test.ts']
+const prover: Thing = {
+  name: 'the prover',
+  suites: PROVER_SUITES,
+  allSuites: PROVER_SUITES,
+  prepare: async () => ({ version: String(CURRENT) }),
+}
+
 /** What npm can't give is skipped; a server that does not start is a failure. */
 async function missing<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
@@ -208,15 +230,15 @@ async function missing<Result>(work: () => Promise<Result>): Promise<Result> {
 }
 
 /**
- * In the order of the table. Without `--all` the oldest Postgres takes all suites that speak to one, since it lacks the
- * most, and the newest Node those that depend on it; what lies between takes the core, because .ci/run has a quarter of an
- * hour for everything.
+ * In the order of the table. Without `--all` the oldest Postgres takes all that speaks to one, since it lacks the most, and
+ * the newest Node the suites that depend on it; what lies between takes the core, because .ci/run has minutes for
+ * everything.
  */
 export const THINGS: readonly Thing[] = [
-  postgresOf(14, DATABASE_SUITES),
+  postgresOf(14, [...DATABASE_SUITES.filter((suite) => suite !== 'test/delivery'), ...DATABASE_DELIVERY]),
   postgresOf(15, CORE_SUITES),
   postgresOf(16, CORE_SUITES),
-  postgresOf(17, [...CORE_SUITES, 'test/store']),
+  postgresOf(17, CORE_SUITES),
   postgresOf(CURRENT, []),
   pgBouncer('transaction', ['test/contract']),
   pgBouncer('session', CORE_SUITES),
@@ -230,6 +252,7 @@ export const THINGS: readonly Thing[] = [
   nodeOf(22, CORE_SUITES),
   nodeOf(24, CORE_SUITES),
   nodeOf(26),
+  browser('Chromium', async () => 'npm', BROWSER_SUITES),
   browser('Firefox', firefoxVersion),
   browser('WebKit', webKitVersion),
   program('other languages', () => versionOf('curl', ['--version']), ['test/field/other-languages.test.ts']),
@@ -239,4 +262,5 @@ export const THINGS: readonly Thing[] = [
   ofNpm('image', 'test/field/image.test.ts'),
   besideADatabase,
   ofNpm('generated clients', 'test/field/generated-clients.test.ts'),
+  prover,
 ]

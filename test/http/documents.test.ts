@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import specs from '@asyncapi/specs'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { Ajv, type AnySchema } from 'ajv'
@@ -5,6 +6,7 @@ import addFormats from 'ajv-formats'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type ErrorCode, GlimpseError } from '../../src/errors.ts'
 import { openApiDocument } from '../../src/http/documents/openapi.ts'
+import { TASKS } from '../../src/http/documents/tasks.ts'
 import { PROBLEMS, problemAnswer } from '../../src/http/problem.ts'
 import { routeTable } from '../../src/http/routes.ts'
 import { type Caller, call, newCallers } from '../support/api.ts'
@@ -61,6 +63,19 @@ describe('the documents', () => {
         .map((method) => `${method.toUpperCase()} ${path}`),
     )
     expect(documented.sort()).toEqual(served.sort())
+  })
+
+  it('have each call under one task, which docs/README.md has pages for', async () => {
+    const calls = Object.values(openApi.paths).flatMap((path) =>
+      Object.entries(path).flatMap(([key, value]) =>
+        key === 'parameters' ? [] : [value as unknown as Json],
+      ),
+    )
+    const routes = TASKS.flatMap((task) => task.routes)
+    expect(calls.length).toBe(routes.length)
+    for (const { operationId, tags } of calls) expect(tags, `the tasks of ${operationId}`).toHaveLength(1)
+    const contents = await readFile(new URL('../../docs/README.md', import.meta.url), 'utf8')
+    for (const { readers } of TASKS) expect(contents).toContain(`## ${readers}\n`)
   })
 
   it('leave out in production what is not there then', async () => {

@@ -101,6 +101,37 @@ describe('a LISTEN session that rests', () => {
   })
 })
 
+it('rests at once where it is asked to after a chunk', async () => {
+  const received: string[] = []
+  let chunks = 0
+  const session: ListenSession = await ListenSession.open({
+    connection: parseConnectionUrl(database.url),
+    connectTimeoutMs: 5000,
+    onPayload: (payload) => received.push(payload),
+    onChunk: () => {
+      chunks++
+      if (received.length === 1) session.rest(10)
+    },
+    onClosed: () => {},
+  })
+  onTestFinished(() => session.end())
+  const channel = await channelOf(sql)
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  onTestFinished(() => {
+    vi.useRealTimers()
+  })
+  await sql`select pg_notify(${channel}, '1')`
+  // Not by expect.poll, which moves the clock.
+  while (received.length === 0) await sql`select 1`
+  for (const payload of ['2', '3']) await sql`select pg_notify(${channel}, ${payload})`
+  for (let n = 0; n < 20; n++) await sql`select ${n}::int`
+  expect(received).toEqual(['1'])
+  const before = chunks
+  vi.advanceTimersByTime(10)
+  await expect.poll(() => received, { timeout: 20_000 }).toEqual(['1', '2', '3'])
+  expect(chunks).toBe(before + 1)
+})
+
 it('tells that it was closed by the server', async () => {
   let closed = () => {}
   const told = new Promise<void>((resolve) => {

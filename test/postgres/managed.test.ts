@@ -4,7 +4,7 @@ import { createLogger } from '../../src/observability/log.ts'
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { migrate } from '../../src/store/migrate.ts'
 import { type Database, PostgresServer } from '../faults/prover/postgres-server.ts'
-import { glimpse } from '../support/cli.ts'
+import { glimpseHere } from '../support/cli.ts'
 import { open } from '../support/clients/index.ts'
 import { poll } from '../support/clients/poll.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
@@ -60,40 +60,63 @@ async function works(instance: Instance): Promise<void> {
   expect((await fetch(`${instance.url}/readyz`)).status).toBe(200)
 }
 
-const SETTINGS: readonly [string, string][] = [
-  ['default_transaction_isolation', 'serializable'],
-  ['default_transaction_isolation', 'repeatable read'],
-  ['default_transaction_read_only', 'on'],
-  ['default_transaction_deferrable', 'on'],
-  ['statement_timeout', '20ms'],
-  ['lock_timeout', '1ms'],
-  ['idle_session_timeout', '300ms'],
-  ['idle_in_transaction_session_timeout', '100ms'],
-  ['transaction_timeout', '20ms'],
-  ['search_path', ''],
-  ['search_path', 'nowhere, public'],
-  ['row_security', 'off'],
-  ['extra_float_digits', '-15'],
-  ['standard_conforming_strings', 'off'],
-  ['datestyle', 'German'],
-  ['intervalstyle', 'sql_standard'],
-  ['timezone', 'Asia/Kolkata'],
-  ['bytea_output', 'escape'],
-  ['client_encoding', 'LATIN1'],
-  ['plan_cache_mode', 'force_generic_plan'],
-  ['enable_nestloop', 'off'],
-  ['jit', 'on'],
-]
+/** A view that waits for somebody's lock, longer than any deadline that is set below. */
+async function waits(instance: Instance, adminUrl: string): Promise<void> {
+  const [alice, bob] = [await instance.caller('alice'), await instance.caller('bob')]
+  const story = await alice.post()
+  const somebody = postgres(adminUrl, { max: 1, onnotice: () => {} })
+  onTestFinished(() => somebody.end())
+  const view = await somebody.begin(async (sql) => {
+    await sql`select from glimpse.stories where id = ${story} for update`
+    const answer = bob.call('POST', `/stories/${story}/view`)
+    await sql`select pg_sleep(0.6)`
+    return { answer }
+  })
+  expect((await view.answer).status).toBe(200)
+}
+
+/** Those that go together are set together: whichever of them the service gives in to, the test fails. */
+const SETTINGS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  'transactions that are serializable, read only and deferrable': {
+    default_transaction_isolation: `'serializable'`,
+    default_transaction_read_only: `'on'`,
+    default_transaction_deferrable: `'on'`,
+  },
+  'transactions of one snapshot': { default_transaction_isolation: `'repeatable read'` },
+  'short deadlines': { statement_timeout: `'100ms'`, lock_timeout: `'1ms'`, transaction_timeout: `'300ms'` },
+  'short patience with who is idle': {
+    idle_session_timeout: `'300ms'`,
+    idle_in_transaction_session_timeout: `'100ms'`,
+  },
+  'an empty search_path': { search_path: `''` },
+  'another search_path': { search_path: 'nowhere, public' },
+  'other formats and another encoding': {
+    extra_float_digits: `'-15'`,
+    standard_conforming_strings: `'off'`,
+    datestyle: `'German'`,
+    intervalstyle: `'sql_standard'`,
+    timezone: `'Asia/Kolkata'`,
+    bytea_output: `'escape'`,
+    client_encoding: `'LATIN1'`,
+  },
+  'other plans, and errors for what row security hides': {
+    row_security: `'off'`,
+    plan_cache_mode: `'force_generic_plan'`,
+    enable_nestloop: `'off'`,
+    jit: `'on'`,
+  },
+}
 
 describe('works where the role has', () => {
-  it.each(SETTINGS)('%s = %s', { timeout: 60_000 }, async (name, value) => {
-    await admin.unsafe(
-      `alter role glimpse_app set ${name} to ${name === 'search_path' && value !== '' ? value : `'${value}'`}`,
-    )
+  it.each(Object.entries(SETTINGS))('%s', { timeout: 60_000 }, async (_, settings) => {
+    for (const [name, value] of Object.entries(settings))
+      await admin.unsafe(`alter role glimpse_app set ${name} to ${value}`)
     onTestFinished(async () => void (await admin.unsafe('alter role glimpse_app reset all')))
     const fresh = await server.createDatabase()
     onTestFinished(() => server.dropDatabase(fresh))
-    await works(await started(fresh.url))
+    const instance = await started(fresh.url)
+    await works(instance)
+    await waits(instance, fresh.adminUrl)
   })
 })
 
@@ -104,8 +127,11 @@ it('says what to do where no trigger fires (session_replication_role)', { timeou
   await expect(started(database.url)).rejects.toThrow(
     /session_replication_role is replica .*alter role … reset session_replication_role/,
   )
-  const { code, stdout } = await glimpse(['doctor', '--json'], {
-    environment: { DATABASE_URL: database.url, JWT_SECRET: TEST_SECRET, PORT: '0', MAX_CONNECTIONS: '100' },
+  const { code, stdout } = await glimpseHere(['doctor', '--json'], {
+    DATABASE_URL: database.url,
+    JWT_SECRET: TEST_SECRET,
+    PORT: '0',
+    MAX_CONNECTIONS: '100',
   })
   expect(code).toBe(1)
   expect(stdout).toMatch(/session_replication_role is replica: no trigger fires/)

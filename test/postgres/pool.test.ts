@@ -50,10 +50,11 @@ describe('a pool', () => {
     await sql`select 1`
     const before = sql.usage
     expect(before).toMatchObject({ busy: 0, idle: 1 })
-    const running = Promise.all(upTo(5).map(() => sql`select pg_sleep(0.1)`))
+    const running = Promise.all(upTo(5).map(() => sql`select pg_sleep(0.5)`))
     await nextTurn()
     await sql.within(50, async (quick) => quick`select 1`.catch(() => {}))
-    expect(sql.usage).toMatchObject({ waiting: 3, timedOut: 1 })
+    // The second connection may take longer to make than that statement had patience.
+    await expect.poll(() => sql.usage).toMatchObject({ waiting: 3, timedOut: 1 })
     await running
     const { waits, waitedSeconds, waiting, busy, idle } = sql.usage
     expect({ waiting, busy, idle }).toEqual({ waiting: 0, busy: 0, idle: 2 })

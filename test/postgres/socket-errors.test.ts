@@ -138,7 +138,10 @@ describe('a server that goes away while a session opens', () => {
     for (const mode of ['disable', 'prefer'])
       for (const read of [
         undefined,
-        (chunk: Buffer, socket: Socket) => void socket.push(Buffer.from(chunk)),
+        (chunk: Buffer, socket: Socket) => {
+          socket.push(Buffer.from(chunk))
+          return true
+        },
       ]) {
         const connection = parseConnectionUrl(`postgres://u:p@127.0.0.1:${port}/x?sslmode=${mode}`)
         // Far longer than a test may take: nothing may rely on it.

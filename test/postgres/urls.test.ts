@@ -10,7 +10,7 @@ import { openPool } from '../../src/postgres/pool.ts'
 import { PostgresServer } from '../faults/prover/postgres-server.ts'
 import { Standby } from '../faults/prover/standby.ts'
 import { type Certificates, hasOpenssl, makeCertificates } from '../support/certificates.ts'
-import { glimpse } from '../support/cli.ts'
+import { glimpseHere } from '../support/cli.ts'
 import { MainProcess, startInstance } from '../support/instance.ts'
 import { PREFIX } from '../support/leftovers.ts'
 import { TEST_SECRET } from '../support/token.ts'
@@ -30,7 +30,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), PREFIX))
   if (hasOpenssl) certificates = makeCertificates(folder, ['localhost'])
   server = await startEmbeddedPostgres({
-    dataDir: join(folder, 'data'),
+    // The folder itself: another run would take one without a lease of its own for a leftover.
+    dataDir: folder,
     log: createLogger('warn'),
     settings: {
       listen_addresses: '127.0.0.1,::1',
@@ -44,6 +45,7 @@ beforeAll(async () => {
   port = Number(new URL(server.url).port)
   admin = postgres(server.url, { max: 2, onnotice: () => {} })
   await admin.unsafe(`create role "${USER}" login password '${PASSWORD}'`)
+  await admin.unsafe(`create database "${DATABASE}" owner "${USER}" encoding 'UTF8' template template0`)
 }, 60_000)
 afterAll(async () => {
   await admin.end()
@@ -53,12 +55,6 @@ afterAll(async () => {
 
 const CREDENTIALS = `${encodeURIComponent(USER)}:${encodeURIComponent(PASSWORD)}`
 const PATH = `/${encodeURIComponent(DATABASE)}`
-
-/** A fresh database, which the URL's user owns. */
-async function anew(): Promise<void> {
-  await admin.unsafe(`drop database if exists "${DATABASE}" with (force)`)
-  await admin.unsafe(`create database "${DATABASE}" owner "${USER}" encoding 'UTF8' template template0`)
-}
 
 /** How many of the service's connections there are, and how many of them are encrypted. */
 async function connections(): Promise<{ all: number; encrypted: number }> {
@@ -126,7 +122,7 @@ const TAKEN: readonly [string, () => string, Encrypted][] = [
 describe('migrations, service and doctor agree on', () => {
   it.for(TAKEN)('%s', { timeout: 60_000 }, async ([, url, encrypted], { skip }) => {
     skip(encrypted === 'encrypted' && certificates === undefined, 'openssl is not installed')
-    await anew()
+    // The first one finds no schema; the others run the migrations too, of which none is left to do.
     const instance = await startInstance(
       { DATABASE_URL: url(), MIGRATE: 'on' },
       { database: { url: url(), drop: async () => {} } },
@@ -141,8 +137,11 @@ describe('migrations, service and doctor agree on', () => {
     } finally {
       await instance.close()
     }
-    const doctor = await glimpse(['doctor', '--json'], {
-      environment: { DATABASE_URL: url(), JWT_SECRET: TEST_SECRET, PORT: '0', MAX_CONNECTIONS: '100' },
+    const doctor = await glimpseHere(['doctor', '--json'], {
+      DATABASE_URL: url(),
+      JWT_SECRET: TEST_SECRET,
+      PORT: '0',
+      MAX_CONNECTIONS: '100',
     })
     const { findings } = JSON.parse(doctor.stdout) as {
       findings: { check: string; verdict: string; says: string }[]

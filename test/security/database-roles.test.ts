@@ -69,7 +69,7 @@ describe('functions that run with their owner’s rights', () => {
   const TRIGGERS = [
     ['story_posted', '(author_id text)', 'inserted', "('alice')"],
     [
-      'story_viewed',
+      'story_viewed_tally',
       '(story_id uuid, viewer_id text, viewed_at timestamptz)',
       'inserted',
       "(gen_random_uuid(), 'bob', now())",

@@ -1,10 +1,17 @@
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Caller, newCallers } from '../support/api.ts'
+import { type Caller, call, newCallers } from '../support/api.ts'
+import { open, STREAMING } from '../support/clients/index.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
 import type { Attack, Target } from './http/attack.ts'
 import { dial, type Exchange, exchange } from './http/exchange.ts'
 import { MALFORMED } from './http/malformed.ts'
 import { SMUGGLING } from './http/smuggling.ts'
+import { plans, play } from './http/spoilt.ts'
+import { countCases, times } from './support/full.ts'
+
+const ABREAST = 16
+const CONNECTIONS = times(480, 10_000)
 
 let instance: Instance
 let author: Caller
@@ -12,7 +19,7 @@ let author: Caller
 const attacked: [what: string, story: string][] = []
 let victim: Caller
 beforeAll(async () => {
-  instance = await startInstance()
+  instance = await startInstance({ MAX_CONNECTIONS_PER_USER: '1000' })
   ;[author, victim] = (await newCallers(instance.url, 'author', 'victim')) as [Caller, Caller]
 })
 afterAll(() => instance.close())
@@ -64,7 +71,7 @@ describe('a connection that carries a stream', () => {
     ['a request', () => 'GET /livez HTTP/1.1\r\nHost: x\r\n\r\n'],
     ['another stream', events],
     ['garbage', () => 'GARBAGE\r\n\r\n'],
-  ])('ends where %s comes after it, and no answer gets into the stream', async (_, more) => {
+  ])('ends where %s follows it, and no answer gets into the stream', async (_, more) => {
     const socket = dial(instance.url)
     let received = ''
     const ended = new Promise((resolve) => socket.on('end', resolve).on('close', resolve))
@@ -81,7 +88,7 @@ describe('a connection that carries a stream', () => {
     expect(received.match(/HTTP\/1\.1/g)).toHaveLength(1)
   })
 
-  it('waits for the answer to the request before, and ends where something was sent behind it', async () => {
+  it('waits for the answer to the request before it, and ends where something follows it', async () => {
     const { story } = await newTarget()
     const first = `GET /stories/${story} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${victim.token}\r\n\r\n`
     const { answers, rest, closed } = await exchange(instance.url, first + events().repeat(100), {
@@ -101,8 +108,26 @@ it('nothing was smuggled in', async () => {
   expect(stories.filter(({ views }) => views > 0)).toEqual([])
 })
 
-it('the request that was to be smuggled in is good on a connection of its own', async () => {
+it('the request that was to be smuggled in is answered on a connection of its own', async () => {
   const target = await newTarget()
   expect((await exchange(instance.url, target.smuggled)).answers[0]?.status).toBe(200)
   expect(await author.story(target.story)).toMatchObject({ views: 1 })
+})
+
+it('spoilt bytes, cut into packets and reset, get no 5xx and disturb nobody else', {
+  timeout: times(60_000, 600_000),
+}, async (context) => {
+  const target = await newTarget()
+  const streams = await Promise.all(STREAMING.map((transport) => open(transport, author)))
+  await fc.assert(
+    fc.asyncProperty(fc.array(plans, { minLength: ABREAST, maxLength: ABREAST }), async (all) => {
+      for (const received of await Promise.all(all.map((plan) => play(instance.url, plan, target))))
+        expect(received).not.toMatch(/HTTP\/1\.1 5\d\d /)
+    }),
+    { numRuns: CONNECTIONS / ABREAST, endOnFailure: true },
+  )
+  expect((await call(instance.url, '/readyz')).status).toBe(200)
+  await victim.view(target.story)
+  for (const stream of streams) await stream.take(1)
+  countCases(context, CONNECTIONS)
 })

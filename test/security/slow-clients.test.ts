@@ -53,12 +53,14 @@ interface Drip {
 }
 
 const DRIPS: readonly Drip[] = [
-  { what: 'nothing at all', first: () => '' },
-  { what: 'half a request line', first: () => 'GET /live' },
+  { what: 'nothing at all', first: () => '', status: 408 },
+  { what: 'half a request line', first: () => 'GET /live', status: 408 },
+  { what: 'half a head', first: () => 'GET /livez HTTP/1.1\r\nHost: x\r\n', status: 408 },
   { what: 'line ends for ever', first: () => '', next: '\r\n' },
   { what: 'a header byte by byte', first: () => 'GET /livez HTTP/1.1\r\nHost: x\r\nX-A: ', next: 'a' },
   { what: 'headers for ever', first: () => 'GET /livez HTTP/1.1\r\nHost: x\r\n', next: 'X-A: a\r\n' },
-  { what: 'a body that never begins', first: () => POST('Content-Length: 100') },
+  { what: 'a body that never begins', first: () => POST('Content-Length: 100'), status: 408 },
+  { what: 'a body that stops', first: () => `${POST('Content-Length: 100')}{`, status: 408 },
   { what: 'a body byte by byte', first: () => POST('Content-Length: 10000'), next: ' ', status: 408 },
   {
     what: 'chunks for ever',
@@ -79,7 +81,11 @@ const DRIPS: readonly Drip[] = [
   { what: 'an answer, then nothing more', first: () => REQUEST('GET /livez'), status: 200 },
 ]
 
-it.concurrent.each(DRIPS)('$what is ended in bounded time', async ({ first, next, status }) => {
+it.concurrent.each(DRIPS)('a client that sends $what is disconnected in bounded time', async ({
+  first,
+  next,
+  status,
+}) => {
   const socket = dial(instance.url)
   onTestFinished(() => void socket.destroy())
   const ended = new Promise<void>((resolve) => {
@@ -96,6 +102,7 @@ it.concurrent.each(DRIPS)('$what is ended in bounded time', async ({ first, next
   onTestFinished(() => clearInterval(drip))
   await within(ended, 'still open')
   if (status !== undefined) expect(received).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+  if (status === 408) expect(received).toContain('urn:glimpse:problem:request_timeout')
 })
 
 it.concurrent.each([
@@ -128,7 +135,7 @@ async function within(promise: Promise<void>, complaint: string): Promise<void> 
   await Promise.race([promise, late]).finally(() => timer.abort())
 }
 
-it('a crowd of idle and dripping connections keeps nobody from anything', {
+it('a crowd of idle and slow connections leaves the service ready for others', {
   timeout: 60_000,
 }, async (context) => {
   const crowd = Array.from({ length: times(300, 3000) }, (_, i) => {
@@ -146,7 +153,7 @@ it('a crowd of idle and dripping connections keeps nobody from anything', {
   countCases(context, crowd.length)
 })
 
-it('streams outlive every one of these bounds, and miss nothing', async () => {
+it('streams outlive all of these bounds and miss nothing', async () => {
   await sleep(2 * STALL_MS)
   const reader = (await newCallers(instance.url, 'reader'))[0] as Caller
   await reader.view(story)

@@ -8,7 +8,6 @@ export interface Suite {
 export const SUITES: readonly Suite[] = [
   { name: 'WebSocket conformance', files: ['test/security/websocket-conformance.test.ts'] },
   { name: 'Malformed HTTP', files: ['test/security/malformed-http.test.ts'] },
-  { name: 'Raw bytes', files: ['test/security/raw-bytes.test.ts'] },
   { name: 'Slow and idle clients', files: ['test/security/slow-clients.test.ts'] },
   { name: 'Ended sockets', files: ['test/security/ended-sockets.test.ts'] },
   { name: 'Bounded answers', files: ['test/security/bounded-answers.test.ts'] },

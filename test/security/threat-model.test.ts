@@ -25,7 +25,7 @@ it.each(
   expect(row.tests.filter((file) => !existsSync(new URL(file, ROOT)))).toEqual([])
 })
 
-it('every suite is there for a threat', () => {
+it('every suite shows that a threat is met', () => {
   const named = new Set(threats.flatMap(({ tests }) => tests))
   expect(suites.filter((file) => !named.has(file))).toEqual([])
 })

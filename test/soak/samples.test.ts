@@ -19,6 +19,8 @@ it('what stays, comes and goes, or only warms up is flat', () => {
   expect(
     growing(samples((i) => ({ descriptors: 40 + (i % 20), memoryMiB: Math.min(150, 100 + i) }))),
   ).toEqual([])
+  // Collected less often towards the end.
+  expect(growing(samples((i) => ({ heapMiB: 30 + (i % (i < 60 ? 10 : 30)) * 2 })))).toEqual([])
 })
 
 it('what grows is found', () => {
@@ -30,4 +32,5 @@ it('what grows is found', () => {
     'memoryMiB',
     'backends',
   ])
+  expect(growing(samples((i) => ({ heapMiB: 30 + i / 2 + (i % 10) * 2 })))).toEqual(['heapMiB'])
 })

@@ -1,4 +1,4 @@
-import type { PartResults } from '../../bench/report/results.ts'
+import type { PartResults, Trial } from '../../bench/report/results.ts'
 
 /** What a run leaves of one part, on a machine of no account. */
 export function partResults(part: PartResults['part'], trials: PartResults['trials']): PartResults {
@@ -17,3 +17,19 @@ export function partResults(part: PartResults['part'], trials: PartResults['tria
     quick: false,
   }
 }
+
+/** Three rounds of one contender, with these figures as their medians. */
+export const trial = (
+  scenario: string,
+  level: number,
+  contender: string,
+  figures: Record<string, number>,
+): Trial => ({
+  scenario,
+  level,
+  contender,
+  rounds: [0.9, 1, 1.2].map((factor) =>
+    Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, value * factor])),
+  ),
+  faults: [],
+})

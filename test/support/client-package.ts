@@ -34,7 +34,7 @@ export async function openFolder(): Promise<UserFolder> {
     },
     async run(command, ...args) {
       try {
-        const { stdout } = await run(command, args, { cwd: path, maxBuffer: 16 << 20, timeout: 300_000 })
+        const { stdout } = await run(command, args, { cwd: path, maxBuffer: 16 << 20, timeout: 600_000 })
         return stdout
       } catch (error) {
         const { stdout, stderr, message } = error as Error & { stdout: string; stderr: string }

@@ -49,9 +49,18 @@ export class ConsolePage {
     return this.page.getByRole('region', { name, exact: true })
   }
 
-  /** The guide's line, or the error's. */
-  said(role: 'status' | 'alert'): Locator {
-    return this.page.locator('.messages').getByRole(role)
+  /** The line on top that says what has happened and what comes next. */
+  get guide(): Locator {
+    return this.page.locator('#guide')
+  }
+
+  get error(): Locator {
+    return this.page.getByRole('alert')
+  }
+
+  /** What screen readers are told. */
+  get announced(): Locator {
+    return this.page.getByRole('status')
   }
 
   press(name: string | RegExp, within: Locator | Page = this.page): Promise<void> {
@@ -94,8 +103,10 @@ export class ConsolePage {
     return rows.reverse()
   }
 
-  /** One of the facts under a panel's buttons. */
+  /** One of the facts under a panel's "Details". */
   async fact(name: PanelName, term: 'Completeness' | 'Cursor' | 'Received'): Promise<string> {
+    const details = this.panel(name).locator('details')
+    if ((await details.getAttribute('open')) === null) await details.getByText('Details').click()
     const value = this.panel(name).locator('.facts div', { hasText: term }).getByRole('definition')
     return (await value.textContent()) ?? ''
   }

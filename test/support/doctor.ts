@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest'
 import type { Finding } from '../../src/cli/doctor/finding.ts'
-import { glimpse, type Invocation } from './cli.ts'
+import { glimpse, glimpseHere, type Invocation } from './cli.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 import { query } from './embedded/server.ts'
 import { TEST_SECRET } from './token.ts'
@@ -68,15 +68,19 @@ export class World {
     }
   }
 
-  async examine({ environment = {}, ...invocation }: Invocation = {}): Promise<{
+  /** In a process of its own where it is said, or where the invocation needs one. */
+  async examine(
+    { environment = {}, ...invocation }: Invocation = {},
+    { started = Object.keys(invocation).length > 0 } = {},
+  ): Promise<{
     code: number | null
     findings: Finding[]
   }> {
-    const { code, stdout, stderr } = await glimpse(['doctor', '--json'], {
-      cwd: this.folder,
-      ...invocation,
-      environment: { ...this.variables, ...environment },
-    })
+    const variables = { ...this.variables, ...environment }
+    const args = ['doctor', '--json']
+    const { code, stdout, stderr } = started
+      ? await glimpse(args, { cwd: this.folder, ...invocation, environment: variables })
+      : await glimpseHere(args, variables)
     expect(stderr).toBe('')
     const report = JSON.parse(stdout) as { ok: boolean; findings: Finding[] }
     expect(report.ok).toBe(code === 0)

@@ -36,7 +36,16 @@ async function firefox(): Promise<Engine | undefined> {
   if (executablePath === undefined) return undefined
   const browser = await launch({ browser: 'firefox', executablePath, headless: true })
   return {
-    newPage: () => browser.newPage() as Promise<EnginePage>,
+    async newPage() {
+      const page = await browser.newPage()
+      return {
+        goto: (url) => page.goto(url),
+        // Puppeteer's own url() misses a page that comes back out of the back-forward cache.
+        url: () => page.evaluate('location.href') as Promise<string>,
+        evaluate: <Value>(script: string) => page.evaluate(script) as Promise<Value>,
+        close: () => page.close(),
+      }
+    },
     close: () => browser.close(),
   }
 }

@@ -28,6 +28,8 @@ export class FakeService {
   intercept: (request: string, init: RequestInit) => Response | Promise<Response> | undefined = () =>
     undefined
   heartbeatMs = 15_000
+  /** Sends neither heartbeats nor pongs: the connection is there, and nobody at its other end. */
+  silent = false
   /** What users have read. */
   readonly read = new Map<string, number>()
 
@@ -114,7 +116,8 @@ export class FakeService {
       send(text: string) {
         const { type } = JSON.parse(text)
         service.asked.push(`ws ${type}`)
-        if (type === 'ping') this.onmessage?.({ data: '{"type":"stream.pong","data":{}}' } as never)
+        if (type === 'ping' && !service.silent)
+          this.onmessage?.({ data: '{"type":"stream.pong","data":{}}' } as never)
       }
 
       close(code = 1000) {
@@ -173,7 +176,9 @@ export class FakeService {
     const encoder = new TextEncoder()
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
-        const heartbeat = setInterval(() => controller.enqueue(encoder.encode(':\n\n')), this.heartbeatMs)
+        const heartbeat = setInterval(() => {
+          if (!this.silent) controller.enqueue(encoder.encode(':\n\n'))
+        }, this.heartbeatMs)
         const end = (how: () => void) => {
           clearInterval(heartbeat)
           gone()

@@ -59,7 +59,8 @@ async function openServer(): Promise<Server> {
   const embedded = await startEmbeddedPostgres({
     dataDir,
     log,
-    settings: { max_connections: '300', fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off' },
+    // Some files at a time run several instances, each with 26 connections.
+    settings: { max_connections: '500', fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off' },
   })
   return {
     url: await createRole(embedded.url),

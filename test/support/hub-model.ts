@@ -59,8 +59,8 @@ class HeldLog implements Log {
 }
 
 const codec: Codec = {
-  encode: (first, ids, bodies) =>
-    Buffer.from(JSON.stringify(bodies.map((body, i) => ({ seq: first + i, id: ids[i], body })))),
+  encode: (ids, bodies) =>
+    JSON.stringify(bodies.map((body, i) => ({ seq: JSON.parse(body).seq, id: ids[i], body }))),
 }
 
 interface Frame {
@@ -99,11 +99,11 @@ export class Witness implements Sink {
     return this.told.filter((word) => !String(word).startsWith('read'))
   }
 
-  write(frames: Buffer): void {
-    for (const frame of JSON.parse(frames.toString()) as Frame[]) {
+  write(frames: string): void {
+    for (const frame of JSON.parse(frames) as Frame[]) {
       if (this.closed) throw new Error('told after its end')
       if (frame.seq !== this.seq + 1) throw new Error(`${this.user} at ${this.cursor} was given ${frame.id}`)
-      if (partsOf(frame.id).seq !== frame.seq || JSON.parse(frame.body).seq !== frame.seq)
+      if (partsOf(frame.id).seq !== frame.seq)
         throw new Error(`${this.user} was given another event under a number: ${JSON.stringify(frame)}`)
       this.#check(this, frame, this.#before)
       this.#before = frame

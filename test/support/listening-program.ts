@@ -62,7 +62,8 @@ export class ListeningProgram {
   }
 }
 
-function accepts(port: number): Promise<boolean> {
+/** Whether something takes connections there. */
+export function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: '127.0.0.1', port })
     socket.once('error', () => resolve(false))

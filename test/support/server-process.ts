@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 
 /** What a process holds, as the kernel counts it (Linux). */
 export class ServerProcess {
@@ -9,30 +9,19 @@ export class ServerProcess {
     this.#pid = pid
   }
 
-  /** Sockets that are open: the server's end, whatever the test believes of its own. */
-  get sockets(): number {
-    let count = 0
-    for (const fd of readdirSync(`/proc/${this.#pid}/fd`)) {
-      try {
-        if (readlinkSync(`/proc/${this.#pid}/fd/${fd}`).startsWith('socket:')) count += 1
-      } catch {
-        // Closed between the two calls.
-      }
-    }
-    return count
-  }
-
   /**
-   * Whether it still has its end of the connection that comes from this local port. What it has closed and the kernel
-   * finishes has no inode.
+   * The local ports of the clients whose connections to this port of the server's it has still open: its own end, whatever the
+   * test believes of the other. What it has closed and the kernel finishes has no inode.
    */
-  holds(clientPort: number, serverPort: number): boolean {
-    const at = (port: number) => `:${port.toString(16).toUpperCase().padStart(4, '0')}`
-    const lines = readFileSync(`/proc/${this.#pid}/net/tcp`, 'utf8').split('\n')
-    return lines.some((line) => {
+  clientPorts(serverPort: number): number[] {
+    const ports: number[] = []
+    for (const line of readFileSync(`/proc/${this.#pid}/net/tcp`, 'utf8').split('\n')) {
       const [, local = '', remote = '', , , , , , , inode = '0'] = line.trim().split(/\s+/)
-      return local.endsWith(at(serverPort)) && remote.endsWith(at(clientPort)) && inode !== '0'
-    })
+      const [at, from] = [local, remote].map((address) => Number.parseInt(address.split(':')[1] ?? '', 16))
+      // Who listens has no other end.
+      if (at === serverPort && from && inode !== '0') ports.push(from)
+    }
+    return ports
   }
 
   /** Resident memory in MiB. */

@@ -69,7 +69,8 @@ class WebKit implements Engine {
           sessionId: string
         }
         this.#session = `/session/${sessionId}`
-        await this.#send('POST', `${this.#session}/timeouts`, { script: 60_000 })
+        // A script whose page is left before it has answered is waited for this long; a test's own patience is longer.
+        await this.#send('POST', `${this.#session}/timeouts`, { script: 10_000 })
         this.#first = (await this.#send('GET', `${this.#session}/window`)) as string
         return this
       } catch (error) {
@@ -96,6 +97,7 @@ class WebKit implements Engine {
       })
     return {
       goto: (url) => inWindow(() => this.#send('POST', `${this.#session}/url`, { url })),
+      url: () => inWindow(() => this.#send('GET', `${this.#session}/url`) as Promise<string>),
       evaluate: <Value>(script: string) => inWindow(() => this.#run(script) as Promise<Value>),
       close: () => inWindow(() => this.#send('DELETE', `${this.#session}/window`)),
     }

@@ -31,7 +31,7 @@ process.on('SIGUSR2', async () => {
   const handles = process._getActiveHandles()
   const sockets = handles.filter((handle) => handle instanceof Socket && handle.remotePort)
   const ofClients = sockets.filter(({ localPort }) => localPort === PORT).length
-  // The pools open and close theirs as they need; each has a descriptor and, unless it is LISTEN's, a timer for its end.
+  // The pools open and close theirs as they need; each has a descriptor.
   const ofDatabase = sockets.length - ofClients
   const emitters = [process, ...handles.filter((handle) => handle instanceof Server)]
   const count = (kind) => queryObjects(kind, { format: 'count' })
@@ -44,7 +44,6 @@ process.on('SIGUSR2', async () => {
       descriptors: readdirSync('/proc/self/fd').length - ofDatabase,
       connections: count(Connection),
       users: count(Subscriber),
-      timers: process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length - (ofDatabase - 1),
       listeners: emitters.reduce((sum, emitter) => sum + countListeners(emitter), 0),
     },
   }

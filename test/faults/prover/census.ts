@@ -6,7 +6,7 @@ export interface Census {
   /** JavaScript's heap and the buffers outside of it. */
   readonly bytes: number
   readonly rss: number
-  /** Timers of every kind, dead ones included; the pools and the runtime keep a few more or less. */
+  /** Timers of every kind, running and dead; the pools and the runtime keep a few more or less. */
   readonly timerObjects: number
   /** What must be as it was once everybody has left. */
   readonly exact: Readonly<Record<string, number>>

@@ -66,6 +66,11 @@ export class Instance {
     return this.#child?.pid
   }
 
+  /** What it calls itself in its log lines; undefined before the first. */
+  get name(): string | undefined {
+    return /"instance":"([^"]+)"/.exec(this.output)?.[1]
+  }
+
   /** What it wrote last, for a report of why it failed. */
   get output(): string {
     return this.#lastLines.join('\n')

@@ -12,6 +12,7 @@ import type { Prepared } from './setup.ts'
 /** Real NATS servers for the instances of a scenario. */
 export class NatsStage {
   servers: readonly NatsServer[] = []
+  #monitor = 0
   readonly #options: {
     readonly servers?: number
     /** Variables beside BUS_URL. */
@@ -28,7 +29,8 @@ export class NatsStage {
   /** A scenario's `prepare`. */
   readonly prepare = async (_server: PostgresServer, _database: Database): Promise<Prepared> => {
     const { servers = 1, environment = {} } = this.#options
-    if (servers === 1) this.servers = [await NatsServer.start()]
+    this.#monitor = await stablePort()
+    if (servers === 1) this.servers = [await NatsServer.start({ args: ['-m', String(this.#monitor)] })]
     else {
       const ports = await Promise.all(Array.from({ length: servers }, () => stablePort()))
       this.servers = await Promise.all(
@@ -50,6 +52,12 @@ export class NatsStage {
     const [server] = this.servers
     if (server === undefined) throw new Error('no NATS server')
     return server
+  }
+
+  /** How many clients the only server has cut because they read too slowly (NATS, Monitoring: /varz). */
+  async slowConsumers(): Promise<number> {
+    const answer = await fetch(`http://127.0.0.1:${this.#monitor}/varz`)
+    return ((await answer.json()) as { slow_consumers: number }).slow_consumers
   }
 }
 
@@ -100,6 +108,8 @@ export class RelayProcess {
   readonly #since = performance.now()
   #lines: string[] = []
   relaying = false
+  /** Whether it has come as far as NATS, soon after which it can take over. */
+  connected = false
   /** How often it was elected. */
   elections = 0
 
@@ -119,6 +129,7 @@ export class RelayProcess {
           this.elections++
         }
         if (line.includes('no longer relaying')) this.relaying = false
+        if (line.includes('connected to NATS')) this.connected = true
       })
     void this.#exited.then(() => {
       this.relaying = false

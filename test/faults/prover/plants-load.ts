@@ -3,7 +3,7 @@ import type { Plant } from './plants.ts'
 /** The statement that all writers share waits for a lock as long as for anything else. */
 export const waitsForLocks: Plant = {
   name: 'the shared batch waits for locks',
-  edits: [{ file: 'dist/store/batcher.js', find: 'lockTimeoutMs: 30,', put: 'lockTimeoutMs: 2000,' }],
+  edits: [{ file: 'src/store/batcher.ts', find: 'lockTimeoutMs: 30,', put: 'lockTimeoutMs: 2000,' }],
 }
 
 /** An outbox without a bound: whatever a slow reader leaves is kept in memory. */
@@ -11,7 +11,7 @@ export const holdsAll: Plant = {
   name: 'no bound on what is unsent',
   edits: [
     {
-      file: 'dist/hub/connection.js',
+      file: 'src/hub/connection.ts',
       find: 'this.#sink.unsent <= this.#limits.outboxMaxBytes',
       put: 'this.#sink.unsent >= 0',
     },
@@ -23,9 +23,9 @@ export const trimsInSilence: Plant = {
   name: 'no reset where history was trimmed',
   edits: [
     {
-      file: 'dist/hub/resume.js',
-      find: "return { ...edge, resumed: false, reset: 'trimmed' };",
-      put: 'return { ...edge, resumed: true, reset: undefined };',
+      file: 'src/hub/resume.ts',
+      find: "return { resumed: false, reset: 'trimmed', ...edge }",
+      put: 'return { ...edge, resumed: true, reset: undefined }',
     },
   ],
 }
@@ -35,7 +35,7 @@ export const forgetsNobody: Plant = {
   name: 'users who left are not forgotten',
   edits: [
     {
-      file: 'dist/hub/hub.js',
+      file: 'src/hub/hub.ts',
       find: 'if (subscriber?.connections.size === 0)',
       put: 'if (subscriber === undefined)',
     },

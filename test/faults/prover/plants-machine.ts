@@ -5,15 +5,13 @@ export const diesOfItsLog: Plant = {
   name: 'a full disk under the log is an exception',
   edits: [
     {
-      file: 'dist/observability/log-destination.js',
-      find: `                this.#wait(bytes);
-            else
-                this.#lose();
-            return;`,
-      put: `                this.#wait(bytes);
-            else
-                throw error;
-            return;`,
+      file: 'src/observability/log-destination.ts',
+      find: `this.#wait(bytes)
+      else this.#lose()
+      return`,
+      put: `this.#wait(bytes)
+      else throw error
+      return`,
     },
   ],
 }
@@ -23,9 +21,10 @@ export const waitsForItsReader: Plant = {
   name: 'the log waits for its reader',
   edits: [
     {
-      file: 'dist/observability/log-destination.js',
-      find: "process.stdout.on('error', () => { });",
-      put: "process.stdout.on('error', () => { })._handle.setBlocking(true);",
+      file: 'src/observability/log-destination.ts',
+      find: "if (kind.isFIFO() || kind.isSocket()) process.stdout.on('error', () => {})",
+      put: `if (kind.isFIFO() || kind.isSocket())
+    (process.stdout as unknown as { _handle: { setBlocking(on: boolean): void } })._handle.setBlocking(true)`,
     },
   ],
 }
@@ -35,18 +34,18 @@ export const keepsNoDescriptors: Plant = {
   name: 'no descriptors are kept',
   edits: [
     {
-      file: 'dist/limits/sockets.js',
-      find: 'return descriptors - Math.min(RESERVED_DESCRIPTORS, Math.floor(descriptors / 2));',
-      put: 'return descriptors;',
+      file: 'src/limits/sockets.ts',
+      find: 'return descriptors - Math.min(RESERVED_DESCRIPTORS, Math.floor(descriptors / 2))',
+      put: 'return descriptors',
     },
   ],
 }
 
 export const takesWhateverTheDelay: Plant = {
   name: 'work is taken however late the event loop is',
-  edits: [{ file: 'dist/limits/pressure.js', find: 'if (!this.#late)', put: 'if (true)' }],
+  edits: [{ file: 'src/limits/pressure.ts', find: 'if (!this.#late) return', put: 'return' }],
 }
 export const opensWhateverTheHeap: Plant = {
   name: 'streams are opened however full the heap is',
-  edits: [{ file: 'dist/limits/pressure.js', find: 'if (!this.#full)', put: 'if (true)' }],
+  edits: [{ file: 'src/limits/pressure.ts', find: 'if (!this.#full) return', put: 'return' }],
 }

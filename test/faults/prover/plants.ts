@@ -1,5 +1,6 @@
-/** A change to one file of a copied build: the text `find`, which is there exactly once, becomes `put`. */
+/** A change to one source or migration: the text `find`, which is in the file exactly once, becomes `put`. */
 export interface Edit {
+  /** From the repository's root on. */
   readonly file: string
   readonly find: string
   readonly put: string
@@ -13,31 +14,31 @@ export interface Plant {
 
 /** A connection pushes whatever comes next on the bus, whether or not it is the next event. */
 const anyNext: Edit = {
-  file: 'dist/hub/connection.js',
+  file: 'src/hub/connection.ts',
   find: 'run.first > this.#cursor + 1 || ',
   put: '',
 }
 
 /** A number is taken for its event, whatever came before it in the history that it is from. */
 export const numbersProve: Edit = {
-  file: 'dist/hub/connection.js',
+  file: 'src/hub/connection.ts',
   find: 'if (isKnown ? before !== this.#time : !fromLog)',
   put: 'if (false)',
 }
 
 const noSweep: Edit = {
-  file: 'dist/service.js',
-  find: 'const SWEEP_INTERVAL_MS = 4000;',
-  put: 'const SWEEP_INTERVAL_MS = 86_400_000;',
+  file: 'src/service.ts',
+  find: 'const SWEEP_INTERVAL_MS = 4000',
+  put: 'const SWEEP_INTERVAL_MS = 86_400_000',
 }
 
 const noSweepAfterGap: Edit = {
-  file: 'dist/hub/hub.js',
-  find: `gap(epoch) {
-        this.#adopt(epoch);
-        void this.sweep();`,
-  put: `gap(epoch) {
-        this.#adopt(epoch);`,
+  file: 'src/hub/hub.ts',
+  find: `gap(epoch: string): void {
+    this.#adopt(epoch)
+    void this.sweep()`,
+  put: `gap(epoch: string): void {
+    this.#adopt(epoch)`,
 }
 
 /** Events are taken as they come, and one in `n` never does. */
@@ -48,11 +49,12 @@ export function losesOneIn(n: number): Plant {
       anyNext,
       numbersProve,
       {
-        file: 'dist/bus/payload.js',
-        find: 'const body = payload.slice(previousEnd + 1, end);',
-        put: `globalThis.lines = (globalThis.lines ?? 0) + 1;
-    if (globalThis.lines % ${n} === 0) return false;
-    const body = payload.slice(previousEnd + 1, end);`,
+        file: 'src/bus/payload.ts',
+        find: 'const body = payload.slice(previousEnd + 1, end)',
+        put: `const counter = globalThis as { lines?: number }
+  counter.lines = (counter.lines ?? 0) + 1
+  if (counter.lines % ${n} === 0) return false
+  const body = payload.slice(previousEnd + 1, end)`,
       },
     ],
   }
@@ -71,27 +73,26 @@ export const writesBehind: Plant = {
   name: 'acknowledged before the commit',
   edits: [
     {
-      file: 'dist/http/stories.js',
+      file: 'src/http/stories.ts',
       find: 'await context.app.views.submit({ storyId: id, viewerId: user, origin })',
       put: `(setTimeout(() => context.app.views.submit({ storyId: id, viewerId: user }).catch(() => {}), 300),
-        { outcome: 'recorded', at: new Date().toISOString() })`,
+        { outcome: 'recorded' as const, at: new Date().toISOString() })`,
     },
   ],
 }
 
 /** Where a cursor whose check fits is continued. */
-const PROVEN = `if (!cursors.fits(point, time))
-                return { ...end, resumed: false, reset: 'epoch' };
-            return { seq, time, resumed: true, reset: undefined };`
+const PROVEN = `if (!cursors.fits(point, time)) return { resumed: false, reset: 'epoch', ...end }
+      return { resumed: true, reset: undefined, seq, time }`
 
 /** A client that comes back goes on one event too late. */
 export const resumesOneLate: Plant = {
   name: 'resumes at cursor + 1',
   edits: [
     {
-      file: 'dist/hub/resume.js',
+      file: 'src/hub/resume.ts',
       find: PROVEN,
-      put: 'return { seq: Math.min(seq + 1, end.seq), time: undefined, resumed: true, reset: undefined };',
+      put: 'return { seq: Math.min(seq + 1, end.seq), time: undefined, resumed: true, reset: undefined }',
     },
   ],
 }
@@ -101,9 +102,9 @@ export const skipsCatchUp: Plant = {
   name: 'resumes without the log',
   edits: [
     {
-      file: 'dist/hub/resume.js',
+      file: 'src/hub/resume.ts',
       find: PROVEN,
-      put: 'return { ...end, resumed: true, reset: undefined };',
+      put: 'return { ...end, resumed: true, reset: undefined }',
     },
   ],
 }

@@ -20,7 +20,7 @@ const measuresByTheWall: Plant = {
   name: 'waits are measured by the wall clock',
   edits: [
     {
-      file: 'dist/service.js',
+      file: 'src/service.ts',
       find: 'monotonic: () => performance.now()',
       put: 'monotonic: () => Date.now()',
     },

@@ -10,10 +10,10 @@ import type { Scenario } from '../prover/scenario.ts'
 const numbersByPlace: Plant = {
   name: 'rows are numbered by their place in a page',
   edits: [
-    { file: 'dist/hub/continuation.js', find: 'following !== seq + 1', put: 'false' },
-    { file: 'dist/hub/continuation.js', find: 'first: following,', put: 'first: seq + 1,' },
+    { file: 'src/hub/continuation.ts', find: 'following !== seq + 1', put: 'false' },
+    { file: 'src/hub/continuation.ts', find: 'first: following,', put: 'first: seq + 1,' },
     {
-      file: 'dist/hub/continuation.js',
+      file: 'src/hub/continuation.ts',
       find: "while (seqs[last] === following + last - next && isBodyOf(following + last - next, bodies[last] ?? '')) {",
       put: 'while (last < seqs.length) {',
     },

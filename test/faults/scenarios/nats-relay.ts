@@ -91,6 +91,10 @@ function relayScenario(
             await bench.within(LAG_MS, 'everybody has everything', (ms) => bench.untilCaughtUp(ms))
             await relays.remove(victim)
             await relays.start()
+            // On a busy machine a process takes longer to start than a relay to take over.
+            await bench.within(30_000, 'another stands by', (ms) =>
+              until(ms, () => relays.all.every(({ process }) => process.connected)),
+            )
             await sleep(2000)
           }),
         )

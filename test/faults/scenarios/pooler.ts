@@ -12,7 +12,7 @@ const believesListen: Plant = {
   name: 'LISTEN is believed at start',
   edits: [
     {
-      file: 'dist/bus/postgres-bus.js',
+      file: 'src/bus/postgres-bus.ts',
       find: 'if (!(await this.#probe())) {',
       put: 'if ((await this.#probe()) === undefined) {',
     },

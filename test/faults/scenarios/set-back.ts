@@ -14,16 +14,16 @@ const numbersAlone: Plant = {
   edits: [
     numbersProve,
     {
-      file: 'dist/cursor.js',
-      find: 'return check === undefined || check === this.check(time);',
-      put: 'return true;',
+      file: 'src/cursor.ts',
+      find: 'return check === undefined || check === this.check(time)',
+      put: 'return true',
     },
     {
-      file: 'dist/hub/continuation.js',
+      file: 'src/hub/continuation.ts',
       find: 'if (time !== undefined && known !== undefined && time !== known)',
       put: 'if (false)',
     },
-    { file: 'dist/hub/subscriber.js', find: 'time !== end.time)', put: 'false)' },
+    { file: 'src/hub/subscriber.ts', find: 'time !== end.time)', put: 'false)' },
   ],
 }
 

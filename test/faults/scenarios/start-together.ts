@@ -12,7 +12,7 @@ const failsAtTheLock: Plant = {
   name: 'a held migration lock is fatal',
   edits: [
     {
-      file: 'dist/store/migrate.js',
+      file: 'src/store/migrate.ts',
       find: 'await sleep(POLL_MS, undefined, { signal })',
       put: "throw new Error('somebody else is migrating')",
     },

@@ -16,7 +16,7 @@ const trimsByAge: Plant = {
   name: 'rows are trimmed by age',
   edits: [
     {
-      file: 'dist/store/retention.js',
+      file: 'src/store/retention.ts',
       find: 'where e.user_id = k.user_id and e.seq < coalesce(k.seq, k.behind)',
       put: "where e.user_id = k.user_id and e.logged_at < now() - interval '1 hour'",
     },

@@ -12,9 +12,9 @@ const believesItsEars: Plant = {
   name: 'the bus is taken to speak of the history that is read',
   edits: [
     {
-      file: 'dist/hub/subscriber.js',
-      find: 'this.#hub.traffic.pushed += this.#offer(epoch, run, false);',
-      put: 'for (const { epoch: read } of this.connections) this.#hub.traffic.pushed += this.#offer(read, run, false);',
+      file: 'src/hub/subscriber.ts',
+      find: 'this.#hub.traffic.pushed += this.#offer(epoch, run, false)',
+      put: 'for (const { epoch: read } of this.connections) this.#hub.traffic.pushed += this.#offer(read, run, false)',
     },
     numbersProve,
   ],

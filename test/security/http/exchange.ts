@@ -60,6 +60,11 @@ export async function exchange(
   }
 }
 
+/** The statuses of all answers to these very bytes. */
+export async function statusesOf(url: string, bytes: Buffer | string, answers = 1): Promise<number[]> {
+  return (await exchange(url, bytes, { answers })).answers.map(({ status }) => status)
+}
+
 /** Reads whole answers off the front: those with a Content-Length, or without a body. */
 function takeAnswers(bytes: Buffer): { answers: RawAnswer[]; rest: string } {
   const answers: RawAnswer[] = []

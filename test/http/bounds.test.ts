@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import postgres from 'postgres'
@@ -51,45 +50,6 @@ describe('the size of a request', () => {
   })
 })
 
-describe('a request that arrives too slowly', () => {
-  it.each([
-    ['headers', 'GET /livez HTTP/1.1\r\nHost: x\r\n'],
-    ['not even one byte of its headers', ''],
-    [
-      'body',
-      'POST /stories HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{',
-    ],
-  ])('is answered 408 and closed: %s', async (_what, sent) => {
-    const { alice } = await scene({ HEADERS_TIMEOUT_MS: '150', REQUEST_TIMEOUT_MS: '300' })
-    const socket = dial()
-    const head = sent.replace('Host: x\r\n', `Host: x\r\nAuthorization: Bearer ${alice.token}\r\n`)
-    if (sent !== '') socket.write(head)
-    expect(await text(socket)).toMatch(/^HTTP\/1\.1 408 [\s\S]*urn:glimpse:problem:request_timeout/)
-  })
-
-  it('does not keep its connection longer than KEEP_ALIVE_TIMEOUT_MS before the next', async () => {
-    await scene({ KEEP_ALIVE_TIMEOUT_MS: '100' })
-    const socket = dial()
-    socket.write('GET /livez HTTP/1.1\r\nHost: x\r\n\r\n')
-    expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 /)
-  })
-})
-
-describe('a client that asks and takes no answer', () => {
-  it('is dropped', async () => {
-    await scene({ ANSWER_TIMEOUT_MS: '300' })
-    const socket = dial()
-    await once(socket, 'connect')
-    socket.pause()
-    socket.write('GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(200))
-    // Who doesn't read learns only by writing that the connection is gone; a knock before that would keep it open.
-    const knocking = setInterval(() => socket.write('\r\n'), 1500)
-    onTestFinished(() => clearInterval(knocking))
-    const [error] = await once(socket, 'error')
-    expect(['EPIPE', 'ECONNRESET']).toContain(error.code)
-  })
-})
-
 describe('sockets that ask for nothing', () => {
   it('are bounded per address, and leave room again when they go', async () => {
     await scene({ MAX_CONNECTIONS_PER_ADDRESS: '1' })
@@ -116,14 +76,36 @@ describe('sockets that ask for nothing', () => {
   })
 })
 
+describe('an idle connection', () => {
+  it('is ended after the time that its last answer named', async () => {
+    await scene({ KEEP_ALIVE_TIMEOUT_MS: '1000' })
+    const socket = dial()
+    socket.write('GET /livez HTTP/1.1\r\nHost: a\r\n\r\n')
+    const startedAt = performance.now()
+    const answer = await text(socket)
+    expect(answer).toContain('\r\nConnection: keep-alive\r\n')
+    expect(answer).toContain('\r\nKeep-Alive: timeout=1\r\n')
+    expect(performance.now() - startedAt).toBeGreaterThan(1000)
+  })
+
+  it('is named by no answer that is the last', async () => {
+    await scene({})
+    const socket = dial()
+    socket.write('GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+    const answer = await text(socket)
+    expect(answer).toContain('\r\nConnection: close\r\n')
+    expect(answer).not.toContain('Keep-Alive')
+  })
+})
+
 describe('a stream', () => {
-  it('outlives every timeout of requests', async () => {
+  it('outlives every timeout of requests between two heartbeats', async () => {
     const { alice, bob } = await scene({
       HEADERS_TIMEOUT_MS: '100',
       REQUEST_TIMEOUT_MS: '100',
       KEEP_ALIVE_TIMEOUT_MS: '100',
       STALL_TIMEOUT_MS: '100',
-      HEARTBEAT_INTERVAL_MS: '1000',
+      HEARTBEAT_INTERVAL_MS: '300',
     })
     const sse = await openSse(alice)
     const ws = await openWebSocket(alice)
