@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { configDefaults, defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
@@ -25,10 +26,19 @@ const APART = /^test\/(?:browser|delivery|deployment|embedded|faults|field|secur
 /** What stays in a process after its test, or finds there what others left: clocks, modules, globals. */
 const STAYS = /useFakeTimers|vi\.mock\(|vi\.stub|\.setGlobal|process\.env\.\w+ =[^=]/
 
+/** Whether the file, or a helper that it imports, does something that STAYS. */
+function stays(path: string): boolean {
+  const text = readFileSync(path, 'utf8')
+  const helpers = [...text.matchAll(/from '(\.[^']*\/support\/[^']+)'/g)].map(([, name = '']) =>
+    join(path, '..', name),
+  )
+  return STAYS.test(text) || helpers.some((helper) => STAYS.test(readFileSync(helper, 'utf8')))
+}
+
 /** Test files that can run in one process, one after the other. */
 const SHARED = readdirSync('test', { recursive: true, encoding: 'utf8' })
   .map((name) => `test/${name}`)
-  .filter((path) => path.endsWith('.test.ts') && !APART.test(path) && !STAYS.test(readFileSync(path, 'utf8')))
+  .filter((path) => path.endsWith('.test.ts') && !APART.test(path) && !stays(path))
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

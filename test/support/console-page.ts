@@ -86,8 +86,8 @@ export class ConsolePage {
   }
 
   /** Waits until the panel has brought `seq`. */
-  async hears(name: PanelName, seq: number): Promise<void> {
-    await this.panel(name).locator(`[data-seq="${seq}"]`).waitFor()
+  async hears(name: PanelName, seq: number, timeout = 10_000): Promise<void> {
+    await this.panel(name).locator(`[data-seq="${seq}"]`).waitFor({ timeout })
   }
 
   /** What the panel has brought, oldest first, as `1 bob viewed`. */
