@@ -153,7 +153,7 @@ it('descriptors are kept for Postgres and the log: past them new sockets are clo
       () => 0,
     )
   await expect.poll(open, { timeout: 20_000, interval: 50 }).toBe(200)
-  expect(main.output).toContain('new sockets are accepted again')
+  await expect.poll(() => main.output).toContain('new sockets are accepted again')
   await Promise.all(viewers.map((viewer) => viewer.view(story)))
   await stream.take(20)
   expect(main.output).not.toMatch(/EMFILE/)
