@@ -20,7 +20,7 @@ export class ConsolePage {
   /** A fresh visitor: no storage, no cookies. */
   static async open(browser: Browser, url: string): Promise<ConsolePage> {
     const context = await browser.newContext()
-    context.setDefaultTimeout(10_000)
+    context.setDefaultTimeout(20_000)
     const visited = new ConsolePage(await context.newPage())
     await visited.page.goto(url)
     return visited
@@ -86,7 +86,7 @@ export class ConsolePage {
   }
 
   /** Waits until the panel has brought `seq`. */
-  async hears(name: PanelName, seq: number, timeout = 10_000): Promise<void> {
+  async hears(name: PanelName, seq: number, timeout = 20_000): Promise<void> {
     await this.panel(name).locator(`[data-seq="${seq}"]`).waitFor({ timeout })
   }
 
