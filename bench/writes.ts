@@ -31,6 +31,7 @@ export const HOT = 'one hot author'
 export const REPEATED = 'repeated views'
 /** GET of a story; its level is 1 connection. */
 const READ = 'reading a story'
+const FIRST_READERS = 10
 const FEW_VIEWS = 'Glimpse, a story with 10 views'
 const MANY_VIEWS = 'Glimpse, a story with 1,000,000 views'
 
@@ -139,16 +140,19 @@ async function read(run: Run, glimpse: Target): Promise<Trial[]> {
     { name: FEW_VIEWS, story: few, views: 10 },
     { name: MANY_VIEWS, story: many, views },
   ]
-  return alternate(run, { scenario: READ, level: 1, seconds: 1 }, stories, async ({ story, views }) => {
+  const ask = async ({ story, views }: (typeof stories)[number]) => {
+    const sentAt = performance.now()
+    const { body } = await pool.request({ method: 'GET', path: `/stories/${story}`, headers })
+    const { views: got } = (await body.json()) as { views?: number }
+    if (got !== views) throw new Error(`GET /stories/${story} says ${got} views, not ${views}`)
+    return performance.now() - sentAt
+  }
+  // The first readers of a story that was filled at once count its views, and tally it step by step.
+  for (let reader = 0; reader < FIRST_READERS; reader += 1) for (const story of stories) await ask(story)
+  return alternate(run, { scenario: READ, level: 1, seconds: 1 }, stories, async (story) => {
     const tookMs: number[] = []
     const cpu = cpuMeter(run.cluster, glimpse)
-    while (tookMs.length < requests) {
-      const sentAt = performance.now()
-      const { body } = await pool.request({ method: 'GET', path: `/stories/${story}`, headers })
-      const { views: got } = (await body.json()) as { views?: number }
-      if (got !== views) throw new Error(`GET /stories/${story} says ${got} views, not ${views}`)
-      tookMs.push(performance.now() - sentAt)
-    }
+    while (tookMs.length < requests) tookMs.push(await ask(story))
     const used = cpu(requests)
     const { p50Ms, p99Ms } = percentilesOf(tookMs)
     return { p50Ms, p99Ms, ...used }
@@ -166,7 +170,7 @@ export const writes: BenchPart = {
   title: 'Writes',
   note: `\`POST /stories/{id}/view\` with a JWT, by autocannon. ${numberText(VIEWERS)} users with a token each view ${numberText(STORIES)} stories of ${AUTHORS} authors; but for the repeated views each request is a new (story, viewer) pair, so each makes an event. Glimpse answers after commit, with stream numbers, log and NOTIFY. The peers verify with jose and INSERT once per request, and their row trigger calls \`pg_notify\`; they keep no log. The bare endpoint routes, reads the body, takes the verified token from a map and answers, without a database: the ceiling.
 
-"Glimpse is" compares round by round and takes the median of the ratios. CPU is per request: of the contender's process, and of all of Postgres. A generator at 0.9 cores or more (marked *) was itself the limit: that contender can do more. "Reading" is \`GET /stories/{id}\`, one request at a time.`,
+"Glimpse is" compares round by round and takes the median of the ratios. CPU is per request: of the contender's process, and of all of Postgres. A generator at 0.9 cores or more (marked *) was itself the limit: that contender can do more. "Reading" is \`GET /stories/{id}\`, one request at a time, after the first ${FIRST_READERS}, of which some count what was filled in at once.`,
   plots: (view) => {
     const svg = linePlot({
       title: 'POST /stories/{id}/view, distinct users: views per second, each answered after its commit',
