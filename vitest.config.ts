@@ -21,7 +21,7 @@ const LONGEST = [
 ]
 
 /** Their tests take so long that the start of a process counts for little; some look at the whole process. */
-const APART = /^test\/(?:browser|delivery|deployment|embedded|faults|field|security)\//
+const APART = /^test\/(?:deployment|embedded|faults|field)\//
 
 /** What stays in a process after its test, or finds there what others left: clocks, modules, globals. */
 const STAYS = /useFakeTimers|vi\.mock\(|vi\.stub|\.setGlobal|process\.env\.\w+ =[^=]/
