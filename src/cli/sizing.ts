@@ -4,17 +4,17 @@ import { CONNECTIONS } from '../postgres/database.ts'
  * Figures measured for docs/scaling.md, and those of docs/sizing.md. CPU in µs of one core, sizes in bytes.
  */
 export const FIGURES = {
-  postgresEventUs: 28.4,
-  postgresStatementUs: 389,
-  wakeUpUs: 29,
-  instanceStatementUs: 46,
+  postgresEventUs: 30.4,
+  postgresStatementUs: 562,
+  wakeUpUs: 32.4,
+  instanceStatementUs: 75,
   instanceEventUs: 9.9,
   idleCores: 0.01,
-  commitMs: 0.67,
-  commitsPerSecond: 4229,
-  walBytes: 805,
+  commitMs: 0.89,
+  commitsPerSecond: 3549,
+  walBytes: 879,
   logBytes: 314,
-  connectionBytes: 10_900,
+  connectionBytes: 11_600,
   /** A row of story_views with its index, viewers with ids of 36 characters. */
   viewBytes: 192,
   /** An instance without a connection. */
