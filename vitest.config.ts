@@ -7,6 +7,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 const LONGEST = [
   'security/ended',
   'security/bounded',
+  'contract/durable-streams',
   'browser/client',
   'client/faults',
   'postgres/',
