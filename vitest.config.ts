@@ -102,7 +102,7 @@ export default defineConfig({
     projects,
     globalSetup: ['test/support/global-setup.ts'],
     // More than the two cores of a small machine: most tests wait for a clock of the service for most of their time.
-    maxWorkers: 4,
+    maxWorkers: inCi ? 4 : 5,
     sequence: { sequencer: LongestFirst },
   },
 })
