@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { GlimpseError } from '../errors.ts'
-import { type Recorded, removeReaction } from '../store/recording.ts'
+import { type Recorded, removeReaction, repeatedReaction } from '../store/recording.ts'
 import {
   createStory,
   deleteStory,
@@ -107,13 +107,15 @@ export const postReaction: Handler = async (context) => {
   const { user } = await authenticate(context)
   const id = storyId(context.params.id)
   const { emoji } = parseBody(ReactionBody, await readJson(context))
-  const origin = context.app.tracing?.here()
+  const reaction = { storyId: id, userId: user, emoji, origin: context.app.tracing?.here() }
   const { at, recorded } = recordedAt(
     await context.app.limits.counted(
       'reaction_changes',
       `${id} ${user}`,
-      () => context.app.reactions.submit({ storyId: id, userId: user, emoji, origin }),
+      () => context.app.reactions.submit(reaction),
       ({ outcome }) => outcome === 'recorded',
+      // Whoever got no answer to their last change sends it again.
+      () => stored(context, () => repeatedReaction(context.app.sql, reaction)),
     ),
   )
   return { status: 200, body: { story_id: id, user_id: user, emoji, reacted_at: at, recorded } }

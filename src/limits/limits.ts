@@ -56,17 +56,13 @@ export class Limits {
    */
   count(limit: Limit, who: string): void {
     const waitMs = this.#rates.get(limit)?.take(who) ?? 0
-    if (waitMs === 0) return
-    this.#metrics.limited.inc({ limit })
-    throw new GlimpseError('too_many_requests', {
-      detail: DETAILS[limit],
-      retryAfter: Math.ceil(waitMs / 1000),
-    })
+    if (waitMs > 0) throw this.#refusal(limit, waitMs)
   }
 
   /**
    * Runs work and counts it, unless it fails or changed nothing.
    *
+   * @param repeated asked once the limit is reached: the result of work that would change nothing, which no limit refuses
    * @throws GlimpseError as `count` does, before the work is begun
    */
   async counted<Result>(
@@ -74,8 +70,14 @@ export class Limits {
     who: string,
     work: () => Promise<Result>,
     changed: (result: Result) => boolean = () => true,
+    repeated?: () => Promise<Result | undefined>,
   ): Promise<Result> {
-    this.count(limit, who)
+    const waitMs = this.#rates.get(limit)?.take(who) ?? 0
+    if (waitMs > 0) {
+      const result = await repeated?.()
+      if (result === undefined) throw this.#refusal(limit, waitMs)
+      return result
+    }
     let counts = false
     try {
       const result = await work()
@@ -84,5 +86,13 @@ export class Limits {
     } finally {
       if (!counts) this.#rates.get(limit)?.giveBack(who)
     }
+  }
+
+  #refusal(limit: Limit, waitMs: number): GlimpseError {
+    this.#metrics.limited.inc({ limit })
+    return new GlimpseError('too_many_requests', {
+      detail: DETAILS[limit],
+      retryAfter: Math.ceil(waitMs / 1000),
+    })
   }
 }

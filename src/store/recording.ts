@@ -43,6 +43,7 @@ export async function recordViews(
       ${locks.timeoutMs}::int, ${locks.skipLocked}::bool, ${traceparent ?? null}::text)`
   return outcomes(views.length, recording)
 }
+
 /**
  * Records reactions in one statement that is committed when this resolves (glimpse.record_reactions). A (story, user) must
  * appear only once in a call (error 21000).
@@ -62,6 +63,17 @@ export async function recordReactions(
       ${reactions.map((reaction) => reaction.emoji)}::text[],
       ${locks.timeoutMs}::int, ${locks.skipLocked}::bool, ${traceparent ?? null}::text)`
   return outcomes(reactions.length, recording)
+}
+
+/** The outcome of a reaction that the user has at this very moment; undefined where recording it would change something. */
+export async function repeatedReaction(
+  sql: Pool,
+  { storyId, userId, emoji }: Reaction,
+): Promise<Recorded | undefined> {
+  const [row] = await sql<{ at: string }[]>`
+    select glimpse.rfc3339(r.reacted_at) as at from glimpse.story_reactions r join glimpse.stories s on s.id = r.story_id
+     where r.story_id = ${storyId} and r.user_id = ${userId} and r.emoji = ${emoji} and s.expires_at > now()`
+  return row && { outcome: 'repeated', at: row.at }
 }
 
 /** Removes a user's reaction. It makes no event. */
