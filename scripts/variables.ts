@@ -224,7 +224,7 @@ export const GROUPS: readonly Group[] = [
       USER_CONNECTS_PER_MINUTE: { about: 'new streams of one user, counted in the same way' },
       ADDRESS_REQUESTS_PER_MINUTE: {
         about:
-          'requests from one address with whatever token, in the same way; health checks are not counted',
+          'requests from one address with whatever token, in the same way; `/livez` and `/readyz` are not counted, nor is `/metrics` on `ADMIN_PORT`',
       },
       ADDRESS_CONNECTS_PER_MINUTE: { about: 'new streams from one address, in the same way' },
       STORIES_PER_DAY: {
@@ -233,7 +233,7 @@ export const GROUPS: readonly Group[] = [
       },
       REACTION_CHANGES_PER_DAY: {
         about:
-          'changes of one user’s reaction to one story, counted like stories; the same emoji again is not a change',
+          'changes of one user’s reaction to one story, counted like stories. The first reaction is a change, also after a removal; a removal and the same emoji again are none, and are never refused',
       },
       MAX_TICKETS_PER_USER: { about: 'open tickets of one user on all instances; past it 429' },
     },
@@ -255,7 +255,8 @@ export const GROUPS: readonly Group[] = [
       ANSWER_TIMEOUT_MS: { about: 'how long a client may take to read an answer' },
       MESSAGE_MAX_BYTES: { about: 'a message of a WebSocket client; past it close code 1009' },
       MESSAGES_PER_MINUTE: {
-        about: 'messages of a WebSocket client, pings included; past it close code 1008',
+        about:
+          'messages of a WebSocket client, pings included; past it close code 1008. Ten seconds’ worth may come at once',
       },
     },
   },

@@ -127,6 +127,9 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
   const isGiven = (name: string) => given[name] !== undefined || fromFile.has(name)
   const parsed = Environment.safeParse(given)
   const problems = [...unreadable]
+  /** A variable that is right by itself, while others may be wrong: what is wrong with two of them is told at once too. */
+  const alone = (name: 'HEADERS_TIMEOUT_MS' | 'REQUEST_TIMEOUT_MS' | 'PORT' | 'ADMIN_PORT') =>
+    Environment.shape[name].safeParse(given[name]).data
   if (!parsed.success)
     for (const { path, message } of parsed.error.issues) problems.push(`${named(path.join('.'))}: ${message}`)
 
@@ -197,12 +200,12 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
         `${named('DATABASE_URL')}: its password must not be that of a sample, which everybody can read`,
       )
   }
-  if (parsed.success && parsed.data.HEADERS_TIMEOUT_MS > parsed.data.REQUEST_TIMEOUT_MS)
+  if (Number(alone('HEADERS_TIMEOUT_MS')) > Number(alone('REQUEST_TIMEOUT_MS')))
     problems.push(
       'HEADERS_TIMEOUT_MS: must not be greater than REQUEST_TIMEOUT_MS, which spans headers and body',
     )
-  if (parsed.success && parsed.data.ADMIN_PORT === parsed.data.PORT && parsed.data.PORT !== 0)
-    problems.push('ADMIN_PORT: must not be PORT')
+  // Two of port 0 are two.
+  if (alone('PORT') && alone('PORT') === alone('ADMIN_PORT')) problems.push('ADMIN_PORT: must not be PORT')
   if (isGiven('LISTEN_DATABASE_URL') && !isGiven('DATABASE_URL'))
     problems.push('LISTEN_DATABASE_URL: set without DATABASE_URL')
   if (!parsed.success || problems.length > 0) return { ok: false, problems }

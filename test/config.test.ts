@@ -278,6 +278,15 @@ describe('HEADERS_TIMEOUT_MS and REQUEST_TIMEOUT_MS', () => {
       expect.stringMatching(/^HEADERS_TIMEOUT_MS: must not be greater than REQUEST_TIMEOUT_MS/),
     ])
   })
+
+  it('and two ports that are one, are told of together with what else is wrong', () => {
+    const wrong = { HEADERS_TIMEOUT_MS: '50000', PORT: '81', ADMIN_PORT: '81', RATE_LIMIT: 'maybe' }
+    expect(problems(wrong)).toEqual([
+      expect.stringMatching(/^RATE_LIMIT: /),
+      expect.stringMatching(/^HEADERS_TIMEOUT_MS: must not/),
+      'ADMIN_PORT: must not be PORT',
+    ])
+  })
 })
 
 describe('DATABASE_URL, LISTEN_DATABASE_URL and DATABASE_POOLER', () => {

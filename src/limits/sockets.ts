@@ -52,8 +52,11 @@ export function limitSockets(
     if (!full) log.warn({ sockets: most }, 'the limit of open sockets is reached: new ones are closed')
     full = true
   })
-  // Without a listener, an accept that fails for lack of descriptors or memory would end the process.
-  server.on('error', (err) => log.warn({ err }, 'a connection could not be accepted'))
+  // Without a listener, an accept that fails for lack of descriptors or memory would end the process. One that can't listen at
+  // all is told by whoever started it.
+  server.on('error', (err) => {
+    if (server.listening) log.warn({ err }, 'a connection could not be accepted')
+  })
   const quota = new Quota(2 * maxConnectionsPerAddress + 100)
   server.on('connection', (socket: Socket) => {
     if (full) {

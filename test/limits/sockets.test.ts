@@ -94,7 +94,10 @@ describe('open sockets', () => {
   it('that can’t be accepted end nothing', () => {
     const { server, lines, logged } = limited()
     const err = Object.assign(new Error('too many open files'), { code: 'EMFILE' })
-    server.emit('error', err)
+    // Whoever can't listen in the first place says so.
+    server.emit('error', new Error('in use'))
+    expect(lines).toEqual([])
+    Object.assign(server, { listening: true }).emit('error', err)
     expect(logged).toEqual([{ err }])
     expect(lines).toEqual(['warn: a connection could not be accepted'])
   })
