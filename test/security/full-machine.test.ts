@@ -160,9 +160,10 @@ it('descriptors are kept for Postgres and the log: past them new sockets are clo
       () => 0,
     )
   await expect.poll(open, { timeout: 20_000, interval: 50 }).toBe(200)
-  await expect.poll(() => main.output).toContain('new sockets are accepted again')
   await Promise.all(viewers.map((viewer) => viewer.view(story)))
   await stream.take(20)
+  // Twenty at once need new sockets; the one request before them may have found one that was open.
+  await expect.poll(() => main.output).toContain('new sockets are accepted again')
   expect(main.output).not.toMatch(/EMFILE/)
   await main.kill('SIGTERM')
 })
