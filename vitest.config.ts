@@ -8,6 +8,7 @@ const LONGEST = [
   'security/ended',
   'security/bounded',
   'contract/durable-streams',
+  'readme',
   'browser/client',
   'client/faults',
   'postgres/',
@@ -19,6 +20,8 @@ const LONGEST = [
   'cli/',
   'embedded/',
   'faults/',
+  'bus/relay',
+  'docs-protocol',
 ]
 
 /** Their tests take so long that the start of a process counts for little; some look at the whole process. */
