@@ -183,7 +183,8 @@ export class Relay {
     })
     this.#session = session
     try {
-      if (lost || this.#closing.signal.aborted) return
+      // Where NATS went away meanwhile, another relay may reach it.
+      if (lost || !this.#options.link.up || this.#closing.signal.aborted) return
       this.#setRelaying(true)
       this.#publishGap()
       const problem = await this.#relayUntil(() => lost, session)

@@ -187,6 +187,30 @@ describe('of several relays', () => {
     expect(elections).toBe(1)
   })
 
+  it('one whose link goes down while its session opens gives the lock back', async () => {
+    const link = new FakeNats().link()
+    const onRelaying = vi.fn()
+    const end = vi.fn()
+    const relay = new Relay({
+      connection: parseConnectionUrl(database.url),
+      link,
+      subjects,
+      namespace: 'test',
+      name: 'relay',
+      log: createLogger('silent'),
+      lingerMs: 0,
+      onRelaying,
+      openSession: async () => {
+        link.down()
+        return { heard: { epoch: 'e1', channel: 'secret' }, notify: vi.fn(), rest: vi.fn(), end }
+      },
+    })
+    onTestFinished(() => relay.close())
+    relay.start()
+    await expect.poll(() => end.mock.calls.length, PATIENCE).toBe(1)
+    expect(onRelaying).not.toHaveBeenCalled()
+  })
+
   it('one that may not publish does not ask for the lock, and says what is missing', async () => {
     const nats = new FakeNats()
     const said: string[] = []
