@@ -24,8 +24,11 @@ const LONGEST = [
   'docs-protocol',
 ]
 
-/** Their tests take so long that the start of a process counts for little; some look at the whole process. */
-const APART = /^test\/(?:deployment|embedded|faults|field)\//
+/**
+ * Their tests take so long that the start of a process counts for little; some look at the whole process, and clients of others
+ * go on asking after theirs.
+ */
+const APART = /^test\/(?:(?:deployment|embedded|faults|field)\/|contract\/durable-streams)/
 
 /** What stays in a process after its test, or finds there what others left: clocks, modules, globals. */
 const STAYS = /useFakeTimers|vi\.mock\(|vi\.stub|\.setGlobal|process\.env\.\w+ =[^=]/
