@@ -26,7 +26,7 @@ const LONGEST = [
 
 /**
  * Their tests take so long that the start of a process counts for little; some look at the whole process, and clients of others
- * go on asking after theirs.
+ * go on asking after their tests have ended.
  */
 const APART = /^test\/(?:(?:deployment|embedded|faults|field)\/|contract\/durable-streams)/
 

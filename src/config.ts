@@ -204,7 +204,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
     problems.push(
       'HEADERS_TIMEOUT_MS: must not be greater than REQUEST_TIMEOUT_MS, which spans headers and body',
     )
-  // Two of port 0 are two.
+  // Port 0 is any free port, so two of them differ.
   if (alone('PORT') && alone('PORT') === alone('ADMIN_PORT')) problems.push('ADMIN_PORT: must not be PORT')
   if (isGiven('LISTEN_DATABASE_URL') && !isGiven('DATABASE_URL'))
     problems.push('LISTEN_DATABASE_URL: set without DATABASE_URL')

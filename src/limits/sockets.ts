@@ -52,8 +52,8 @@ export function limitSockets(
     if (!full) log.warn({ sockets: most }, 'the limit of open sockets is reached: new ones are closed')
     full = true
   })
-  // Without a listener, an accept that fails for lack of descriptors or memory would end the process. One that can't listen at
-  // all is told by whoever started it.
+  // Without a listener, an accept that fails for lack of descriptors or memory would end the process. Whoever starts
+  // a server reports that it cannot listen.
   server.on('error', (err) => {
     if (server.listening) log.warn({ err }, 'a connection could not be accepted')
   })

@@ -42,7 +42,7 @@ describe('the console while the service is away', () => {
 
     const port = new URL(main.url).port
     main = await spawnInstance({ DATABASE_URL: database.url, DRAIN_TIMEOUT_MS: '1000', PORT: port })
-    // The page tries again after up to 30 s, the longer it was away the longer.
+    // The longer the service was away, the longer the page waits before it tries again: up to 30 s.
     for (const panel of PANELS) await visited.hears(panel, 3, 45_000)
     await visited.press('React with love')
     for (const panel of PANELS) {

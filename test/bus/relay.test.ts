@@ -1,5 +1,5 @@
 import postgres from 'postgres'
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { unseal } from '../../src/bus/envelope.ts'
 import { type Published, Relay, type RelayOptions } from '../../src/bus/relay.ts'
 import { Subjects } from '../../src/bus/subjects.ts'
@@ -77,17 +77,11 @@ const terminate = () => sql`
 /** A relay over a session that does what a test says. */
 async function overFakeSession(lingerMs: number) {
   const nats = new FakeNats()
-  const link = nats.link()
   const rests: number[] = []
   const published: Published[] = []
   let onPayload = (_: string) => {}
-  const relay = new Relay({
-    connection: parseConnectionUrl(database.url),
-    link,
-    subjects,
-    namespace: 'test',
+  const [{ relay, link }] = start(nats, 1, {
     name: 'relay',
-    log: createLogger('silent'),
     lingerMs,
     onPublished: (once) => published.push(once),
     openSession: async (options) => {
@@ -102,9 +96,7 @@ async function overFakeSession(lingerMs: number) {
         end: () => {},
       }
     },
-  })
-  onTestFinished(() => relay.close())
-  relay.start()
+  }) as [Started]
   await expect.poll(() => relay.relaying, PATIENCE).toBe(true)
   const turn = () => new Promise((resolve) => setImmediate(resolve))
   return { nats, link, rests, published, hear: (payload: string) => onPayload(payload), turn }
@@ -188,25 +180,16 @@ describe('of several relays', () => {
   })
 
   it('one whose link goes down while its session opens gives the lock back', async () => {
-    const link = new FakeNats().link()
+    const nats = new FakeNats()
     const onRelaying = vi.fn()
     const end = vi.fn()
-    const relay = new Relay({
-      connection: parseConnectionUrl(database.url),
-      link,
-      subjects,
-      namespace: 'test',
-      name: 'relay',
-      log: createLogger('silent'),
-      lingerMs: 0,
+    start(nats, 1, {
       onRelaying,
       openSession: async () => {
-        link.down()
+        nats.links[0]?.down()
         return { heard: { epoch: 'e1', channel: 'secret' }, notify: vi.fn(), rest: vi.fn(), end }
       },
     })
-    onTestFinished(() => relay.close())
-    relay.start()
     await expect.poll(() => end.mock.calls.length, PATIENCE).toBe(1)
     expect(onRelaying).not.toHaveBeenCalled()
   })
