@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import postgres from 'postgres'
@@ -15,7 +14,7 @@ import { chooseRunAs, commandLine, ENVIRONMENT, handOver, type RunAs } from '../
 import { type Settings, startServer, stopServer } from '../../src/embedded/server.ts'
 import { createLogger } from '../../src/observability/log.ts'
 import { stablePort } from '../faults/prover/ports.ts'
-import { PREFIX } from '../support/leftovers.ts'
+import { makeServerFolder } from '../support/leftovers.ts'
 import { fetchPackage } from './cache.ts'
 
 /** The major version of Postgres that the service brings, and that npm test runs on. */
@@ -58,7 +57,7 @@ export interface TlsFiles {
 /** A server of this major version, in a folder of its own. */
 export async function startPostgres(major: number, tls?: TlsFiles): Promise<FieldPostgres> {
   const binaries = await binariesOf(major)
-  const folder = await mkdtemp(join(tmpdir(), PREFIX))
+  const folder = await makeServerFolder()
   const layout = await openLayout(folder)
   // By its lease a later test run sees that the folder is in use, or that whoever used it was killed.
   await withLock(layout.lock, () => takeLease(layout.leases))

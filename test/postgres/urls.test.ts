@@ -1,5 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
@@ -12,7 +11,7 @@ import { Standby } from '../faults/prover/standby.ts'
 import { type Certificates, hasOpenssl, makeCertificates } from '../support/certificates.ts'
 import { glimpseHere } from '../support/cli.ts'
 import { MainProcess, startInstance } from '../support/instance.ts'
-import { PREFIX } from '../support/leftovers.ts'
+import { makeServerFolder } from '../support/leftovers.ts'
 import { TEST_SECRET } from '../support/token.ts'
 
 /** A name, a user and a password that have to be percent-encoded, all of them. */
@@ -27,7 +26,7 @@ let port = 0
 let admin: postgres.Sql
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), PREFIX))
+  folder = await makeServerFolder()
   if (hasOpenssl) certificates = makeCertificates(folder, ['localhost'])
   server = await startEmbeddedPostgres({
     // The folder itself: another run would take one without a lease of its own for a leftover.

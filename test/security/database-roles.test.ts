@@ -1,7 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -13,6 +11,7 @@ import { type Caller, newCallers } from '../support/api.ts'
 import { channelOf } from '../support/channel.ts'
 import { open, STREAMING } from '../support/clients/index.ts'
 import { type Instance, startInstance } from '../support/instance.ts'
+import { makeServerFolder } from '../support/leftovers.ts'
 import { bodyOf } from '../support/stream-state.ts'
 
 // A cluster of its own: the tests' one gives no role the right to make roles.
@@ -29,7 +28,7 @@ let instance: Instance
 
 beforeAll(async () => {
   const log = createLogger('silent')
-  dataDir = await mkdtemp(join(tmpdir(), 'glimpse-rights-'))
+  dataDir = await makeServerFolder()
   const embedded = await startEmbeddedPostgres({ dataDir, log, settings: { fsync: 'off' } })
   release = embedded.release
   const urlOf = (role: string, database = 'shop') =>

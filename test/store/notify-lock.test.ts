@@ -1,6 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
 import postgres from 'postgres'
 import { expect, it, onTestFinished } from 'vitest'
 import { startEmbeddedPostgres } from '../../src/embedded/index.ts'
@@ -9,12 +7,13 @@ import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { createPool } from '../../src/postgres/pool.ts'
 import { migrate } from '../../src/store/migrate.ts'
 import { recordReactions, recordViews } from '../../src/store/recording.ts'
+import { makeServerFolder } from '../support/leftovers.ts'
 import { insertStory } from '../support/sql-writer.ts'
 
 // All commits of a cluster that notify take one lock, and hold it until they are on disk. A standby that never answers
 // stands for a very slow disk here: a commit that asks for it holds the lock for as long as we like.
 it('a batch does not take a slow commit of somebody else for a held row', async () => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'glimpse-notify-lock-'))
+  const dataDir = await makeServerFolder()
   onTestFinished(() => rm(dataDir, { recursive: true, force: true }))
   const log = createLogger('silent')
   const { url, release } = await startEmbeddedPostgres({ dataDir, log, settings: { fsync: 'off' } })

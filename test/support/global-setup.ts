@@ -1,14 +1,12 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
 import postgres from 'postgres'
 import type { TestProject } from 'vitest/node'
 import { startEmbeddedPostgres } from '../../src/embedded/index.ts'
 import { createLogger } from '../../src/observability/log.ts'
 import { parseConnectionUrl } from '../../src/postgres/connection-url.ts'
 import { migrate } from '../../src/store/migrate.ts'
-import { clearLeftovers, PREFIX } from './leftovers.ts'
+import { clearLeftovers, makeServerFolder } from './leftovers.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -55,12 +53,19 @@ async function openServer(): Promise<Server> {
   const given = process.env.TEST_DATABASE_URL
   if (given !== undefined && given !== '') return { url: given, close: async () => {} }
   await clearLeftovers()
-  const dataDir = await mkdtemp(join(tmpdir(), PREFIX))
+  const dataDir = await makeServerFolder()
   const embedded = await startEmbeddedPostgres({
     dataDir,
     log,
     // Some files at a time run several instances, each with 26 connections.
-    settings: { max_connections: '500', fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off' },
+    settings: {
+      max_connections: '500',
+      fsync: 'off',
+      full_page_writes: 'off',
+      synchronous_commit: 'off',
+      // Its folder may be in memory.
+      max_wal_size: '256MB',
+    },
   })
   return {
     url: await createRole(embedded.url),
