@@ -53,6 +53,8 @@ describe('a newcomer on the console', () => {
     // A second look by bob would be no event: another viewer looks.
     await visited.press('Show me')
     await next('Next: cut the connections')
+    // The button follows the answer, and events may come after it.
+    await visited.hears('WebSocket', 3)
     expect(await visited.heard('WebSocket')).toEqual(['1 bob viewed', '2 carol viewed', '3 carol reacted 😍'])
     await visited.press('Disconnect', visited.panel('WebSocket'))
     await next('Resume')
