@@ -1,17 +1,14 @@
 import { startNchan, startPushpin } from './harness/brokers.ts'
 import { type Contender, startEach, startGlimpse, startPeer } from './harness/contenders.ts'
-import { type Feed, memoryFeed, sqlFeed, workerFeed } from './harness/feeds.ts'
-import { cpuMeter } from './harness/postgres.ts'
-import { sayProgress } from './harness/progress.ts'
-import { alternate, type Entrant } from './harness/rounds.ts'
+import { type Feed, memoryFeed, sqlFeed } from './harness/feeds.ts'
+import { alternate, progress } from './harness/rounds.ts'
 import { Subscribers } from './harness/subscribers.ts'
 import type { Feeding } from './load/feed.ts'
-import { INSERTS_IN_FLIGHT, INSERTS_PER_SECOND, ROWS_PER_INSERT } from './load/pace.ts'
+import { INSERTS_IN_FLIGHT, INSERTS_PER_SECOND, ROWS_PER_INSERT } from './load/jobs.ts'
 import type { Protocol } from './load/streams.ts'
 import { type BenchPart, claimOf } from './report/part.ts'
-import { type BarPlot, barPlot, type Tone } from './report/plot.ts'
+import type { Tone } from './report/plot.ts'
 import type { Figures, Row, Trial, View } from './report/results.ts'
-import type { Spread } from './report/statistics.ts'
 import { type Column, column, numberText, spreadText, tableOf, toMarkdown } from './report/table.ts'
 import type { Options, Run } from './run.ts'
 
@@ -25,6 +22,8 @@ export const NCHAN_SSE = 'Nchan SSE'
 const PUSHPIN = 'Pushpin SSE'
 /** No contender: what the clients can take. */
 const RAW_SOURCE = 'clients alone'
+/** What Glimpse is compared with. The others have no database behind them, or keep nothing, and stand apart. */
+const COMPARED = [GLIMPSE_SSE, GLIMPSE_WS, SOCKET_IO_POSTGRES, BARE_NET]
 
 type Started = Omit<Contender, 'name'> & { readonly feed: Feed }
 
@@ -32,8 +31,6 @@ type Started = Omit<Contender, 'name'> & { readonly feed: Feed }
 interface Way {
   readonly protocol: Protocol
   readonly tone?: Tone
-  /** What Glimpse is compared with. The others have no database behind them, or keep nothing, and stand apart. */
-  readonly compared?: boolean
   /** Promises at-most-once delivery: what does not come is counted, and no fault. */
   readonly mayLose?: boolean
   start(run: Run, protocol: Protocol): Promise<Started>
@@ -41,19 +38,13 @@ interface Way {
 
 /** In the order of the plots; those without a tone are not in them. */
 const WAYS: Readonly<Record<string, Way>> = {
-  [GLIMPSE_SSE]: { protocol: 'sse', tone: 'own', compared: true, start: glimpse },
-  [GLIMPSE_WS]: { protocol: 'ws', tone: 'own', compared: true, start: glimpse },
-  [SOCKET_IO_POSTGRES]: {
-    protocol: 'socket.io',
-    tone: 'peer',
-    compared: true,
-    mayLose: true,
-    start: socketIoWithPostgres,
-  },
-  [BARE_NET]: { protocol: 'sse', tone: 'bound', compared: true, start: inMemory('bare-net') },
-  [NCHAN_SSE]: { protocol: 'nchan-sse', tone: 'peer-2', mayLose: true, start: nchan },
-  'Nchan WebSocket': { protocol: 'nchan-ws', tone: 'peer-2', mayLose: true, start: nchan },
-  [PUSHPIN]: { protocol: 'sse', tone: 'peer-2', mayLose: true, start: pushpin },
+  [GLIMPSE_SSE]: { protocol: 'sse', tone: 'own', start: glimpse },
+  [GLIMPSE_WS]: { protocol: 'ws', tone: 'own', start: glimpse },
+  [SOCKET_IO_POSTGRES]: { protocol: 'socket.io', tone: 'peer', mayLose: true, start: socketIoWithPostgres },
+  [BARE_NET]: { protocol: 'sse', tone: 'bound', start: inMemory('bare-net') },
+  [NCHAN_SSE]: { protocol: 'nchan-sse', tone: 'peer-2', mayLose: true, start: startNchan },
+  'Nchan WebSocket': { protocol: 'nchan-ws', tone: 'peer-2', mayLose: true, start: startNchan },
+  [PUSHPIN]: { protocol: 'sse', tone: 'peer-2', mayLose: true, start: startPushpin },
   [BETTER_SSE]: { protocol: 'sse', tone: 'peer-2', start: inMemory('better-sse') },
   'socket.io': { protocol: 'socket.io', tone: 'peer-2', start: inMemory('socket-io') },
   'bare res.write': { protocol: 'sse', tone: 'quiet', start: inMemory('bare-sse') },
@@ -82,16 +73,6 @@ async function socketIoWithPostgres(run: Run): Promise<Started> {
   return { ...holding, feed: memoryFeed(publishing.url) }
 }
 
-async function nchan(run: Run): Promise<Started> {
-  const server = await startNchan(run)
-  return { ...server, feed: workerFeed(run, 'nchan', server.url) }
-}
-
-async function pushpin(run: Run): Promise<Started> {
-  const server = await startPushpin(run)
-  return { ...server, feed: workerFeed(run, 'pushpin', server.controlUrl) }
-}
-
 export const FASTEST = 'as fast as it goes'
 export const FASTEST_3 = 'as fast as it goes, 3 connections a user'
 export const PACED = 'paced'
@@ -105,10 +86,8 @@ const equalRate = ({ quick }: Pick<Options, 'quick'>) => (quick ? 10_000 : 30_00
 const QUIET_LOSING_MS = 1500
 /** Of a broker that promises at most once; where more than this is missing, what came is no measure. */
 const MOST_MISSING = 0.05
-/** Planned for one measurement. */
-const SECONDS = 1.75
 
-type Lane = Way & Started & Entrant
+type Lane = Way & Contender & Started
 type Crowd = ReturnType<typeof crowds>[number]
 
 function crowds({ quick }: Options) {
@@ -123,10 +102,10 @@ const nameOf = (user: number) => `user_${user}`
 
 /** Events to connected users, counted at their sockets. */
 async function* measure(run: Run): AsyncGenerator<Trial> {
-  sayProgress('starting')
+  progress.show('starting')
   const starts = Object.entries(WAYS).map(([name, way]) => {
     // With more rounds, those that are only for orientation would take most of the time.
-    const rounds = way.compared === true ? {} : { mostRounds: 1 }
+    const rounds = COMPARED.includes(name) ? {} : { mostRounds: 1 }
     return [name, async () => ({ ...way, ...rounds, ...(await way.start(run, way.protocol)) })] as const
   })
   const lanes = await startEach(run, Object.fromEntries(starts))
@@ -139,7 +118,7 @@ async function measureCrowd(run: Run, lanes: readonly Lane[], crowd: Crowd): Pro
   const { quick } = run.options
   const connected = new Map<Lane, Promise<Subscribers>>()
   for (const lane of lanes) {
-    sayProgress(`${connections} connections to ${lane.name}`)
+    progress.show(`${connections} connections to ${lane.name}`)
     const connecting = connect(run, lane, crowd)
     connected.set(lane, connecting)
     // A contender that cannot be connected to is told at its every round, and the others go on.
@@ -151,7 +130,7 @@ async function measureCrowd(run: Run, lanes: readonly Lane[], crowd: Crowd): Pro
     const feeding = { ms: quick ? 700 : 1200, users: connections / perUser, ...(rate && { rate }) }
     const takesPart = ({ name }: Lane) =>
       scenario === EQUAL_PACE ? EQUALS.includes(name) : scenario !== PACED || name !== RAW_SOURCE
-    const plan = { scenario, level: connections, seconds: SECONDS }
+    const plan = { scenario, level: connections, seconds: 1.75 }
     const measured = await alternate(run, plan, lanes.filter(takesPart), async (lane) =>
       deliver(run, lane, (await connected.get(lane)) as Subscribers, feeding, perUser),
     )
@@ -183,7 +162,7 @@ async function deliver(
 ): Promise<Figures> {
   const stamped = feeding.rate !== undefined
   await subscribers.reset(stamped)
-  const cpu = cpuMeter(cluster, server)
+  const cpu = cluster.cpuMeter(server)
   const walBefore = await cluster.walBytes()
   const { events, startedAt } = await feed(feeding)
   // The raw source sends to every connection, whoever it belongs to.
@@ -235,6 +214,10 @@ const AT_A_RATE = [
   MISSING,
 ]
 
+const TONES = Object.fromEntries(
+  Object.entries(WAYS).flatMap(([name, { tone }]) => (tone === undefined ? [] : [[name, tone]])),
+)
+
 export const delivery: BenchPart = {
   measure,
   title: 'Delivery',
@@ -248,46 +231,49 @@ For orientation, in tables of their own, measured once and never a target, becau
 
 CPU is the robust figure on a shared machine: of the contender's processes and of Postgres, per delivery. Clients check at each socket that every \`seq\` follows the one before; for Glimpse and the in-process servers a missing, doubled or reordered event fails the round, for those that promise at most once what is missing is counted, up to one in twenty, and so are the connections that they cut. Client cores of 0.9 or more (marked *) mean that the clients were the limit; "${RAW_SOURCE}" is what the same clients take, with the same checks, from a source that sends ready-made runs of events.`,
   plots: (view) => {
-    const bars = (values: (name: string) => Spread[]) =>
-      Object.entries(WAYS).flatMap(([name, { tone }]) => (tone ? [{ name, tone, values: values(name) }] : []))
-    const crowds = view.levels(FASTEST)
-    const atFullSpeed = (figure: string) => ({
-      scale: 'value' as const,
-      levels: crowds.map((connections) => `${numberText(connections)} connections`),
-      bars: bars((name) => crowds.map((connections) => view.row(FASTEST, connections, name).spread(figure))),
-    })
+    const figureAt = (scenario: string, level: number, figure: string) => (name: string) =>
+      view.row(scenario, level, name).spread(figure)
+    const atFullSpeed = (figure: string) => {
+      const levels = view.levels(FASTEST)
+      const bars = levels.map((level) => [
+        `${numberText(level)} connections`,
+        figureAt(FASTEST, level, figure),
+      ])
+      return { tones: TONES, scale: 'value', bars: Object.fromEntries(bars) } as const
+    }
     const [paced = 1000] = view.levels(PACED)
-    const figure = (file: string, what: string, plot: BarPlot) => ({
-      file,
-      alt: `${what} by contender`,
-      svg: barPlot(plot),
-    })
     return [
-      figure('delivery.svg', 'Deliveries per second', {
-        ...atFullSpeed('deliveriesPerSecond'),
+      {
+        file: 'delivery.svg',
+        alt: 'Deliveries per second by contender',
         title: 'Deliveries per second, counted at the sockets',
         subtitle:
           'Glimpse: committed, numbered, logged, notified; below socket.write: peers that keep nothing',
         label: 'deliveries a second',
         digits: 0,
-      }),
-      figure('delivery-cpu.svg', 'CPU per delivery', {
-        ...atFullSpeed('serverUs'),
+        ...atFullSpeed('deliveriesPerSecond'),
+      },
+      {
+        file: 'delivery-cpu.svg',
+        alt: 'CPU per delivery by contender',
         title: "CPU of the server's processes per delivery",
         subtitle:
           'Without Postgres and the clients; less is better; below socket.write: peers that keep nothing',
         label: 'microseconds of CPU a delivery',
         digits: 1,
-      }),
-      figure('delivery-latency.svg', 'Latency of delivery', {
+        ...atFullSpeed('serverUs'),
+      },
+      {
+        file: 'delivery-latency.svg',
+        alt: 'Latency of delivery by contender',
         title: `From sending an event to the client's socket, ${numberText(PACED_RATE)} events a second`,
         subtitle: `${numberText(paced)} connections; Glimpse and socket.io's adapter go through Postgres, Glimpse through its disk`,
         label: 'milliseconds, logarithmic',
-        scale: 'log',
-        levels: ['p50', 'p99'],
-        bars: bars((name) => ['p50Ms', 'p99Ms'].map(view.row(PACED, paced, name).spread)),
         digits: 2,
-      }),
+        tones: TONES,
+        scale: 'log',
+        bars: { p50: figureAt(PACED, paced, 'p50Ms'), p99: figureAt(PACED, paced, 'p99Ms') },
+      },
     ]
   },
   tables: (view) => {
@@ -321,16 +307,16 @@ CPU is the robust figure on a shared machine: of the contender's processes and o
       }),
       ...transports.map(([own, transport]) => {
         const what = `CPU of Node a delivery at equal pace, ${transport}`
-        const row = view.row(EQUAL_PACE, paced, own)
-        return claimOf(row, 'serverUs', what, { peer: BARE_NET, wantedRatio: 1.1 })
+        return claimOf(view.row(EQUAL_PACE, paced, own), 'serverUs', what, {
+          peer: BARE_NET,
+          wantedRatio: 1.1,
+        })
       }),
       claimOf(
         view.row(FASTEST, few, GLIMPSE_SSE),
         'postgresUs',
         'CPU of Postgres an event, 500 a statement',
-        {
-          wanted: 25,
-        },
+        { wanted: 25 },
       ),
     ]
   },
@@ -339,12 +325,10 @@ CPU is the robust figure on a shared machine: of the contender's processes and o
     const rate = (name: string) => view.row(FASTEST, level, name).median('deliveriesPerSecond')
     const p50 = (name: string) => view.row(PACED, level, name).median('p50Ms')
     const shown = (name: string) => name.replace(/ SSE$/, '')
-    const rates = [NCHAN_SSE, PUSHPIN, BETTER_SSE]
-      .filter((peer) => rate(peer) > rate(GLIMPSE_SSE))
-      .map((peer) => `${shown(peer)} delivers ${numberText(rate(peer))}`)
-    const times = [NCHAN_SSE, SOCKET_IO_POSTGRES]
-      .filter((peer) => p50(peer) < p50(GLIMPSE_SSE))
-      .map((peer) => `${shown(peer)} ${numberText(p50(peer), 2)} ms`)
+    const faster = [NCHAN_SSE, PUSHPIN, BETTER_SSE].filter((peer) => rate(peer) > rate(GLIMPSE_SSE))
+    const sooner = [NCHAN_SSE, SOCKET_IO_POSTGRES].filter((peer) => p50(peer) < p50(GLIMPSE_SSE))
+    const rates = faster.map((peer) => `${shown(peer)} delivers ${numberText(rate(peer))}`)
+    const times = sooner.map((peer) => `${shown(peer)} ${numberText(p50(peer), 2)} ms`)
     const events = `**Events a second.** With ${numberText(level)} connections Glimpse delivers ${numberText(rate(GLIMPSE_SSE))} events a second over SSE, each committed and kept. Without keeping them, ${rates.join(', ')}.`
     const time = `**Time to the socket**, p50 at ${numberText(PACED_RATE)} events a second: ${numberText(p50(GLIMPSE_SSE), 2)} ms; ${times.join('; ')}.`
     return [...(rates.length === 0 ? [] : [events]), ...(times.length === 0 ? [] : [time])]
@@ -354,7 +338,7 @@ CPU is the robust figure on a shared machine: of the contender's processes and o
 /** Like with like, and, apart, those that keep nothing. */
 function grouped(view: View, scenario: string, level: number) {
   const rows = view.rows(scenario, [level])
-  const isCompared = ({ name }: Row) => WAYS[name]?.compared === true
+  const isCompared = ({ name }: Row) => COMPARED.includes(name)
   return { compared: rows.filter(isCompared), apart: rows.filter((row) => !isCompared(row)) }
 }
 
@@ -365,19 +349,12 @@ export function orientationTable(view: View): string {
   const peers = apart.filter(({ name }) => name !== RAW_SOURCE)
   if (peers.length === 0) return ''
   const own = compared.filter(({ name }) => name === GLIMPSE_SSE || name === BARE_NET)
-  const title = `events a second, ${numberText(level)} connections`
-  return toMarkdown(
-    tableOf(
-      [...own, ...peers],
-      [
-        column.name(),
-        ...column.spreads(0, { [title]: 'deliveriesPerSecond' }),
-        [
-          `p50 at ${numberText(PACED_RATE)} a second`,
-          ({ name }) => spreadText(view.row(PACED, level, name).spread('p50Ms'), 2, ' ms'),
-        ],
-        ...column.spreads(1, { 'CPU of the server a delivery, µs': 'serverUs' }),
-      ],
-    ),
-  )
+  const paced = ({ name }: Row) => spreadText(view.row(PACED, level, name).spread('p50Ms'), 2, ' ms')
+  const columns = [
+    column.name(),
+    ...column.spreads(0, { [`events a second, ${numberText(level)} connections`]: 'deliveriesPerSecond' }),
+    [`p50 at ${numberText(PACED_RATE)} a second`, paced] as const,
+    ...column.spreads(1, { 'CPU of the server a delivery, µs': 'serverUs' }),
+  ]
+  return toMarkdown(tableOf([...own, ...peers], columns))
 }

@@ -4,9 +4,8 @@ import { alternate } from './harness/rounds.ts'
 import { Subscribers } from './harness/subscribers.ts'
 import { rssBytesOf } from './harness/usage.ts'
 import { type BenchPart, claimOf } from './report/part.ts'
-import { linePlot, seriesOf } from './report/plot.ts'
+import { seriesOf } from './report/plot.ts'
 import type { Figures, Trial } from './report/results.ts'
-import { scaled } from './report/statistics.ts'
 import { column, numberText, tableOf } from './report/table.ts'
 import type { Options, Run } from './run.ts'
 
@@ -17,52 +16,48 @@ export const BARE_HTTP = 'bare http'
 export const BARE_WS = 'bare ws'
 
 /** Opening 10,000 connections takes seconds a time, and memory spreads less than time does. */
-const MAX_ROUNDS = 2
+const mostRounds = 2
 /** `peer`: of peers/streams.ts; absent: Glimpse. */
 const LANES = [
-  { name: GLIMPSE_SSE, protocol: 'sse', peer: undefined, mostRounds: MAX_ROUNDS },
-  { name: BARE_HTTP, protocol: 'sse', peer: 'bare-sse', mostRounds: MAX_ROUNDS },
-  { name: GLIMPSE_WS, protocol: 'ws', peer: undefined, mostRounds: MAX_ROUNDS },
-  { name: BARE_WS, protocol: 'ws', peer: 'bare-ws', mostRounds: MAX_ROUNDS },
+  { name: GLIMPSE_SSE, protocol: 'sse', peer: undefined, mostRounds },
+  { name: BARE_HTTP, protocol: 'sse', peer: 'bare-sse', mostRounds },
+  { name: GLIMPSE_WS, protocol: 'ws', peer: undefined, mostRounds },
+  { name: BARE_WS, protocol: 'ws', peer: 'bare-ws', mostRounds },
 ] as const
 
 /** After this long the server has had its turn to collect what the opening left. */
 const SETTLE_MS = 1500
-/** Planned for one measurement. */
-const SECONDS = 12
 
 const levelsOf = ({ quick }: Options) => (quick ? [1000, 2000] : [1000, 5000, 10_000])
 
 /** What connections cost that nothing happens on. */
 async function* measure(run: Run): AsyncGenerator<Trial> {
-  const plan = { scenario: IDLE, level: 0, seconds: SECONDS }
+  const plan = { scenario: IDLE, level: 0, seconds: 12 }
   // One measurement gives all levels, so it runs once and is then dealt out.
   const whole = await alternate(run, plan, LANES, open)
-  for (const level of levelsOf(run.options))
+  for (const [i, level] of levelsOf(run.options).entries())
     for (const trial of whole)
-      yield { ...trial, level, rounds: trial.rounds.map((round) => atLevel(round, level)) }
+      yield { ...trial, level, rounds: trial.rounds.map((levels) => levels?.[i] ?? null) }
 }
 
-function atLevel(round: Figures | null, level: number): Figures | null {
-  const names = ['kbPerConnection', 'connectionsPerSecond']
-  return round && Object.fromEntries(names.map((name) => [name, round[`${name}${level}`] ?? Number.NaN]))
-}
-
-/** In a fresh process each time: memory that a round before left behind would be given to this one's connections. */
-async function open({ protocol, peer }: (typeof LANES)[number], run: Run): Promise<Figures> {
+/**
+ * Figures of each level. In a fresh process each time: memory that a round before left behind would be given to this
+ * one's connections.
+ */
+async function open({ protocol, peer }: (typeof LANES)[number], run: Run): Promise<Figures[]> {
   const { url, pid } = await (peer === undefined ? startGlimpse(run) : startPeer(run, 'streams', peer))
   const identity = peer === undefined ? 'token' : 'user'
   const subscribers = new Subscribers(run)
-  const figures: Record<string, number> = {}
+  const figures: Figures[] = []
   await sleep(SETTLE_MS)
   const before = rssBytesOf(pid)
   let opened = 0
   for (const level of levelsOf(run.options)) {
     const users = Array.from({ length: level - opened }, (_, i) => `user_${opened + i}`)
-    figures[`connectionsPerSecond${level}`] = await subscribers.open({ url, protocol, identity, users })
+    const connectionsPerSecond = await subscribers.open({ url, protocol, identity, users })
     opened = level
     await sleep(SETTLE_MS)
-    figures[`kbPerConnection${level}`] = (rssBytesOf(pid) - before) / 1000 / level
+    figures.push({ kbPerConnection: (rssBytesOf(pid) - before) / 1000 / level, connectionsPerSecond })
   }
   const { lost } = await subscribers.count()
   if (lost > 0) throw new Error(`${lost} of ${opened} connections ended while idle`)
@@ -75,7 +70,6 @@ const TONES = {
   [GLIMPSE_WS]: 'own-2',
   [BARE_WS]: 'quiet',
 } as const
-
 const BARE: Readonly<Record<string, string>> = { [GLIMPSE_SSE]: BARE_HTTP, [GLIMPSE_WS]: BARE_WS }
 const ofBare = (figure: string) => column.times('of bare', figure, (name) => BARE[name])
 
@@ -83,17 +77,18 @@ export const idle: BenchPart = {
   measure,
   title: 'Idle connections',
   note: `Resident memory of the server process over what it was before the first connection, ${SETTLE_MS / 1000} s after the last one opened, one user each, a fresh process each round, no collection forced. Glimpse verifies each user's token and reads the head of their stream from Postgres; the bare servers accept anybody. Connections/s is that of the last step, to the first event-stream bytes, 64 opening at once.`,
-  plots: (view) => {
-    const svg = linePlot({
+  plots: (view) => [
+    {
+      file: 'memory.svg',
+      alt: 'Memory against connections',
       title: 'Resident memory over the empty process',
       x: { label: 'open connections on which nothing happens', scale: 'value' },
       y: { label: 'MB', scale: 'value' },
       series: seriesOf(TONES, view.levels(IDLE), (name, level) =>
-        scaled(view.row(IDLE, level, name).spread('kbPerConnection'), level / 1000),
+        view.row(IDLE, level, name).spread('kbPerConnection', level / 1000),
       ),
-    })
-    return [{ file: 'memory.svg', alt: 'Memory against connections', svg }]
-  },
+    },
+  ],
   tables: (view) => [
     tableOf(view.rows(IDLE), [
       column.name(),

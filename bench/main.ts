@@ -1,10 +1,9 @@
 import { build, circumstances, root } from './harness/build.ts'
 import { startCluster } from './harness/postgres.ts'
-import { clearProgress } from './harness/progress.ts'
-import { BENCH } from './parts.ts'
-import { writePages } from './report/pages.ts'
+import { progress } from './harness/rounds.ts'
+import { BENCH, writePages } from './report/pages.ts'
 import { partText } from './report/part.ts'
-import { loadResults, type Part, type PartResults, saveResults, type Trial } from './report/results.ts'
+import { loadResults, type PartResults, saveResults, type Trial } from './report/results.ts'
 import { type Options, parseOptions, Run } from './run.ts'
 
 /** Whether Glimpse itself came through without a fault. */
@@ -21,24 +20,31 @@ async function measureAll(options: Options): Promise<PartResults[]> {
   await build()
   const cluster = await startCluster()
   let interrupted = false
-  const interrupt = async () => {
-    interrupted = true
-    await cluster.stop()
-    process.exit(130)
-  }
-  process.once('SIGINT', interrupt)
-  process.once('SIGTERM', interrupt)
+  for (const signal of ['SIGINT', 'SIGTERM'])
+    process.once(signal, async () => {
+      interrupted = true
+      await cluster.stop()
+      process.exit(130)
+    })
   const measured: PartResults[] = []
   try {
     for (const part of options.parts) {
       const startedAt = performance.now()
-      const outcome = await measurePart(part, new Run({ options, cluster, absent: [] }))
+      const run = new Run({ options, cluster, absent: [] })
+      const trials: Trial[] = []
+      const measuring = run.within(async (own) => {
+        for await (const trial of BENCH[part].measure(own)) trials.push(trial)
+      })
+      // What was measured before a part failed is kept, and the other parts still run.
+      await measuring.catch((error: Error) =>
+        run.absent.push(`Glimpse's ${part}, not to the end: ${error.message}`),
+      )
       // What a run measured while it was being torn down is no result.
       if (interrupted) break
       const seconds = Math.round((performance.now() - startedAt) / 1000)
       const setting = { ...around, seconds, quick: options.quick, postgres: cluster.settings }
-      const results: PartResults = { part, ...setting, ...outcome }
-      clearProgress()
+      const results: PartResults = { part, ...setting, trials, absent: run.absent }
+      progress.clear()
       console.log(partText(BENCH[part], results))
       measured.push(results)
       // At once: what a later part does to the run, or somebody's Ctrl-C, costs no figure that is there already.
@@ -49,19 +55,6 @@ async function measureAll(options: Options): Promise<PartResults[]> {
     await cluster.stop()
   }
   return measured
-}
-
-/** What was measured before a part failed is kept, and the other parts still run. */
-async function measurePart(part: Part, run: Run): Promise<Pick<PartResults, 'trials' | 'absent'>> {
-  const trials: Trial[] = []
-  try {
-    await run.within(async (own) => {
-      for await (const trial of BENCH[part].measure(own)) trials.push(trial)
-    })
-  } catch (error) {
-    run.absent.push(`Glimpse's ${part}, not to the end: ${(error as Error).message}`)
-  }
-  return { trials, absent: run.absent }
 }
 
 /** A peer that fails is reported and no fault of ours; that Glimpse fails, or was not measured, is one. */

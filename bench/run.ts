@@ -1,17 +1,8 @@
 import { parseArgs } from 'node:util'
 import type { Cluster } from './harness/postgres.ts'
-import { PARTS, type Part } from './report/results.ts'
+import { PARTS } from './report/results.ts'
 
-export interface Options {
-  /** None: only the pages are made anew, from the results that are there. */
-  readonly parts: readonly Part[]
-  readonly quick: boolean
-  /** Keep the results and make the pages and plots from them. */
-  readonly write: boolean
-  readonly rounds: number
-  /** Folder for Glimpse's CPU profiles; profiling costs some of its speed. */
-  readonly profile: string | undefined
-}
+export type Options = ReturnType<typeof parseOptions>
 
 /** What every measurement is given. What it starts ends with it, however it ends. */
 export class Run {
@@ -49,7 +40,7 @@ All parts without a name; report only makes the pages anew from the results in b
 shorter, one round, everything at a smaller size, and written only with --write.`
 
 /** Throws with a line for the person at the terminal. */
-export function parseOptions(args: readonly string[]): Options {
+export function parseOptions(args: readonly string[]) {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -64,11 +55,13 @@ export function parseOptions(args: readonly string[]): Options {
   if (unknown !== undefined) throw new Error(`no part is called ${unknown}\n${USAGE}`)
   const { quick, profile } = values
   return {
+    /** None: only the pages are made anew, from the results that are there. */
     parts: PARTS.filter((part) => positionals.length === 0 || positionals.includes(part)),
     quick,
-    // A profile costs speed: what was measured under one is not kept unless that is asked for.
+    /** Keep the results and make the pages and plots from them. A profile costs speed, so by default it is not kept. */
     write: values.write ?? (!quick && profile === undefined),
     rounds: quick ? 1 : 3,
+    /** Folder for Glimpse's CPU profiles. */
     profile,
   }
 }

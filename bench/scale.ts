@@ -1,19 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { scrape } from '../test/support/metrics.ts'
 import { startNats } from './harness/brokers.ts'
-import { startGlimpse, startInstance, startRelay } from './harness/contenders.ts'
-import { type Feed, sqlFeed } from './harness/feeds.ts'
-import { sayProgress } from './harness/progress.ts'
-import { alternate } from './harness/rounds.ts'
+import { startEach, startGlimpse, startInstance, startRelay } from './harness/contenders.ts'
+import { sqlFeed } from './harness/feeds.ts'
+import { alternate, progress } from './harness/rounds.ts'
 import type { Server } from './harness/server.ts'
 import { Subscribers } from './harness/subscribers.ts'
-import { sumCpuMs } from './harness/usage.ts'
+import { cpuMsOf } from './harness/usage.ts'
 import { nowMs } from './load/jobs.ts'
 import { type BenchPart, type Claim, claimOf } from './report/part.ts'
-import { linePlot, type Series } from './report/plot.ts'
 import type { Figures, Trial } from './report/results.ts'
 import { column, numberText, tableOf } from './report/table.ts'
-import type { Options, Run } from './run.ts'
+import type { Run } from './run.ts'
 
 export const COST = 'cost'
 export const BUSES = ['LISTEN', 'NATS'] as const
@@ -27,20 +25,6 @@ const IN_FLIGHT = 8
 export const clusterName = (bus: BusName, instances: number) =>
   `${bus}, ${instances} ${instances === 1 ? 'instance' : 'instances'}`
 
-/** Instances on a database of their own that hear in one way, and what that way needs. */
-interface Group {
-  readonly bus: BusName
-  readonly databaseUrl: string
-  readonly instances: Server[]
-  /** Only with NATS. */
-  readonly nats: Server | undefined
-  readonly relay: Server | undefined
-  readonly feed: Feed
-  subscribers: Subscribers
-  /** Cores that everybody uses while nothing happens: canaries, sweeps, heartbeats. */
-  idle: Cpu
-}
-
 const USERS = Array.from({ length: 1000 }, (_, n) => `user_${n}`)
 /** Long enough for a sweep and a canary or two of every instance. */
 const IDLE_MS = 4000
@@ -52,44 +36,42 @@ const warmUpMs = (instances: number) => 2000 + 600 * instances
 /** One that only hears by LISTEN pauses a hundred times a second at most, so that its code is compiled later. */
 const HEARING_WARM_UP_MS = 30_000
 const FALLBACK_LIMIT_MS = 30_000
-/** Planned for one measurement. */
-const SECONDS = 2.8
-
-const countsOf = ({ quick }: Options) => (quick ? [1, 4] : INSTANCES)
-const rowsOf = ({ quick }: Options) => (quick ? [1, 20] : ROWS)
 
 /** What an event costs by the number of instances, by the rows of a statement, and by how instances hear of it. */
 async function* measure(run: Run): AsyncGenerator<Trial> {
-  const groups: Group[] = []
-  for (const bus of BUSES)
-    await startGroup(run, bus).then(
-      (group) => groups.push(group),
-      (error: Error) => run.absent.push(`${bus}: ${error.message}`),
-    )
-  for (const count of countsOf(run.options)) {
+  const { quick } = run.options
+  const groups = await startEach(run, {
+    LISTEN: () => startGroup(run, 'LISTEN'),
+    NATS: () => startGroup(run, 'NATS'),
+  })
+  for (const count of quick ? [1, 4] : INSTANCES) {
     for (const group of groups) await grow(run, group, count)
-    sayProgress(`${count} instances, idle`)
-    await Promise.all(groups.map((group) => idleFor(run, group)))
-    const contenders = groups.map((group) => ({ name: clusterName(group.bus, count), group }))
-    for (const rows of rowsOf(run.options)) {
-      const plan = { scenario: COST, level: rows, seconds: SECONDS }
-      yield* await alternate(run, plan, contenders, ({ group }) => feedGroup(run, group, rows))
+    progress.show(`${count} instances, idle`)
+    const contenders = groups.map(async (group) => {
+      const busy = await busyMeter(run, group)
+      await sleep(quick ? 1000 : IDLE_MS)
+      return { ...group, name: clusterName(group.bus, count), idle: (await busy()).cores }
+    })
+    for (const rows of quick ? [1, 20] : ROWS) {
+      const plan = { scenario: COST, level: rows, seconds: 2.8 }
+      yield* await alternate(run, plan, await Promise.all(contenders), (group) => feedGroup(run, group, rows))
     }
   }
 }
 
-async function startGroup(run: Run, bus: BusName): Promise<Group> {
-  sayProgress(bus)
+/** Instances on a database of their own that hear in one way, and what that way needs. */
+type Group = Awaited<ReturnType<typeof startGroup>>
+
+async function startGroup(run: Run, bus: BusName) {
+  progress.show(bus)
   const nats = bus === 'NATS' ? await startNats(run) : undefined
   // Started first, the relay would be without tables to read; an instance makes them.
   const { databaseUrl } = await run.within((own) => startGlimpse(own, `bench_scale_${bus.toLowerCase()}`))
-  const relay = nats && (await startRelay(run, databaseUrl, busUrl(nats)))
+  const relay = nats && (await startRelay(run, databaseUrl, nats.url))
   const feed = await sqlFeed(run, databaseUrl, USERS)
-  const subscribers = new Subscribers(run)
-  return { bus, databaseUrl, instances: [], nats, relay, feed, subscribers, idle: {} as Cpu }
+  const instances: Server[] = []
+  return { bus, databaseUrl, instances, nats, relay, feed, subscribers: new Subscribers(run) }
 }
-
-const busUrl = ({ url }: Server) => url.replace('http:', 'nats:')
 
 /**
  * Starts more instances. The first of several has no users: what it uses is the cost of hearing, and it has run for the
@@ -102,8 +84,8 @@ async function grow(run: Run, group: Group, count: number): Promise<void> {
   const warmUp = firstHears
     ? { ms: HEARING_WARM_UP_MS, users: USERS.length, rows: 1, inFlight: IN_FLIGHT, durable: false }
     : { ms: warmUpMs(count), users: USERS.length, rows: 20 }
-  sayProgress(clusterName(group.bus, count))
-  const env: Record<string, string> = nats === undefined ? {} : { BUS_URL: busUrl(nats), BUS_RELAY: 'off' }
+  progress.show(clusterName(group.bus, count))
+  const env = nats && { BUS_URL: nats.url, BUS_RELAY: 'off' }
   const missing = Array.from({ length: count - instances.length })
   instances.push(...(await Promise.all(missing.map(() => startInstance(run, databaseUrl, env)))))
   if (nats !== undefined) await withoutFallback(instances)
@@ -127,20 +109,21 @@ async function withoutFallback(instances: readonly Server[]): Promise<void> {
   }
 }
 
-/** CPU so far by who used it, in milliseconds, under the names that the figures have. */
-async function cpuMs({ cluster }: Run, { databaseUrl, instances, relay, nats }: Group) {
-  const pids = instances.map(({ pid }) => pid)
+/** By who uses it, under the names that the figures have. */
+type Cpu = Record<'listenUs' | 'relayUs' | 'natsUs' | 'instancesUs' | 'hearingUs' | 'postgresUs', number>
+
+/** CPU so far, in milliseconds. */
+async function cpuMs({ cluster }: Run, { databaseUrl, instances, relay, nats }: Group): Promise<Cpu> {
+  const cpuOf = (...servers: (Server | undefined)[]) => cpuMsOf(...servers.flatMap((one) => one?.pid ?? []))
   return {
-    listenUs: sumCpuMs(await cluster.listeners(databaseUrl)),
-    relayUs: sumCpuMs(relay === undefined ? [] : [relay.pid]),
-    natsUs: sumCpuMs(nats === undefined ? [] : [nats.pid]),
-    instancesUs: sumCpuMs(pids),
-    hearingUs: pids.length > 1 ? sumCpuMs(pids.slice(0, 1)) : Number.NaN,
+    listenUs: cpuMsOf(...(await cluster.listeners(databaseUrl))),
+    relayUs: cpuOf(relay),
+    natsUs: cpuOf(nats),
+    instancesUs: cpuOf(...instances),
+    hearingUs: instances.length > 1 ? cpuOf(instances[0]) : Number.NaN,
     postgresUs: cluster.cpuMs(),
   }
 }
-
-type Cpu = Awaited<ReturnType<typeof cpuMs>>
 
 const eachOf = (make: (key: keyof Cpu) => number, cpu: Cpu) =>
   Object.fromEntries(Object.keys(cpu).map((key) => [key, make(key as keyof Cpu)])) as Cpu
@@ -154,23 +137,14 @@ async function busyMeter(run: Run, group: Group) {
   }
 }
 
-async function idleFor(run: Run, group: Group): Promise<void> {
-  const busy = await busyMeter(run, group)
-  await sleep(run.options.quick ? 1000 : IDLE_MS)
-  group.idle = (await busy()).cores
-}
-
-async function feedGroup(run: Run, group: Group, rows: number): Promise<Figures> {
+/** `idle`: cores that everybody uses while nothing happens: canaries, sweeps, heartbeats. */
+async function feedGroup(run: Run, group: Group & { readonly idle: Cpu }, rows: number): Promise<Figures> {
   const { subscribers, feed, instances, idle } = group
   await subscribers.reset(true)
   const busy = await busyMeter(run, group)
-  const ms = run.options.quick ? 1000 : 2000
   const pace = { rate: (STATEMENTS[rows] ?? 100) * rows, rows, inFlight: IN_FLIGHT, durable: false }
-  const {
-    events,
-    backendMs = Number.NaN,
-    insertMs = Number.NaN,
-  } = await feed({ ms, users: USERS.length, ...pace })
+  const fed = await feed({ ms: run.options.quick ? 1000 : 2000, users: USERS.length, ...pace })
+  const { events, backendMs = Number.NaN, insertMs = Number.NaN } = fed
   const received = await subscribers.received(events)
   const { cores, elapsedMs } = await busy()
   if (received.events !== events) throw new Error(`${received.events} of ${events} events came`)
@@ -191,34 +165,30 @@ async function feedGroup(run: Run, group: Group, rows: number): Promise<Figures>
 const PACES = ROWS.map((rows) => `${numberText(STATEMENTS[rows] ?? 0)} a second of ${rows}`).join(', ')
 const rowsText = (rows: number) => (rows === 1 ? '1 row' : `${rows} rows`)
 
+const TONES = { 1: 'own', 5: 'own-2', 20: 'peer-2' } as const
+
 export const scale: BenchPart = {
   measure,
   title: 'Number of instances, LISTEN and NATS',
   note: `INSERTs of so many rows each at a steady pace (${PACES}; a column has what was reached), each row for one of 1,000 connected users, who are spread over all instances but the first, which only hears (one instance has them all). The writers do not wait for the disk. NATS is one server, with \`glimpse relay\` in a process of its own, a linger of 10 ms and instances that can't become the relay. CPU by the kernel's count for each process, over what it uses while nothing happens. "Listening" is what listening costs altogether: Postgres' listening backends, the relay, the NATS server and the instances, without the backends that write. p50 and p99 are from sending the INSERT to the client's socket; of that, the INSERT itself takes what its column says.`,
-  plots: (view) => {
-    const tones = ['own', 'own-2', 'peer-2'] as const
-    const series = BUSES.flatMap((bus) =>
-      ROWS.map((rows, i): Series => {
-        const cost = (instances: number) =>
-          view.row(COST, rows, clusterName(bus, instances)).spread('totalUs')
-        const points = INSTANCES.map((x) => ({ x, y: cost(x) }))
-        return {
-          name: `${bus}, ${rowsText(rows)}`,
-          tone: tones[i] ?? 'quiet',
-          dashed: bus === 'NATS',
-          points,
-        }
-      }),
-    )
-    const svg = linePlot({
+  plots: (view) => [
+    {
+      file: 'scale.svg',
+      alt: 'CPU of listening against the number of instances',
       title: 'What listening costs as instances are added',
       subtitle: 'CPU of listening backends, relay, NATS and instances',
       x: { label: 'instances', scale: 'steps' },
       y: { label: 'microseconds of CPU an event', scale: 'log' },
-      series,
-    })
-    return [{ file: 'scale.svg', alt: 'CPU of listening against the number of instances', svg }]
-  },
+      series: BUSES.flatMap((bus) =>
+        ROWS.map((rows) => {
+          const cost = (instances: number) =>
+            view.row(COST, rows, clusterName(bus, instances)).spread('totalUs')
+          const points = INSTANCES.map((x) => ({ x, y: cost(x) }))
+          return { name: `${bus}, ${rowsText(rows)}`, tone: TONES[rows], dashed: bus === 'NATS', points }
+        }),
+      ),
+    },
+  ],
   tables: (view) => {
     const columns = [
       column.name('µs of CPU an event'),

@@ -1,13 +1,12 @@
 import postgres from 'postgres'
 import { scrape } from '../test/support/metrics.ts'
-import { createStories, startGlimpse } from './harness/contenders.ts'
-import { cpuMeter } from './harness/postgres.ts'
+import { startGlimpse } from './harness/contenders.ts'
+import { createStories } from './harness/postgres.ts'
 import { alternate } from './harness/rounds.ts'
 import { Subscribers } from './harness/subscribers.ts'
 import { nowMs } from './load/jobs.ts'
 import type { BenchPart } from './report/part.ts'
 import type { Figures, Trial } from './report/results.ts'
-import { scaled } from './report/statistics.ts'
 import { column, numberText, spreadText, tableOf } from './report/table.ts'
 import type { Run } from './run.ts'
 
@@ -19,18 +18,16 @@ const GLIMPSE_WS = 'Glimpse WebSocket'
 const BEHIND = 20
 const BEFORE = 5
 /** Filling the streams takes most of the time. */
-const MAX_ROUNDS = 2
-/** Planned for one measurement. */
-const SECONDS = 13
+const mostRounds = 2
 
 /** Everybody was away and comes back at once. */
 async function* measure(run: Run): AsyncGenerator<Trial> {
   const lanes = [
-    { name: GLIMPSE_SSE, protocol: 'sse', mostRounds: MAX_ROUNDS },
-    { name: GLIMPSE_WS, protocol: 'ws', mostRounds: MAX_ROUNDS },
+    { name: GLIMPSE_SSE, protocol: 'sse', mostRounds },
+    { name: GLIMPSE_WS, protocol: 'ws', mostRounds },
   ] as const
   const clients = run.options.quick ? 1000 : 5000
-  const plan = { scenario: STORM, level: clients, seconds: SECONDS }
+  const plan = { scenario: STORM, level: clients, seconds: 13 }
   yield* await alternate(run, plan, lanes, ({ protocol }, own) => resume(own, protocol, clients))
 }
 
@@ -40,13 +37,12 @@ async function resume(run: Run, protocol: 'sse' | 'ws', clients: number): Promis
   const subscribers = new Subscribers(run)
   const users = Array.from({ length: clients }, (_, n) => `user_${n}`)
   const { epoch, logBytes } = await fillStreams(databaseUrl, users)
-  const cursors = users.map(() => `${epoch}.${BEFORE}`)
   await subscribers.reset()
   // The event loop's histogram begins anew with every scrape.
   await scrape(url)
-  const cpu = cpuMeter(run.cluster, glimpse)
+  const cpu = run.cluster.cpuMeter(glimpse)
   const startedAt = nowMs()
-  const opening = { url, protocol, identity: 'token', users, cursors } as const
+  const opening = { url, protocol, identity: 'token', users, cursor: `${epoch}.${BEFORE}` } as const
   const connectionsPerSecond = await subscribers.open(opening, clients)
   const { lastAt, cores } = await subscribers.receivedAll(clients * BEHIND, complaints)
   const metrics = await scrape(url)
@@ -85,7 +81,7 @@ export const storm: BenchPart = {
     tableOf(view.rows(STORM), [
       column.name(),
       column.level('clients'),
-      ['all complete, s', ({ spread }) => spreadText(scaled(spread('completeMs'), 1 / 1000), 2)],
+      ['all complete, s', ({ spread }) => spreadText(spread('completeMs', 1 / 1000), 2)],
       ...column.spreads(0, {
         'connections/s': 'connectionsPerSecond',
         'event loop delay p99 ms': 'loopP99Ms',
@@ -102,7 +98,7 @@ export const storm: BenchPart = {
       return {
         what: `${numberText(level)} clients resume at once, each ${BEHIND} events behind: all complete after`,
         better: 'less',
-        own: scaled(spread('completeMs'), 1 / 1000),
+        own: spread('completeMs', 1 / 1000),
         digits: 1,
         unit: ' s',
         beside: `event loop delay p99 ${spreadText(spread('loopP99Ms'), 0, ' ms')}`,

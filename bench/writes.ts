@@ -1,23 +1,17 @@
+import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
 import { Pool } from 'undici'
-import {
-  type Contender,
-  createPeerDatabase,
-  startEach,
-  startGlimpse,
-  startPeer,
-} from './harness/contenders.ts'
-import { cpuMeter } from './harness/postgres.ts'
-import { sayProgress } from './harness/progress.ts'
-import { alternate, type Entrant } from './harness/rounds.ts'
+import { type Contender, startEach, startGlimpse, startPeer } from './harness/contenders.ts'
+import { createPeerDatabase, createStories } from './harness/postgres.ts'
+import { alternate, progress } from './harness/rounds.ts'
 import { Worker } from './harness/worker.ts'
 import { percentilesOf } from './load/jobs.ts'
 import { signToken } from './load/streams.ts'
 import type { WriteJobs } from './load/writes.ts'
 import { type BenchPart, type Claim, claimOf } from './report/part.ts'
-import { linePlot, seriesOf } from './report/plot.ts'
-import type { Figures, Row, Trial, View } from './report/results.ts'
-import { ratios, spread } from './report/statistics.ts'
+import { seriesOf } from './report/plot.ts'
+import type { Figures, Trial, View } from './report/results.ts'
+import { ratios } from './report/statistics.ts'
 import { type Column, column, numberText, tableOf, timesText } from './report/table.ts'
 import type { Run } from './run.ts'
 
@@ -35,24 +29,15 @@ const FIRST_READERS = 10
 const FEW_VIEWS = 'Glimpse, a story with 10 views'
 const MANY_VIEWS = 'Glimpse, a story with 1,000,000 views'
 
-/** A contender, and by scenario the next (story, viewer) pair that it has not seen yet. */
-interface Target extends Contender, Entrant {
-  readonly stories: readonly string[]
-  readonly hotStories: readonly string[]
-  readonly next: Map<string, number>
-}
-
 const AUTHORS = 200
 const STORIES = AUTHORS * 5
 const HOT_STORIES = 50
 const VIEWERS = 10_000
 const VIEWS_A_STATEMENT = 100_000
-/** Planned for one measurement. */
-const SECONDS = 2.2
 
 /** `POST /stories/{id}/view` under autocannon, and `GET /stories/{id}`. */
 async function* measure(run: Run): AsyncGenerator<Trial> {
-  sayProgress('starting')
+  progress.show('starting')
   const peer = async (kind: string) =>
     startPeer(run, 'views', kind, await createPeerDatabase(run.cluster, `bench_${kind}`))
   const contenders = await startEach<Omit<Contender, 'name'>>(run, {
@@ -65,30 +50,29 @@ async function* measure(run: Run): AsyncGenerator<Trial> {
   const worker = new Worker<WriteJobs>(run, 'load/writes.ts')
   const targets = await Promise.all(contenders.map(prepare))
   // Left cold, whoever has more code would pay for compiling it in the first figures, those of one connection.
-  sayProgress('warming up')
+  progress.show('warming up')
   for (const target of targets) await write(run, worker, target, DISTINCT, 64)
   const levels = run.options.quick ? [1, 64, 1000] : [1, 16, 64, 256, 1000]
   const scenarios = [...levels.map((level) => [DISTINCT, level] as const), [HOT, 64], [REPEATED, 64]] as const
   for (const [scenario, level] of scenarios)
-    yield* await alternate(run, { scenario, level, seconds: SECONDS }, targets, (target) =>
+    yield* await alternate(run, { scenario, level, seconds: 2.2 }, targets, (target) =>
       write(run, worker, target, scenario, level),
     )
   const glimpse = targets.find(({ name }) => name === GLIMPSE)
   if (glimpse !== undefined) yield* await read(run, glimpse)
 }
 
-async function prepare(contender: Contender): Promise<Target> {
-  const [stories, hotStories]: [string[], string[]] = [[], []]
-  for (let i = 0; i < STORIES; i += 1) stories.push(await createStory(contender, `author_${i % AUTHORS}`))
-  for (let i = 0; i < HOT_STORIES; i += 1) hotStories.push(await createStory(contender, 'hot_author'))
-  return { ...contender, stories, hotStories, next: new Map() }
-}
+/** A contender with its stories, and by scenario the next (story, viewer) pair that it has not seen yet. */
+type Target = Awaited<ReturnType<typeof prepare>>
 
-async function createStory({ name, url }: Contender, author: string): Promise<string> {
-  const headers = { authorization: `Bearer ${signToken(author)}`, 'content-type': 'application/json' }
-  const response = await fetch(`${url}/stories`, { method: 'POST', headers, body: '{}' })
-  if (response.status !== 201) throw new Error(`${name}: POST /stories gave ${response.status}`)
-  return ((await response.json()) as { id: string }).id
+async function prepare<C extends Contender>(contender: C) {
+  const { name, databaseUrl } = contender
+  const table = name === GLIMPSE ? 'glimpse.stories' : 'stories'
+  const storiesOf = async (authors: string[]) =>
+    databaseUrl === undefined ? authors.map(() => randomUUID()) : createStories(databaseUrl, table, authors)
+  const stories = await storiesOf(Array.from({ length: STORIES }, (_, i) => `author_${i % AUTHORS}`))
+  const hotStories = await storiesOf(Array.from({ length: HOT_STORIES }, () => 'hot_author'))
+  return { ...contender, stories, hotStories, next: new Map<string, number>() }
 }
 
 async function write(
@@ -98,7 +82,7 @@ async function write(
   scenario: string,
   connections: number,
 ): Promise<Figures> {
-  const cpu = cpuMeter(cluster, target)
+  const cpu = cluster.cpuMeter(target)
   const { sent, failed, nextPair, figures } = await worker.run('write', {
     url: target.url,
     connections,
@@ -118,9 +102,11 @@ async function write(
 /** Two stories of one database, one request at a time. */
 async function read(run: Run, glimpse: Target): Promise<Trial[]> {
   const { quick } = run.options
-  sayProgress('filling a story')
-  const [few, many] = [await createStory(glimpse, 'hot_author'), await createStory(glimpse, 'hot_author')]
-  const sql = postgres(glimpse.databaseUrl ?? '', { max: 1 })
+  progress.show('filling a story')
+  const { url, databaseUrl = '' } = glimpse
+  const authors = ['hot_author', 'hot_author']
+  const [few = '', many = ''] = await createStories(databaseUrl, 'glimpse.stories', authors)
+  const sql = postgres(databaseUrl, { max: 1 })
   const fill = (story: string, from: number, to: number) =>
     sql.begin(async (tx) => {
       await tx`SET LOCAL glimpse.quiet = on`
@@ -132,7 +118,7 @@ async function read(run: Run, glimpse: Target): Promise<Trial[]> {
   for (let from = 1; from < views; from += VIEWS_A_STATEMENT)
     await fill(many, from, from + VIEWS_A_STATEMENT - 1)
   await sql.end()
-  const pool = new Pool(glimpse.url, { connections: 1 })
+  const pool = new Pool(url, { connections: 1 })
   run.defer(() => pool.close())
   const headers = { authorization: `Bearer ${signToken('reader')}` }
   const requests = quick ? 200 : 1000
@@ -151,7 +137,7 @@ async function read(run: Run, glimpse: Target): Promise<Trial[]> {
   for (let reader = 0; reader < FIRST_READERS; reader += 1) for (const story of stories) await ask(story)
   return alternate(run, { scenario: READ, level: 1, seconds: 1 }, stories, async (story) => {
     const tookMs: number[] = []
-    const cpu = cpuMeter(run.cluster, glimpse)
+    const cpu = run.cluster.cpuMeter(glimpse)
     while (tookMs.length < requests) tookMs.push(await ask(story))
     const used = cpu(requests)
     const { p50Ms, p99Ms } = percentilesOf(tookMs)
@@ -171,17 +157,18 @@ export const writes: BenchPart = {
   note: `\`POST /stories/{id}/view\` with a JWT, by autocannon. ${numberText(VIEWERS)} users with a token each view ${numberText(STORIES)} stories of ${AUTHORS} authors; but for the repeated views each request is a new (story, viewer) pair, so each makes an event. Glimpse answers after commit, with stream numbers, log and NOTIFY. The peers verify with jose and INSERT once per request, and their row trigger calls \`pg_notify\`; they keep no log. The bare endpoint routes, reads the body, takes the verified token from a map and answers, without a database: the ceiling.
 
 "Glimpse is" compares round by round and takes the median of the ratios. CPU is per request: of the contender's process, and of all of Postgres. A generator at 0.9 cores or more (marked *) was itself the limit: that contender can do more. "Reading" is \`GET /stories/{id}\`, one request at a time, after the first ${FIRST_READERS}, of which some count what was filled in at once.`,
-  plots: (view) => {
-    const svg = linePlot({
+  plots: (view) => [
+    {
+      file: 'writes.svg',
+      alt: 'Views per second against connections',
       title: 'POST /stories/{id}/view, distinct users: views per second, each answered after its commit',
       x: { label: 'connections', scale: 'steps' },
       y: { label: 'requests a second', scale: 'value' },
       series: seriesOf(TONES, view.levels(DISTINCT), (name, level) =>
         view.row(DISTINCT, level, name).spread('perSecond'),
       ),
-    })
-    return [{ file: 'writes.svg', alt: 'Views per second against connections', svg }]
-  },
+    },
+  ],
   tables: (view) => {
     const table = (scenario: string, title: string) => {
       const times: Column = [
@@ -209,10 +196,7 @@ export const writes: BenchPart = {
     }
     // Of the README's numbers, since a peer is ahead there.
     const lone = { digits: 2, peer: INSERT, wantedRatio: 1.25, headline: true }
-    const reading = [MANY_VIEWS, FEW_VIEWS].map((name) => cpuOf(view.row(READ, 1, name))) as [
-      number[],
-      number[],
-    ]
+    const reading = (name: string) => view.row(READ, 1, name).values(...CPU)
     return [
       claimOf(own(1), 'p50Ms', 'a lone view, p50', lone),
       rate(1),
@@ -223,7 +207,7 @@ export const writes: BenchPart = {
       {
         what: 'CPU of Node and Postgres to GET a story with 1,000,000 views',
         better: 'less',
-        ratio: ratios(...reading),
+        ratio: ratios(reading(MANY_VIEWS), reading(FEW_VIEWS)),
         peer: 'one with 10',
         wantedRatio: 2,
       },
@@ -244,20 +228,19 @@ export const writes: BenchPart = {
   },
 }
 
-/** CPU of Node and Postgres, round by round, without `less`. */
-function cpuOf(row: Row, less: readonly number[] = []): number[] {
-  const postgres = row.values('postgresUs')
-  return row.values('serverUs').map((us, i) => us + (postgres[i] ?? Number.NaN) - (less[i] ?? 0))
-}
+const CPU = ['serverUs', 'postgresUs']
 
 /** What HTTP itself costs is the same for both, so it says nothing about either. */
 function cpuOfView(view: View, level: number): Claim {
   const bare = view.row(DISTINCT, level, BARE).values('serverUs')
-  const cpu = (name: string) => cpuOf(view.row(DISTINCT, level, name), bare)
+  const cpu = (name: string) => {
+    const all = view.row(DISTINCT, level, name).values(...CPU)
+    return all.map((us, round) => us - (bare[round] ?? Number.NaN))
+  }
   return {
     what: `CPU of Node and Postgres a view without a bare endpoint's, ${numberText(level)} connections`,
     better: 'less',
-    ratio: bare.length === 0 ? spread([]) : ratios(cpu(GLIMPSE), cpu(INSERT)),
+    ratio: ratios(cpu(GLIMPSE), cpu(INSERT)),
     peer: INSERT,
     wantedRatio: 1 / 7,
   }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { stablePort } from '../../test/faults/prover/ports.ts'
 import type { Run } from '../run.ts'
 import { startPeer } from './contenders.ts'
+import { workerFeed } from './feeds.ts'
 import { type Server, startProgram } from './server.ts'
 
 /** Where Debian and others put programs, since a user's PATH often lacks the sbin folders, and nginx' modules. */
@@ -36,23 +37,26 @@ async function configured(files: readonly string[], values: Readonly<Record<stri
 /** A NATS server of its own. */
 export async function startNats(run: Run): Promise<Server> {
   const [program, port] = [findInstalled('nats-server', 'nats-server'), await stablePort()]
-  return startProgram(run, { command: [program, '-a', '127.0.0.1', '-p', `${port}`], port })
+  const command = [program, '-a', '127.0.0.1', '-p', `${port}`] as const
+  return { ...(await startProgram(run, { command, port })), url: `nats://127.0.0.1:${port}` }
 }
 
 /** nginx with Nchan: one worker process, as every contender has one process to deliver with. */
-export async function startNchan(run: Run): Promise<Server> {
+export async function startNchan(run: Run) {
   const packages = 'nginx libnginx-mod-nchan'
   const nginx = findInstalled('nginx', packages)
   const module = findInstalled('ngx_nchan_module.so', packages)
   const port = await stablePort()
-  const user = userInfo().username
-  const { folder, clean } = await configured(['nchan.conf'], { module, port, user })
+  const values = { module, port, user: userInfo().username }
+  const { folder, clean } = await configured(['nchan.conf'], values)
   const [config, log] = [join(folder, 'nchan.conf'), join(folder, 'error.log')]
-  return startProgram(run, { command: [nginx, '-p', folder, '-c', config, '-e', log], port, clean })
+  const command = [nginx, '-p', folder, '-c', config, '-e', log] as const
+  const server = await startProgram(run, { command, port, clean })
+  return { ...server, feed: workerFeed(run, 'nchan', server.url) }
 }
 
 /** Pushpin in front of an origin that holds every stream open on its user's channel (GRIP). */
-export async function startPushpin(run: Run): Promise<Server & { readonly controlUrl: string }> {
+export async function startPushpin(run: Run) {
   const packages = 'pushpin, which brings zurl'
   const [pushpin, zurl] = [findInstalled('pushpin', packages), findInstalled('zurl', packages)]
   const origin = await startPeer(run, 'streams', 'pushpin-origin')
@@ -64,5 +68,5 @@ export async function startPushpin(run: Run): Promise<Server & { readonly contro
   const config = (name: string) => `--config=${join(folder, name)}`
   await startProgram(run, { command: [zurl, config('zurl.conf')] })
   const server = await startProgram(run, { command: [pushpin, config('pushpin.conf')], port, clean })
-  return { ...server, controlUrl: `http://127.0.0.1:${control}` }
+  return { ...server, feed: workerFeed(run, 'pushpin', `http://127.0.0.1:${control}`) }
 }

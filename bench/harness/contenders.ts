@@ -1,15 +1,12 @@
-import { readFile } from 'node:fs/promises'
-import postgres from 'postgres'
 import { JWT_SECRET } from '../load/streams.ts'
 import type { Run } from '../run.ts'
 import { commandPath, compiledPath, servicePath } from './build.ts'
-import type { Cluster } from './postgres.ts'
 import { type Server, startProgram } from './server.ts'
 
 /** A running contender. Those that keep their data in Postgres say where. */
 export interface Contender extends Server {
   readonly name: string
-  readonly databaseUrl?: string
+  readonly databaseUrl?: string | undefined
 }
 
 /** Starts one after the other; one that could not be started is told in the report, and the others run without it. */
@@ -50,29 +47,9 @@ function profiling({ options: { profile } }: Run): string[] {
   return profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
 }
 
-/** The tables and the trigger of the app one would write first, without its server. */
-export async function createPeerDatabase(cluster: Cluster, name: string): Promise<string> {
-  const databaseUrl = await cluster.createDatabase(name)
-  const sql = postgres(databaseUrl, { max: 1 })
-  await sql.unsafe(await readFile(new URL('../peers/insert-per-request.sql', import.meta.url), 'utf8'))
-  await sql.end()
-  return databaseUrl
-}
-
-/** A story for each author; their ids in the same order. */
-export async function createStories(databaseUrl: string, table: string, authors: readonly string[]) {
-  const sql = postgres(databaseUrl, { max: 1 })
-  const rows = await sql<{ id: string }[]>`
-    INSERT INTO ${sql(table)} (author_id) SELECT * FROM unnest(${[...authors]}::text[]) RETURNING id`
-  await sql.end()
-  return rows.map(({ id }) => id)
-}
-
 /** A peer of `peers/<file>.ts`, which has several: `peer` is which. */
 export async function startPeer(run: Run, file: 'streams' | 'views', peer: string, databaseUrl?: string) {
-  const database = databaseUrl === undefined ? {} : { DATABASE_URL: databaseUrl }
   const command = [process.execPath, compiledPath(`peers/${file}.ts`)] as const
-  const env = { NODE_ENV: 'production', PEER: peer, JWT_SECRET, ...database }
-  const server = await startProgram(run, { command, port: 'logged', env })
-  return databaseUrl === undefined ? server : { ...server, databaseUrl }
+  const env = { NODE_ENV: 'production', PEER: peer, JWT_SECRET, DATABASE_URL: databaseUrl }
+  return { ...(await startProgram(run, { command, port: 'logged', env })), databaseUrl }
 }

@@ -1,6 +1,6 @@
 import type { Fed, Feeding, FeedJob, FeedJobs } from '../load/feed.ts'
 import type { Run } from '../run.ts'
-import { createStories } from './contenders.ts'
+import { createStories } from './postgres.ts'
 import { Worker } from './worker.ts'
 
 /** Sets off events for a contender. */
@@ -8,9 +8,7 @@ export type Feed = (feeding: Feeding) => Promise<Fed>
 
 /** Views INSERTed by plain SQL into Glimpse's own tables; makes a story for each user first. */
 export async function sqlFeed(run: Run, databaseUrl: string, users: readonly string[]): Promise<Feed> {
-  const stories = await createStories(databaseUrl, 'glimpse.stories', users)
-  const feed = workerFeed(run, 'sql', databaseUrl)
-  return (feeding) => feed({ ...feeding, stories: stories.slice(0, feeding.users) })
+  return workerFeed(run, 'sql', databaseUrl, await createStories(databaseUrl, 'glimpse.stories', users))
 }
 
 /** The server makes the events itself, in memory. */
@@ -24,7 +22,7 @@ export function memoryFeed(url: string): Feed {
 }
 
 /** Events by a load generator: from `nchan` and `pushpin`, published by HTTP. */
-export function workerFeed(run: Run, source: FeedJob['source'], url: string) {
+export function workerFeed(run: Run, source: FeedJob['source'], url: string, stories?: string[]): Feed {
   const worker = new Worker<FeedJobs>(run, 'load/feed.ts')
-  return (feeding: Omit<FeedJob, 'source' | 'url'>) => worker.run('feed', { source, url, ...feeding })
+  return (feeding) => worker.run('feed', { source, url, ...feeding, ...(stories && { stories }) })
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
@@ -20,6 +20,7 @@ export async function startCluster() {
   const sql = postgres(embedded.url, { max: 1, onnotice: () => {} })
   const [backend] = await sql<[{ pid: number }]>`SELECT pg_backend_pid() AS pid`
   const postmaster = parentOf(backend.pid)
+  const cpuMs = () => familyCpuMs(postmaster)
   const rows = await sql<{ name: string; value: string }[]>`
     SELECT name, current_setting(name) AS value FROM pg_settings WHERE name IN ${sql(SETTINGS)}`
   const stop = async () => {
@@ -38,7 +39,17 @@ export async function startCluster() {
       return Object.assign(new URL(embedded.url), { pathname: `/${name}` }).href
     },
     /** CPU of the server and all its backends. */
-    cpuMs: () => familyCpuMs(postmaster),
+    cpuMs,
+    /** From now on: CPU of a contender's processes and, where it has a database, of Postgres, for each of so many. */
+    cpuMeter: ({ pid, databaseUrl }: { readonly pid: number; readonly databaseUrl?: string | undefined }) => {
+      const read = () => [familyCpuMs(pid), databaseUrl === undefined ? Number.NaN : cpuMs()] as const
+      const [serverMs, postgresMs] = read()
+      return (count: number) => {
+        const [server, postgres] = read()
+        const us = (ms: number) => (ms * 1000) / count
+        return { serverUs: us(server - serverMs), postgresUs: us(postgres - postgresMs) }
+      }
+    },
     /** The server processes that LISTEN in a database. */
     listeners: async (databaseUrl: string): Promise<number[]> => {
       const listening = await sql<{ pid: number }[]>`
@@ -61,18 +72,20 @@ export async function startCluster() {
 
 export type Cluster = Awaited<ReturnType<typeof startCluster>>
 
-/** From now on: CPU of a contender's processes and, where it has a database, of Postgres, for each of so many. */
-export function cpuMeter(
-  { cpuMs }: Cluster,
-  { pid, databaseUrl }: { readonly pid: number; readonly databaseUrl?: string },
-) {
-  const read = () => [familyCpuMs(pid), databaseUrl === undefined ? Number.NaN : cpuMs()] as const
-  const before = read()
-  return (count: number) => {
-    const [server, database] = read()
-    return {
-      serverUs: ((server - before[0]) * 1000) / count,
-      postgresUs: ((database - before[1]) * 1000) / count,
-    }
-  }
+/** The tables and the trigger of the app one would write first, without its server. */
+export async function createPeerDatabase(cluster: Cluster, name: string): Promise<string> {
+  const databaseUrl = await cluster.createDatabase(name)
+  const sql = postgres(databaseUrl, { max: 1 })
+  await sql.unsafe(await readFile(new URL('../peers/insert-per-request.sql', import.meta.url), 'utf8'))
+  await sql.end()
+  return databaseUrl
+}
+
+/** A story for each author; their ids in the same order. */
+export async function createStories(databaseUrl: string, table: string, authors: readonly string[]) {
+  const sql = postgres(databaseUrl, { max: 1 })
+  const rows = await sql<{ id: string }[]>`
+    INSERT INTO ${sql(table)} (author_id) SELECT * FROM unnest(${[...authors]}::text[]) RETURNING id`
+  await sql.end()
+  return rows.map(({ id }) => id)
 }

@@ -1,6 +1,9 @@
+import { Progress } from '../../test/faults/progress.ts'
 import type { Figures, Trial } from '../report/results.ts'
 import type { Run } from '../run.ts'
-import { sayProgress } from './progress.ts'
+
+/** Says what is being measured. */
+export const progress = new Progress()
 
 /** What is measured in every round. */
 export interface Plan {
@@ -27,14 +30,14 @@ const MAX_FAULTS = 2
  * others' rounds, and is never left out. Where rounds take longer than planned, the last ones are left out, but never the
  * first. What `measure` starts ends with it.
  */
-export async function alternate<Contender extends Entrant>(
+export async function alternate<Contender extends Entrant, Round = Figures>(
   { options, within }: Pick<Run, 'options' | 'within'>,
   { scenario, level, seconds }: Plan,
   contenders: readonly Contender[],
-  measure: (contender: Contender, run: Run, round: number) => Promise<Figures>,
-): Promise<Trial[]> {
+  measure: (contender: Contender, run: Run, round: number) => Promise<Round>,
+): Promise<Trial<Round>[]> {
   const pairs = contenders.map((contender) => {
-    const [rounds, faults]: [(Figures | null)[], string[]] = [[], []]
+    const [rounds, faults]: [(Round | null)[], string[]] = [[], []]
     return { contender, trial: { scenario, level, contender: contender.name, rounds, faults } }
   })
   const mostOf = ({ mostRounds = options.rounds }: Entrant) => Math.min(mostRounds, options.rounds)
@@ -47,7 +50,7 @@ export async function alternate<Contender extends Entrant>(
     for (const { contender, trial } of [...pairs.slice(turn), ...pairs.slice(0, turn)]) {
       trial.rounds[round] = null
       if (round >= mostOf(contender) || trial.faults.length >= MAX_FAULTS) continue
-      sayProgress(`${scenario}, ${level}: ${contender.name}`)
+      progress.show(`${scenario}, ${level}: ${contender.name}`)
       try {
         trial.rounds[round] = await within((run) => measure(contender, run, round))
       } catch (error) {

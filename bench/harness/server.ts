@@ -16,7 +16,7 @@ export interface Server {
 export interface Program {
   readonly command: readonly [string, ...string[]]
   /** All but PATH: a variable left over in somebody's shell must not change one contender. */
-  readonly env?: Readonly<Record<string, string>>
+  readonly env?: Readonly<Record<string, string | undefined>>
   /** Where it is ready once it takes connections, or once it has logged `{"msg":"listening","url":…}`; absent: at once. */
   readonly port?: number | 'logged'
   clean?(): Promise<void>

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Percentiles } from '../load/jobs.ts'
-import type { Opening, Received, SubscriberJobs } from '../load/subscribers.ts'
+import type { Opening, SubscriberJobs } from '../load/subscribers.ts'
 import type { Run } from '../run.ts'
 import { Worker } from './worker.ts'
 
@@ -13,6 +13,8 @@ const ARRIVAL_TIMEOUT_MS = 30_000
 const QUIET_MS = 10_000
 const POLL_MS = 20
 
+type Received = ReturnType<SubscriberJobs['count']>
+
 /** Connections spread over processes, for the limit of open files and so that one core does not read for all. */
 export class Subscribers {
   readonly #workers: Worker<SubscriberJobs>[]
@@ -23,28 +25,29 @@ export class Subscribers {
 
   /** Resolves when each connection is open. Returns connections per second. */
   async open(opening: Omit<Opening, 'concurrency'>, concurrency = OPENING_AT_ONCE): Promise<number> {
-    const { users, cursors } = opening
-    const share = Math.ceil(users.length / PROCESSES)
+    const { length } = opening.users
+    const [share, atOnce] = [Math.ceil(length / PROCESSES), Math.ceil(concurrency / PROCESSES)]
     const tookMs = await this.#each((worker, i) => {
-      const own = <T>(all: readonly T[]) => all.slice(i * share, (i + 1) * share)
-      const resuming = cursors && { cursors: own(cursors) }
-      const atOnce = Math.ceil(concurrency / PROCESSES)
-      return worker.run('open', { ...opening, users: own(users), ...resuming, concurrency: atOnce })
+      const users = opening.users.slice(i * share, (i + 1) * share)
+      return worker.run('open', { ...opening, users, concurrency: atOnce })
     })
-    return (users.length / Math.max(...tookMs)) * 1000
+    return (length / Math.max(...tookMs)) * 1000
   }
 
   /** Starts the count anew; with `stamped`, the events say when they were sent. */
   async reset(stamped = false): Promise<void> {
-    await this.#each((worker) => worker.run('reset', { stamped }))
+    await this.#each((worker) => worker.run('reset', stamped))
   }
 
   async count(): Promise<Received> {
     const parts = await this.#each((worker) => worker.run('count', undefined))
-    const sum = (figure: keyof Received) => parts.reduce((total, part) => total + part[figure], 0)
-    const most = (figure: keyof Received) => Math.max(...parts.map((part) => part[figure]))
-    const totals = { events: sum('events'), outOfOrder: sum('outOfOrder'), lost: sum('lost') }
-    return { ...totals, lastAt: most('lastAt'), cores: most('cores') }
+    return parts.reduce((one, other) => ({
+      events: one.events + other.events,
+      outOfOrder: one.outOfOrder + other.outOfOrder,
+      lost: one.lost + other.lost,
+      lastAt: Math.max(one.lastAt, other.lastAt),
+      cores: Math.max(one.cores, other.cores),
+    }))
   }
 
   /** Milliseconds from sending to the socket since the reset; where processes differ, the slower one's. */
@@ -81,7 +84,6 @@ export class Subscribers {
     return received
   }
 
-  /** Closes all connections. */
   stop(): void {
     for (const worker of this.#workers) worker.stop()
   }

@@ -4,14 +4,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 const TICK_MS = 10
 const PAGE_BYTES = 4096
 
-/** User and system time of a process so far. Read from /proc, so Linux only; NaN elsewhere, and where there is none. */
-export function cpuMsOf(pid: number): number {
-  return readStat(pid)?.cpuMs() ?? Number.NaN
-}
-
-/** The same of several, together. */
-export function sumCpuMs(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => sum + cpuMsOf(pid), 0)
+/** User and system time of processes so far. Read from /proc, so Linux only; NaN elsewhere, and where one is not there. */
+export function cpuMsOf(...pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + (readStat(pid)?.cpuMs() ?? Number.NaN), 0)
 }
 
 /** Resident memory; NaN where it is unknown. */

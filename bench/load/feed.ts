@@ -1,10 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { Pool } from 'undici'
-import { sumCpuMs } from '../harness/usage.ts'
+import { cpuMsOf } from '../harness/usage.ts'
 import { type Event, eventFrame, nextEvent, stampedViewer } from './events.ts'
-import { answerJobs, nowMs, percentilesOf } from './jobs.ts'
-import { INSERTS_IN_FLIGHT, INSERTS_PER_SECOND, inPace, ROWS_PER_INSERT } from './pace.ts'
+import {
+  answerJobs,
+  INSERTS_IN_FLIGHT,
+  INSERTS_PER_SECOND,
+  inPace,
+  nowMs,
+  percentilesOf,
+  ROWS_PER_INSERT,
+} from './jobs.ts'
 import { openPipelined } from './streams.ts'
 
 /** For how long events come, to how many of the users, and how fast. */
@@ -41,43 +48,34 @@ export interface Fed {
 }
 
 /** Views in batches by plain SQL, each by a user of its own: what any other application may do. */
-async function insert({ url, ms, rate, stories = [], durable = true, ...job }: FeedJob): Promise<Fed> {
+async function insert({ url, ms, users, rate, stories = [], durable = true, ...job }: FeedJob): Promise<Fed> {
   const paced = rate === undefined ? ROWS_PER_INSERT : Math.max(1, Math.round(rate / INSERTS_PER_SECOND))
   const { rows = paced, inFlight = INSERTS_IN_FLIGHT } = job
   const sql = postgres(url, { max: inFlight, connection: { synchronous_commit: durable } })
-  const connections = Array.from({ length: inFlight })
-  const pids = await Promise.all(
-    connections.map(() => sql<[{ pid: number }]>`SELECT pg_backend_pid() AS pid`),
-  )
+  const each = <T>(work: () => Promise<T>) => Promise.all(Array.from({ length: inFlight }, work))
+  const pids = await each(() => sql<[{ pid: number }]>`SELECT pg_backend_pid() AS pid`)
   const backends = [...new Set(pids.map(([{ pid }]) => pid))]
-  const [before, startedAt] = [sumCpuMs(backends), nowMs()]
+  const [before, startedAt] = [cpuMsOf(...backends), nowMs()]
   const tookMs: number[] = []
   let events = 0
-  const writer = async () => {
+  await each(async () => {
     while (nowMs() - startedAt < ms) {
       const dueAt = rate === undefined ? 0 : startedAt + (events / rate) * 1000
       const from = events
       events += rows
       if (dueAt > nowMs()) await sleep(dueAt - nowMs())
-      const viewed = Array.from({ length: rows }, () => stories[Math.floor(Math.random() * stories.length)])
+      const viewed = Array.from({ length: rows }, () => stories[Math.floor(Math.random() * users)] as string)
       const viewers = viewed.map((_, i) => stampedViewer(from + i))
       const sentAt = nowMs()
       await sql`
         INSERT INTO glimpse.story_views (story_id, viewer_id)
-        SELECT * FROM unnest(${viewed as string[]}::uuid[], ${viewers}::text[])`
+        SELECT * FROM unnest(${viewed}::uuid[], ${viewers}::text[])`
       tookMs.push(nowMs() - sentAt)
     }
-  }
-  await Promise.all(connections.map(writer))
-  const backendMs = sumCpuMs(backends) - before
+  })
+  const backendMs = cpuMsOf(...backends) - before
   await sql.end()
   return { startedAt, events, backendMs, insertMs: percentilesOf(tookMs).p50Ms }
-}
-
-/** One of the connections to a broker; `send` resolves when all of the events are answered. */
-interface Publisher {
-  send(events: readonly Event[]): Promise<void>
-  close(): unknown
 }
 
 const CONNECTIONS = 4
@@ -89,15 +87,16 @@ const BROKERS = {
 
 /** A user's events keep to one connection: between two of them nothing would hold the order. */
 async function publish({ open, atOnce }: (typeof BROKERS)['nchan'], job: FeedJob): Promise<Fed> {
-  const publishers = Array.from({ length: CONNECTIONS }, () => open(job.url))
-  const [rate, startedAt] = [job.rate && job.rate / CONNECTIONS, nowMs()]
+  const { url, ms, users, rate } = job
+  const publishers = Array.from({ length: CONNECTIONS }, () => open(url))
+  const startedAt = nowMs()
   let events = 0
-  const run = async ({ send, close }: Publisher, connection: number) => {
+  const run = async ({ send, close }: ReturnType<typeof open>, connection: number) => {
     const next = () => {
-      const nth = Math.floor((Math.random() * (job.users - connection)) / CONNECTIONS)
+      const nth = Math.floor((Math.random() * (users - connection)) / CONNECTIONS)
       return nextEvent(`user_${connection + CONNECTIONS * nth}`)
     }
-    await inPace({ ms: job.ms, rate, atOnce }, (count) => {
+    await inPace({ ms, rate: rate && rate / CONNECTIONS, atOnce }, (count) => {
       events += count
       return send(Array.from({ length: count }, next))
     })
@@ -107,29 +106,29 @@ async function publish({ open, atOnce }: (typeof BROKERS)['nchan'], job: FeedJob
   return { startedAt, events }
 }
 
-function openNchan(url: string): Publisher {
-  const { host } = new URL(url)
+/** `send` resolves when all of the events are answered. */
+function openNchan(url: string) {
   const { send, close } = openPipelined(url)
   const post = ({ user, json }: Event) =>
-    `POST /publish?user=${user} HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${json.length}\r\n\r\n${json}`
-  return { send: (events) => send(events.map(post)), close }
+    `POST /publish?user=${user} HTTP/1.1\r\nHost: nchan\r\nContent-Length: ${json.length}\r\n\r\n${json}`
+  return {
+    send: (events: Event[]): Promise<void> => send(events.map(post)),
+    close: async (): Promise<void> => close(),
+  }
 }
 
-function openPushpin(url: string): Publisher {
+function openPushpin(url: string): ReturnType<typeof openNchan> {
+  // It closes connections now and then, and undici opens them again.
   const pool = new Pool(url, { connections: 1 })
-  const item = (event: Event) => ({
-    channel: event.user,
-    formats: { 'http-stream': { content: eventFrame(event) } },
-  })
-  return {
-    send: async (events) => {
-      const post = JSON.stringify({ items: events.map(item) })
-      const { statusCode, body } = await pool.request({ method: 'POST', path: '/publish/', body: post })
-      const text = await body.text()
-      if (statusCode !== 200) throw new Error(`Pushpin answered ${statusCode}: ${text.slice(0, 200)}`)
-    },
-    close: () => pool.close(),
+  const send = async (events: Event[]) => {
+    const formatsOf = (event: Event) => ({ 'http-stream': { content: eventFrame(event) } })
+    const items = events.map((event) => ({ channel: event.user, formats: formatsOf(event) }))
+    const request = { method: 'POST', path: '/publish/', body: JSON.stringify({ items }) } as const
+    const { statusCode, body } = await pool.request(request)
+    const text = await body.text()
+    if (statusCode !== 200) throw new Error(`Pushpin answered ${statusCode}: ${text.slice(0, 200)}`)
   }
+  return { send, close: () => pool.close() }
 }
 
 const jobs = {

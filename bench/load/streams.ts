@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { connect, type Socket } from 'node:net'
+import { connect, type OnReadOpts, type Socket } from 'node:net'
 
 /** What every contender is started with. Not a secret: it signs nothing outside a benchmark. */
 export const JWT_SECRET = 'the benchmark signs with this and nothing else does'
@@ -27,11 +27,6 @@ interface Opening {
   readonly reply?: { readonly after: string; readonly bytes: Buffer }
   /** Sent now and then, unasked, since frames are not parsed here and a silent peer would be dropped. */
   readonly keepAlive?: Buffer
-}
-
-export interface Handshake extends Opening {
-  readonly url: URL
-  readonly request: string
 }
 
 const SSE = { path: '/events?', headers: 'Accept: text/event-stream', opened: 'stream.open' }
@@ -62,12 +57,12 @@ export function handshake(
   url: string,
   identity: { readonly token: string } | { readonly user: string },
   cursor?: string,
-): Handshake {
+) {
   const opening = OPENINGS[protocol]
-  const at = new URL(url)
+  const { host } = new URL(url)
   const query = new URLSearchParams({ ...identity, ...(cursor && { last_event_id: cursor }) })
-  const request = `GET ${opening.path}${query} HTTP/1.1\r\nHost: ${at.host}\r\n${opening.headers}\r\n\r\n`
-  return { ...opening, url: at, request }
+  const request = `GET ${opening.path}${query} HTTP/1.1\r\nHost: ${host}\r\n${opening.headers}\r\n\r\n`
+  return { ...opening, url, request }
 }
 
 const OPEN_TIMEOUT_MS = 30_000
@@ -80,27 +75,23 @@ const shared = Buffer.alloc(65_536)
  * events must arrive; every read from then on is handed to `onBytes`, whose buffer is reused after it returns.
  */
 export function openStream(
-  { url: { hostname, port }, request, opened, reply }: Handshake,
+  { url, request, opened, reply }: ReturnType<typeof handshake>,
   onBytes: (bytes: Buffer) => void,
 ): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    let head = Buffer.alloc(0)
-    let [open, replied] = [false, false]
+    let [head, replied, take] = [Buffer.alloc(0), false, opening]
     const callback = (length: number) => {
-      const bytes = shared.subarray(0, length)
-      if (open) onBytes(bytes)
-      else opening(bytes)
+      take(shared.subarray(0, length))
       return true
     }
-    const onread = { buffer: shared, callback }
-    const socket = connect({ host: hostname, port: Number(port), noDelay: true, onread })
+    const socket = connectTo(url, { buffer: shared, callback })
     const fail = (why: string) => {
       clearTimeout(timer)
       socket.destroy()
       reject(new Error(`a stream ${why}`))
     }
     const timer = setTimeout(() => fail('was not opened in time'), OPEN_TIMEOUT_MS)
-    const opening = (bytes: Buffer) => {
+    function opening(bytes: Buffer) {
       head = Buffer.concat([head, bytes])
       const status = head.toString('latin1', 9, 12)
       // Glimpse refuses an EventSource for now by a stream of one message, which would never open.
@@ -112,7 +103,7 @@ export function openStream(
       }
       if (!head.includes(opened)) return
       clearTimeout(timer)
-      open = true
+      take = onBytes
       onBytes(head)
       resolve(socket)
     }
@@ -122,13 +113,17 @@ export function openStream(
   })
 }
 
+function connectTo(url: string, onread?: OnReadOpts): Socket {
+  const { hostname: host, port } = new URL(url)
+  return connect({ host, port: Number(port), noDelay: true, ...(onread && { onread }) })
+}
+
 /**
  * A connection on which requests are pipelined and answers only counted: an HTTP client would be the bottleneck.
  * `send` resolves when all requests were answered with 2xx; only one may be on the way.
  */
 export function openPipelined(url: string) {
-  const { hostname, port } = new URL(url)
-  const socket = connect({ host: hostname, port: Number(port), noDelay: true })
+  const socket = connectTo(url)
   let [missing, rest] = [0, '']
   let settle: { resolve(): void; reject(why: Error): void } | undefined
   const fail = (why: string) => settle?.reject(new Error(why))

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { readStamps, Sequence } from './events.ts'
-import { answerJobs, coresMeter, nowMs, type Percentiles, percentilesOf } from './jobs.ts'
+import { answerJobs, coresMeter, nowMs, percentilesOf } from './jobs.ts'
 import { handshake, openStream, type Protocol, signToken } from './streams.ts'
 
 export interface Opening {
@@ -10,21 +10,10 @@ export interface Opening {
   readonly identity: 'token' | 'user'
   /** One connection each; a user named twice has two. */
   readonly users: readonly string[]
-  /** Where each resumes, user by user; absent: from now on. */
-  readonly cursors?: readonly string[]
+  /** Where all resume; absent: from now on. */
+  readonly cursor?: string
   /** How many may be opening at once. */
   readonly concurrency: number
-}
-
-export interface Received {
-  readonly events: number
-  /** Events out of order, lost or doubled, by their seq. */
-  readonly outOfOrder: number
-  /** Connections that ended since they were opened. */
-  readonly lost: number
-  /** When the last one came, in `nowMs`. */
-  readonly lastAt: number
-  readonly cores: number
 }
 
 const sequences: Sequence[] = []
@@ -36,9 +25,9 @@ let cores = coresMeter()
 let samples: number[] | undefined
 
 /** Milliseconds until all are open. */
-async function open({ url, protocol, identity, users, cursors, concurrency }: Opening): Promise<number> {
-  const handshakes = users.map((user, i) =>
-    handshake(protocol, url, identity === 'token' ? { token: signToken(user) } : { user }, cursors?.[i]),
+async function open({ url, protocol, identity, users, cursor, concurrency }: Opening): Promise<number> {
+  const handshakes = users.map((user) =>
+    handshake(protocol, url, identity === 'token' ? { token: signToken(user) } : { user }, cursor),
   )
   const started = performance.now()
   const waiting = handshakes.values()
@@ -72,17 +61,18 @@ setInterval(() => {
 const jobs = {
   open,
   /** Starts the count anew; with `stamped`, reads from each event when it was sent. */
-  reset: ({ stamped }: { readonly stamped: boolean }) => {
+  reset: (stamped: boolean) => {
     events = 0
     for (const sequence of sequences) sequence.faults = 0
     samples = stamped ? [] : undefined
     cores = coresMeter()
   },
-  count: (): Received => {
+  /** `lost`: connections that ended since they were opened. `lastAt`: when the last event came, in `nowMs`. */
+  count: () => {
     const outOfOrder = sequences.reduce((sum, { faults }) => sum + faults, 0)
     return { events, outOfOrder, lost, lastAt, cores: cores() }
   },
-  latencies: (): Percentiles => percentilesOf(samples ?? []),
+  latencies: () => percentilesOf(samples ?? []),
 }
 export type SubscriberJobs = typeof jobs
 answerJobs(jobs)

@@ -21,24 +21,22 @@ const AN_HOUR = 3600
  * until the last one is back (Infinity where that takes more than an hour), and the attempts for each client.
  */
 export function simulateStorm({ clients, capacity, ...crowd }: Crowd) {
-  const unknown = { seconds: Number.NaN, attempts: Number.NaN, longestQueue: Number.NaN }
-  if (!Number.isFinite(capacity)) return unknown
+  if (!Number.isFinite(capacity))
+    return { seconds: Number.NaN, attempts: Number.NaN, longestQueue: Number.NaN }
   /** By step and number of the attempt: how many clients. */
   const due: number[][] = []
   const schedule = (from: number, to: number, attempt: number, count: number) => {
     const steps = Math.max(1, Math.round((to - from) / STEP_SECONDS))
     for (let i = 0; i < steps; i += 1) {
       const step = Math.round(from / STEP_SECONDS) + i
-      const attempts = due[step] ?? []
-      attempts[attempt] = (attempts[attempt] ?? 0) + count / steps
-      due[step] = attempts
+      due[step] ??= []
+      due[step][attempt] = (due[step][attempt] ?? 0) + count / steps
     }
   }
   schedule(0, crowd.spreadSeconds, 1, clients)
   const queue: { readonly arrived: number; readonly attempt: number; count: number }[] = []
   let [back, attempts, waiting, longestQueue] = [0, 0, 0, 0]
-  for (let step = 0; step * STEP_SECONDS < AN_HOUR; step += 1) {
-    const now = step * STEP_SECONDS
+  for (let [step, now] = [0, 0]; now < AN_HOUR; step += 1, now = step * STEP_SECONDS) {
     due[step]?.forEach((count, attempt) => {
       queue.push({ arrived: now, attempt, count })
       attempts += count
@@ -46,7 +44,7 @@ export function simulateStorm({ clients, capacity, ...crowd }: Crowd) {
     })
     longestQueue = Math.max(longestQueue, waiting)
     for (let room = capacity * STEP_SECONDS; room > 1e-9 && queue[0] !== undefined; ) {
-      const head = queue[0]
+      const [head] = queue
       const taken = Math.min(room, head.count)
       room -= taken
       waiting -= taken

@@ -1,6 +1,6 @@
 import { batchOf, HEADROOM, INSTANCE_CONNECTIONS } from '../../src/cli/sizing.ts'
 import type { BusName } from '../scale.ts'
-import type { Figures } from './figures.ts'
+import type { Cost, Figures } from './figures.ts'
 
 /** What one Postgres and its instances are asked to carry. */
 export interface Load {
@@ -15,18 +15,20 @@ export interface Load {
 /** What instances and their Postgres are busy with under a load. */
 export function strain(figures: Figures, instances: number, load: Load) {
   const { users, connectionsPerUser, eventsPerSecond: rate, bus = 'LISTEN' } = load
-  const batch = batchOf(figures, instances, rate)
+  const { postgres, own } = figures
+  const ofPostgres = { postgresEventUs: postgres.event, postgresStatementUs: postgres.statement }
+  const batch = batchOf({ ...figures, ...ofPostgres }, instances, rate)
   const statements = rate / batch
-  const perStatement = figures.postgresStatementUs + (bus === 'NATS' ? 0 : instances - 1) * figures.wakeUpUs
+  const perStatement = postgres.statement + (bus === 'NATS' ? 0 : instances - 1) * figures.wakeUpUs
   const listening = listeningCores(figures, bus, { instances, statements, rows: batch })
-  const deliveries = rate * (connectionsPerUser - 1) * figures.ownEventUs
+  const deliveries = rate * (connectionsPerUser - 1) * own.event
   return {
     /** A second, all instances together. */
     statements,
     /** Events in one of them. */
     batch,
     /** Cores. */
-    postgresBusy: (rate * figures.postgresEventUs + statements * perStatement) / 1e6,
+    postgresBusy: (rate * postgres.event + statements * perStatement) / 1e6,
     /** Of one core, in each instance. */
     instanceBusy: listening.instances / instances + deliveries / instances / 1e6 + figures.idleCores,
     /** Of one core, in the relay, and cores of the NATS servers; 0 without them. */
@@ -39,28 +41,25 @@ export function strain(figures: Figures, instances: number, load: Load) {
 
 /** Cores that are busy because of listening and delivering, to one connection a user, by who keeps them busy. */
 export function listeningCores(
-  figures: Figures,
+  { own, foreign, ownByNats, wakeUpUs, ...figures }: Figures,
   bus: BusName,
   { instances, statements, rows }: Record<'instances' | 'statements' | 'rows', number>,
 ) {
-  const cores = (listeners: number, statementUs: number, eventUs: number) =>
-    (listeners * statements * (statementUs + rows * eventUs)) / 1e6
-  if (bus === 'NATS')
-    return {
-      postgres: cores(1, figures.wakeUpUs, 0),
-      relay: cores(1, figures.relayStatementUs, figures.relayEventUs),
-      nats: cores(1, figures.natsStatementUs, figures.natsEventUs),
-      instances: cores(1, figures.natsMessageUs, figures.natsOwnEventUs),
-    }
+  const cores = ({ event, statement }: Cost) => (statements * (statement + rows * event)) / 1e6
+  const wakeUp = (sessions: number) => cores({ event: 0, statement: sessions * wakeUpUs })
+  if (bus === 'NATS') {
+    const [relay, nats] = [cores(figures.relay), cores(figures.nats)]
+    return { postgres: wakeUp(1), relay, nats, instances: cores(ownByNats) }
+  }
   // Of the statements, those that have an event for an instance's own users.
-  const own = 1 - (1 - 1 / instances) ** rows
-  const statementUs = own * figures.messageUs + (1 - own) * figures.foreignMessageUs
-  const eventUs = figures.ownEventUs / instances + (1 - 1 / instances) * figures.foreignEventUs
+  const share = 1 - (1 - 1 / instances) ** rows
+  const statement = share * own.statement + (1 - share) * foreign.statement
+  const event = own.event / instances + (1 - 1 / instances) * foreign.event
   return {
-    postgres: cores(instances, figures.wakeUpUs, 0),
+    postgres: wakeUp(instances),
     relay: 0,
     nats: 0,
-    instances: cores(instances, statementUs, eventUs),
+    instances: instances * cores({ event, statement }),
   }
 }
 

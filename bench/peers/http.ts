@@ -11,19 +11,16 @@ export function answer(response: ServerResponse, status: number, body: object): 
   response.end(text)
 }
 
-export function bearer(request: IncomingMessage): string {
-  return request.headers.authorization?.slice('Bearer '.length) ?? ''
-}
-
 export async function readBody(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = []
   for await (const chunk of request) chunks.push(chunk as Buffer)
   return Buffer.concat(chunks).toString()
 }
 
-/** Listens on any free port of the loopback and says where, in the line that harness/server.ts waits for. */
-export function listen(server: Server): void {
-  server.listen({ host: '127.0.0.1', port: 0, backlog: 1024 }, () => {
+/** Has the server that PEER names listen on the loopback, and says where, in the line that harness/server.ts waits for. */
+export async function serve(peers: Readonly<Record<string, () => Server | Promise<Server>>>): Promise<void> {
+  const server = await peers[process.env.PEER ?? '']?.()
+  server?.listen({ host: '127.0.0.1', port: 0, backlog: 1024 }, () => {
     const { port } = server.address() as AddressInfo
     console.log(JSON.stringify({ msg: 'listening', url: `http://127.0.0.1:${port}` }))
   })

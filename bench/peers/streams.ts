@@ -1,23 +1,11 @@
-import { type EventEmitter, once } from 'node:events'
-import { createServer as createHttpServer, type RequestListener } from 'node:http'
-import { createServer, type Server, type Socket } from 'node:net'
+import { EventEmitter, once } from 'node:events'
+import { createServer, type RequestListener } from 'node:http'
+import { createServer as createNetServer, type Socket } from 'node:net'
 import type { Channel } from 'better-sse'
 import { type Event, eventFrame, eventText, nextEvent } from '../load/events.ts'
 import type { Feeding } from '../load/feed.ts'
-import { nowMs } from '../load/jobs.ts'
-import { inPace } from '../load/pace.ts'
-import { answer, listen, readBody } from './http.ts'
-
-/** Servers that deliver events from memory, one of them by PEER. Each imports only what it uses. */
-const PEERS: Readonly<Record<string, () => Server | Promise<Server>>> = {
-  'bare-net': bareNet,
-  'bare-sse': bareSse,
-  'bare-ws': bareWs,
-  'better-sse': betterSse,
-  'socket-io': socketIo,
-  'raw-source': rawSource,
-  'pushpin-origin': pushpinOrigin,
-}
+import { inPace, nowMs } from '../load/jobs.ts'
+import { answer, readBody, serve } from './http.ts'
 
 const OPEN = '{"type":"stream.open","data":{"cursor":"0","oldest":1,"resumed":false}}'
 const OPEN_FRAME = `event: stream.open\ndata: ${OPEN}\n\n`
@@ -26,44 +14,41 @@ const SSE = { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control
 /** Events a turn of the event loop, so that reads and writes of the sockets get their turn as well. */
 const BURST = 200
 
+type Feed = (feeding: Feeding) => Promise<number>
+
 /**
  * `POST /feed` with a `Feeding`: `feed` sends events from memory, and returns how many. Answers `{startedAt, events}`
- * once all are handed over.
+ * once all are handed over. Other requests are streams, for `open`.
  */
-function feedRoute(feed: (feeding: Feeding) => Promise<number>): RequestListener {
-  return async (request, response) => {
+function feedServer(feed: Feed, open?: RequestListener) {
+  return createServer(async (request, response) => {
+    if (request.method !== 'POST') return open?.(request, response)
     const feeding = JSON.parse(await readBody(request)) as Feeding
     const startedAt = nowMs()
     answer(response, 200, { startedAt, events: await feed(feeding) })
-  }
+  })
 }
 
 /** Each event goes to one of the first users at random. */
-function publishing(publish: (event: Event) => void): RequestListener {
-  return feedRoute(async ({ ms, users, rate }) => {
+function publishing(publish: (event: Event) => void): Feed {
+  return async ({ ms, users, rate }) => {
     let events = 0
     await inPace({ ms, rate, atOnce: BURST }, (count) => {
       events += count
       for (let i = 0; i < count; i += 1) publish(nextEvent(`user_${Math.floor(Math.random() * users)}`))
     })
     return events
-  })
+  }
 }
 
-/** Users → what sends to their connections, for the servers that keep them by hand. */
-const crowd = new Map<string, Set<(event: Event) => void>>()
-const feedCrowd = publishing((event) => {
-  for (const send of crowd.get(event.user) ?? []) send(event)
-})
+/** Each user's connections listen to events under the user's name, for the servers that keep them by hand. */
+const crowd = new EventEmitter().setMaxListeners(0)
+const feedCrowd = publishing((event) => crowd.emit(event.user, event))
 
 /** Has `send` called with the user's events until the connection closes. */
 function join(user: string, connection: EventEmitter, send: (event: Event) => void): void {
-  const own = crowd.get(user) ?? new Set()
-  crowd.set(user, own.add(send))
-  connection.on('close', () => {
-    own.delete(send)
-    if (own.size === 0) crowd.delete(user)
-  })
+  crowd.on(user, send)
+  connection.on('close', () => crowd.off(user, send))
 }
 
 /** The user a stream's URL names. */
@@ -74,9 +59,9 @@ function userOf(url = ''): string {
 }
 
 /** No HTTP on a stream: `open` is called with its socket and user. Only the feed's POST is handed to http. */
-function netServer(feed: RequestListener, open: (socket: Socket, user: string) => void) {
-  const http = createHttpServer(feed)
-  return createServer((socket) => {
+function netServer(feed: Feed, open: (socket: Socket, user: string) => void) {
+  const http = feedServer(feed)
+  return createNetServer((socket) => {
     socket.on('error', () => {})
     socket.once('data', (head) => {
       const text = head.toString('latin1')
@@ -85,13 +70,6 @@ function netServer(feed: RequestListener, open: (socket: Socket, user: string) =
       http.emit('connection', socket)
     })
   })
-}
-
-/** http, with the feed's POST apart. */
-function httpServer(feed: RequestListener, open: RequestListener) {
-  return createHttpServer((request, response) =>
-    request.method === 'POST' ? feed(request, response) : open(request, response),
-  )
 }
 
 /** The bound for Node: one `socket.write` an event. */
@@ -104,17 +82,17 @@ function bareNet() {
 
 /** Server-sent events as one writes them first: `res.write`, a string an event, chunked. */
 function bareSse() {
-  return httpServer(feedCrowd, (request, response) => {
+  return feedServer(feedCrowd, ({ url }, response) => {
     response.writeHead(200, SSE)
     response.write(OPEN_FRAME)
-    join(userOf(request.url), response, (event) => response.write(eventFrame(event)))
+    join(userOf(url), response, (event) => response.write(eventFrame(event)))
   })
 }
 
 /** WebSockets as one writes them first: `ws.send`, a string an event. */
 async function bareWs() {
   const { WebSocketServer } = await import('ws')
-  const server = createHttpServer(feedCrowd)
+  const server = feedServer(feedCrowd)
   const sockets = new WebSocketServer({ server, perMessageDeflate: false })
   sockets.on('connection', (socket, request) => {
     socket.on('error', () => {})
@@ -131,7 +109,7 @@ async function betterSse() {
   const feed = publishing(({ user, seq, json }) => {
     channels.get(user)?.broadcast(JSON.parse(json), 'story.viewed', { eventId: `7f3a9c2b11de.${seq}` })
   })
-  return httpServer(feed, async (request, response) => {
+  return feedServer(feed, async (request, response) => {
     const user = userOf(request.url)
     const session = await createSession(request, response)
     const channel = channels.get(user) ?? createChannel()
@@ -160,9 +138,8 @@ async function socketIo() {
     socket.emit('stream.open', {})
   })
   // Before it attaches: Engine.IO takes over the requests for its own path and leaves the others to whoever was there.
-  const server = createHttpServer(
-    publishing(({ user, json }) => io.to(user).emit('story.viewed', JSON.parse(json))),
-  )
+  const feed = publishing(({ user, json }) => io.to(user).emit('story.viewed', JSON.parse(json)))
+  const server = feedServer(feed)
   io.attach(server)
   return server
 }
@@ -177,7 +154,7 @@ const RUN = 100
 function rawSource() {
   const sockets = new Set<Socket>()
   let head = 0
-  const feed = feedRoute(async ({ ms }) => {
+  const feed: Feed = async ({ ms }) => {
     let events = 0
     for (const startedAt = nowMs(); nowMs() - startedAt < ms; head += RUN) {
       const frames = Array.from({ length: RUN }, (_, i) => `data: ${eventText(head + 1 + i, '-')}\n\n`)
@@ -188,7 +165,7 @@ function rawSource() {
       await Promise.all(full.map((socket) => once(socket, 'drain')))
     }
     return events
-  })
+  }
   return netServer(feed, (socket) => {
     socket.write(`HTTP/1.1 200 OK\r\n\r\ndata: ${OPEN}\n\n`)
     sockets.add(socket)
@@ -198,12 +175,20 @@ function rawSource() {
 
 /** Pushpin's origin: answers once and leaves the stream to it, subscribed to the user's channel (GRIP's hold). */
 function pushpinOrigin() {
-  return createHttpServer((request, response) => {
+  return createServer((request, response) => {
     const grip = { 'grip-hold': 'stream', 'grip-channel': userOf(request.url) }
     response.writeHead(200, { 'content-type': 'text/event-stream', ...grip })
     response.end(OPEN_FRAME)
   })
 }
 
-const server = await PEERS[process.env.PEER ?? '']?.()
-if (server !== undefined) listen(server)
+/** Servers that deliver events from memory, one of them by PEER. Each imports only what it uses. */
+await serve({
+  'bare-net': bareNet,
+  'bare-sse': bareSse,
+  'bare-ws': bareWs,
+  'better-sse': betterSse,
+  'socket-io': socketIo,
+  'raw-source': rawSource,
+  'pushpin-origin': pushpinOrigin,
+})

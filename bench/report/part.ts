@@ -1,4 +1,5 @@
 import type { Run } from '../run.ts'
+import type { Plot } from './plot.ts'
 import { type PartResults, type Row, type Trial, View } from './results.ts'
 import type { Spread } from './statistics.ts'
 import { type Table, toMarkdown } from './table.ts'
@@ -14,14 +15,6 @@ export interface BenchPart {
   claims(view: View): Claim[]
   /** Where a peer was faster, a line each; none where Glimpse is not slower. */
   slower?(view: View): string[]
-}
-
-/** A file of its own below docs/plots, shown in the page. */
-export interface Plot {
-  readonly file: string
-  /** What a reader who does not see it should know. */
-  readonly alt: string
-  readonly svg: string
 }
 
 /** A figure that people ask for first, beside a peer's that is alike, and what is wanted of it. */

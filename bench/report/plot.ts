@@ -1,4 +1,4 @@
-import type { CustomSeriesRenderItemAPI, CustomSeriesRenderItemParams } from 'echarts'
+import type { CustomSeriesRenderItemAPI, CustomSeriesRenderItemParams as Item } from 'echarts'
 import { CustomChart, LineChart } from 'echarts/charts'
 import { GridComponent, LegendComponent, TitleComponent } from 'echarts/components'
 import { type EChartsCoreOption, init, use } from 'echarts/core'
@@ -57,15 +57,27 @@ export function seriesOf(
   }))
 }
 
-interface LinePlot extends Titles {
+/** A file of its own below docs/plots, shown in the page. */
+export type Plot = (LinePlot | BarPlot) & {
+  readonly file: string
+  /** What a reader who does not see it should know. */
+  readonly alt: string
+}
+
+/** The content of an SVG file. */
+export function drawn(plot: LinePlot | BarPlot): string {
+  return 'bars' in plot ? barPlot(plot) : linePlot(plot)
+}
+
+export interface LinePlot extends Titles {
   /** `steps`: each value at its own place, evenly spaced. */
   readonly x: { readonly label: string; readonly scale: 'value' | 'steps'; readonly tick?: typeof tickText }
   readonly y: { readonly label: string; readonly scale: 'value' | 'log' }
   readonly series: readonly Series[]
 }
 
-/** An SVG file: lines named at their ends, with a whisker from the smallest to the largest round at each point. */
-export function linePlot({ x, y, series, ...titles }: LinePlot): string {
+/** Lines named at their ends, with a whisker from the smallest to the largest round at each point. */
+function linePlot({ x, y, series, ...titles }: LinePlot): string {
   const measured = series
     .map((one) => ({ ...one, points: one.points.filter((point) => Number.isFinite(point.y.median)) }))
     .filter(({ points }) => points.length > 0)
@@ -94,31 +106,33 @@ export function linePlot({ x, y, series, ...titles }: LinePlot): string {
         ...STILL,
         type: 'custom',
         data: points.map((point) => [place(point.x), point.y.min, point.y.max]),
-        renderItem: (_: CustomSeriesRenderItemParams, { coord, value }: CustomSeriesRenderItemAPI) =>
+        renderItem: (_: Item, { coord, value }: CustomSeriesRenderItemAPI) =>
           whisker(coord([value(0), value(1)]), coord([value(0), value(2)]), tone),
       },
     ]),
   })
 }
 
-export interface BarPlot extends Titles {
+interface BarPlot extends Titles {
   readonly label: string
   /** Logarithmic where the largest would leave nothing to see of the others. */
   readonly scale: 'value' | 'log'
-  /** What each bar of a name stands for; the first is drawn full, those after it paler. */
-  readonly levels: readonly string[]
-  /** Each with its values in the order of the levels. */
-  readonly bars: readonly { readonly name: string; readonly tone: Tone; readonly values: readonly Spread[] }[]
+  /** A group of bars for each name. */
+  readonly tones: Readonly<Record<string, Tone>>
+  /** What a name's bars stand for, with its values; the first is drawn full, those after it paler. */
+  readonly bars: Readonly<Record<string, (name: string) => Spread>>
   readonly digits: number
 }
 
 const THICK = 13
 const PALER = [1, 0.45, 0.25]
 
-/** An SVG file: a group of lying bars a name, with the median beside each and a whisker over the rounds. */
-export function barPlot({ label, scale, levels, bars, digits, ...titles }: BarPlot): string {
-  const toneOf = (_: string, i: number) => colour(bars[i]?.tone ?? 'quiet')
-  return render(162 + bars.length * (levels.length * THICK + 13), titles, {
+/** A group of lying bars a name, with the median beside each and a whisker over the rounds. */
+function barPlot({ label, scale, tones, bars, digits, ...titles }: BarPlot): string {
+  const names = Object.keys(tones)
+  const levels = Object.entries(bars)
+  const colours = Object.values(tones).map(colour)
+  return render(162 + names.length * (levels.length * THICK + 13), titles, {
     grid: { left: 226, right: 90, top: 96, bottom: 66 },
     legend: { left: 20, top: 62, itemGap: 44, icon: 'roundRect', textStyle: { color: colour('soft') } },
     xAxis: { ...axis(label, 34), type: scale, axisLine: { show: false } },
@@ -126,25 +140,22 @@ export function barPlot({ label, scale, levels, bars, digits, ...titles }: BarPl
       ...axis('', 0),
       type: 'category',
       inverse: true,
-      data: bars.map(({ name }) => name),
+      data: names,
       axisTick: { show: false },
       splitLine: { show: false },
-      axisLabel: { fontWeight: 600, margin: 12, color: toneOf },
+      axisLabel: { fontWeight: 600, margin: 12, color: (_: string, i: number) => colours[i] },
     },
-    series: levels.map((name, level) => ({
+    series: levels.map(([level, spreadOf], nth) => ({
       ...STILL,
       type: 'custom',
-      name,
-      itemStyle: { color: colour('own'), opacity: PALER[level] },
+      name: level,
+      itemStyle: { color: colour('own'), opacity: PALER[nth] },
       encode: { x: 0, y: 1 },
-      data: bars.map(({ values }, i) => [values[level]?.max, i]),
-      renderItem: (
-        { dataIndex: i, coordSys }: CustomSeriesRenderItemParams,
-        { coord }: CustomSeriesRenderItemAPI,
-      ) => {
-        const { median, min, max } = bars[i]?.values[level] as Spread
+      data: names.map((name, i) => [spreadOf(name).max, i]),
+      renderItem: ({ dataIndex: i, coordSys }: Item, { coord }: CustomSeriesRenderItemAPI) => {
+        const { median, min, max } = spreadOf(names[i] ?? '')
         const left = (coordSys as unknown as { readonly x: number }).x
-        const y = (coord([0, i])[1] as number) + (level - (levels.length - 1) / 2) * THICK
+        const y = (coord([0, i])[1] as number) + (nth - (levels.length - 1) / 2) * THICK
         // What was not measured has a dash where its bar would begin.
         const at = (value: number) => (Number.isFinite(value) ? (coord([value, i])[0] as number) : left)
         const shape = { x: left, y: y - THICK / 2 + 1, width: at(median) - left, height: THICK - 2, r: 2 }
@@ -152,7 +163,7 @@ export function barPlot({ label, scale, levels, bars, digits, ...titles }: BarPl
         return {
           type: 'group',
           children: [
-            { type: 'rect', shape, style: { fill: toneOf('', i), opacity: PALER[level] } },
+            { type: 'rect', shape, style: { fill: colours[i], opacity: PALER[nth] } },
             whisker([at(min), y], [at(max), y], 'soft'),
             { type: 'text', style: { ...text, fill: colour('ink') } },
           ],

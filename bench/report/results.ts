@@ -10,12 +10,12 @@ export type Part = (typeof PARTS)[number]
 export type Figures = Readonly<Record<string, number>>
 
 /** One contender in one scenario, at one level of it (connections, users, a rate). */
-export interface Trial {
+export interface Trial<Round = Figures> {
   readonly scenario: string
   readonly level: number
   readonly contender: string
   /** In the order of the rounds; null where the round failed, so that rounds of two contenders stay pairs. */
-  readonly rounds: readonly (Figures | null)[]
+  readonly rounds: readonly (Round | null)[]
   /** What went wrong, a line each. */
   readonly faults: readonly string[]
 }
@@ -62,14 +62,19 @@ export class View {
       (one) => one.scenario === scenario && one.level === level && one.contender === name,
     )
     // NaN has no JSON, so it was written as null.
-    const values = (figure: string) => (trial?.rounds ?? []).map((round) => round?.[figure] ?? Number.NaN)
+    const values = (...figures: string[]) =>
+      (trial?.rounds ?? []).map((round) =>
+        figures.reduce((sum, figure) => sum + (round?.[figure] ?? Number.NaN), 0),
+      )
+    const spreadOf = (figure: string, factor = 1): Spread => spread(values(figure).map((one) => one * factor))
     return {
       name,
       level,
-      /** In the order of the rounds. */
+      /** In the order of the rounds; of several figures, their sum. */
       values,
-      spread: (figure: string): Spread => spread(values(figure)),
-      median: (figure: string): number => spread(values(figure)).median,
+      /** `factor`: into another unit. */
+      spread: spreadOf,
+      median: (figure: string): number => spreadOf(figure).median,
       /** This one's figure over that of `base` at the same level, round by round. */
       over: (base: string, figure: string): Spread =>
         ratios(values(figure), this.row(scenario, level, base).values(figure)),

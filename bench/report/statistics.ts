@@ -17,11 +17,6 @@ export function spread(values: readonly number[]): Spread {
   }
 }
 
-/** In another unit. */
-export function scaled({ median, min, max }: Spread, factor: number): Spread {
-  return { median: median * factor, min: min * factor, max: max * factor }
-}
-
 /**
  * The spread of the ratios taken round by round. Contenders of one round ran within seconds of each other, so a
  * machine that is slow for a minute falls out of the ratio; a ratio of medians would keep it.

@@ -20,6 +20,9 @@ export function tableOf<T>(things: readonly T[], columns: readonly Column<T>[], 
   }
 }
 
+const columnsOf = (figures: Readonly<Record<string, string>>, cell: (row: Row, figure: string) => string) =>
+  Object.entries(figures).map(([title, figure]): Column => [title, (row) => cell(row, figure)])
+
 /** A generator this busy is taken for the limit. */
 const SATURATED = 0.9
 
@@ -28,17 +31,11 @@ export const column = {
   name: (title = 'contender'): Column => [title, ({ name }) => name],
   level: (title: string): Column => [title, ({ level }) => numberText(level)],
   /** Titles → figures, each with so many digits after the point: the spread of the rounds. */
-  spreads: (digits: number, figures: Readonly<Record<string, string>>): Column[] =>
-    Object.entries(figures).map(([title, figure]) => [
-      title,
-      (row) => spreadText(row.spread(figure), digits),
-    ]),
+  spreads: (digits: number, figures: Readonly<Record<string, string>>) =>
+    columnsOf(figures, (row, figure) => spreadText(row.spread(figure), digits)),
   /** As `spreads`, but only the median. */
-  medians: (digits: number, figures: Readonly<Record<string, string>>): Column[] =>
-    Object.entries(figures).map(([title, figure]) => [
-      title,
-      (row) => numberText(row.median(figure), digits),
-    ]),
+  medians: (digits: number, figures: Readonly<Record<string, string>>) =>
+    columnsOf(figures, (row, figure) => numberText(row.median(figure), digits)),
   /** How many times the figure of another contender, where `base` names one for a row. */
   times: (title: string, figure: string, base: (name: string) => string | undefined): Column => [
     title,
@@ -60,12 +57,9 @@ export const column = {
 /** Text to the left, figures to the right. */
 export function toMarkdown({ title, columns, rows }: Table): string {
   const widths = columns.map((name, i) => Math.max(3, name.length, ...rows.map((row) => row[i]?.length ?? 0)))
-  const line = (cells: readonly string[]) => {
-    const padded = cells.map((cell, i) =>
-      i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0),
-    )
-    return `| ${padded.join(' | ')} |`
-  }
+  const padded = (cell: string, i: number) =>
+    i === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[i] ?? 0)
+  const line = (cells: readonly string[]) => `| ${cells.map(padded).join(' | ')} |`
   const rule = widths.map((width, i) => (i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`))
   const heading = title === undefined ? [] : [`### ${title}`, '']
   return [...heading, ...[columns, rule, ...rows].map(line)].join('\n')

@@ -6,19 +6,13 @@ import { scalingPassages } from '../../bench/report/scaling.ts'
 import { HEADROOM } from '../../src/cli/sizing.ts'
 
 const figures: Figures = {
-  postgresEventUs: 25,
-  postgresStatementUs: 500,
+  postgres: { event: 25, statement: 500 },
+  own: { event: 20, statement: 100 },
+  foreign: { event: 5, statement: 100 },
+  relay: { event: 15, statement: 60 },
+  nats: { event: 6, statement: 30 },
+  ownByNats: { event: 25, statement: 40 },
   wakeUpUs: 20,
-  messageUs: 100,
-  ownEventUs: 20,
-  foreignMessageUs: 100,
-  foreignEventUs: 5,
-  relayStatementUs: 60,
-  relayEventUs: 15,
-  natsStatementUs: 30,
-  natsEventUs: 6,
-  natsMessageUs: 40,
-  natsOwnEventUs: 25,
   idleCores: 0.01,
   walBytes: 900,
   logBytes: 400,
@@ -73,7 +67,10 @@ describe('listeningCores', () => {
   })
 
   it('charges a statement that is only heard of by its own figure', () => {
-    const hearing = listeningCores({ ...figures, foreignMessageUs: 0 }, 'LISTEN', { ...load, rows: 1 })
+    const hearing = listeningCores({ ...figures, foreign: { event: 5, statement: 0 } }, 'LISTEN', {
+      ...load,
+      rows: 1,
+    })
     expect(hearing.instances).toBeCloseTo(1000 * (100e-6 + 20e-6 + 7 * 5e-6))
   })
 
@@ -148,7 +145,10 @@ describe('simulateStorm', () => {
 
 describe('without results', () => {
   it('there are no figures, and every table says so', () => {
-    expect(Object.values(figuresOf({})).every((value) => Number.isNaN(value) || value === 0)).toBe(true)
+    const values = Object.values(figuresOf({})).flatMap((one) =>
+      typeof one === 'number' ? one : Object.values(one),
+    )
+    expect(values.every((value) => Number.isNaN(value) || value === 0)).toBe(true)
     for (const passage of Object.values(scalingPassages({}))) {
       expect(passage).toContain('–')
       expect(passage).not.toMatch(/NaN|undefined|Infinity/)

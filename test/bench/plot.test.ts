@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { barPlot, linePlot } from '../../bench/report/plot.ts'
+import { drawn } from '../../bench/report/plot.ts'
 import { spread } from '../../bench/report/statistics.ts'
 
-const line = linePlot({
+const line = drawn({
   title: 'Views & more <fast>',
   subtitle: 'as "measured"',
   x: { label: 'connections', scale: 'steps' },
@@ -13,17 +13,17 @@ const line = linePlot({
     { name: 'absent', tone: 'quiet', points: [{ x: 1, y: spread([]) }] },
   ],
 })
-const bars = barPlot({
+const bars = drawn({
   title: 'Deliveries',
   subtitle: 'by contender',
   label: 'a second',
   scale: 'value',
   digits: 0,
-  levels: ['1,000 connections', '10,000 connections'],
-  bars: [
-    { name: 'Glimpse', tone: 'own', values: [spread([30, 40, 50]), spread([20])] },
-    { name: 'peer', tone: 'peer', values: [spread([20]), spread([])] },
-  ],
+  tones: { Glimpse: 'own', peer: 'peer' },
+  bars: {
+    '1,000 connections': (name) => spread(name === 'Glimpse' ? [30, 40, 50] : [20]),
+    '10,000 connections': (name) => spread(name === 'Glimpse' ? [20] : []),
+  },
 })
 const words = (svg: string) => [...svg.matchAll(/<text[^>]*>([^<]*)<\/text>/g)].map(([, text]) => text)
 

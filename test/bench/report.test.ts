@@ -5,9 +5,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Cluster } from '../../bench/harness/postgres.ts'
 import { alternate, type Plan } from '../../bench/harness/rounds.ts'
 import { BASE, POST_TO_SSE, STEADY } from '../../bench/latency.ts'
-import { fiveNumbers, headline, targetsTable } from '../../bench/report/comparison.ts'
 import { replaceBetween } from '../../bench/report/markers.ts'
-import { page } from '../../bench/report/pages.ts'
+import { fiveNumbers, headline, page, targetsTable } from '../../bench/report/pages.ts'
 import {
   loadResults,
   PARTS,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import * as delivery from '../../bench/delivery.ts'
 import * as latency from '../../bench/latency.ts'
-import { slowerList } from '../../bench/report/comparison.ts'
+import { slowerList } from '../../bench/report/pages.ts'
 import type { PartResults } from '../../bench/report/results.ts'
 import * as writes from '../../bench/writes.ts'
 import { partResults, trial } from '../support/bench-results.ts'
