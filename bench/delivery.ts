@@ -1,6 +1,13 @@
 import { startNchan, startPushpin } from './harness/brokers.ts'
-import { type Contender, startEach, startGlimpse, startPeer } from './harness/contenders.ts'
-import { type Feed, memoryFeed, sqlFeed } from './harness/feeds.ts'
+import {
+  type Contender,
+  type Feed,
+  memoryFeed,
+  sqlFeed,
+  startEach,
+  startGlimpse,
+  startPeer,
+} from './harness/contenders.ts'
 import { alternate, progress } from './harness/rounds.ts'
 import { Subscribers } from './harness/subscribers.ts'
 import type { Feeding } from './load/feed.ts'
@@ -8,7 +15,7 @@ import { INSERTS_IN_FLIGHT, INSERTS_PER_SECOND, ROWS_PER_INSERT } from './load/j
 import type { Protocol } from './load/streams.ts'
 import { type BenchPart, claimOf } from './report/part.ts'
 import type { Tone } from './report/plot.ts'
-import type { Figures, Row, Trial, View } from './report/results.ts'
+import type { Row, Trial, View } from './report/results.ts'
 import { type Column, column, numberText, spreadText, tableOf, toMarkdown } from './report/table.ts'
 import type { Options, Run } from './run.ts'
 
@@ -116,11 +123,11 @@ async function* measure(run: Run): AsyncGenerator<Trial> {
 async function measureCrowd(run: Run, lanes: readonly Lane[], crowd: Crowd): Promise<Trial[]> {
   const { connections, perUser, scenarios } = crowd
   const { quick } = run.options
-  const connected = new Map<Lane, Promise<Subscribers>>()
+  const connected: (Lane & { readonly connecting: Promise<Subscribers> })[] = []
   for (const lane of lanes) {
     progress.show(`${connections} connections to ${lane.name}`)
     const connecting = connect(run, lane, crowd)
-    connected.set(lane, connecting)
+    connected.push({ ...lane, connecting })
     // A contender that cannot be connected to is told at its every round, and the others go on.
     await connecting.catch(() => {})
   }
@@ -131,8 +138,8 @@ async function measureCrowd(run: Run, lanes: readonly Lane[], crowd: Crowd): Pro
     const takesPart = ({ name }: Lane) =>
       scenario === EQUAL_PACE ? EQUALS.includes(name) : scenario !== PACED || name !== RAW_SOURCE
     const plan = { scenario, level: connections, seconds: 1.75 }
-    const measured = await alternate(run, plan, lanes.filter(takesPart), async (lane) =>
-      deliver(run, lane, (await connected.get(lane)) as Subscribers, feeding, perUser),
+    const measured = await alternate(run, plan, connected.filter(takesPart), async (lane) =>
+      deliver(run, lane, await lane.connecting, feeding, perUser),
     )
     trials.push(...measured)
   }
@@ -153,23 +160,18 @@ async function connect(run: Run, lane: Lane, { connections, perUser }: Crowd): P
   }
 }
 
-async function deliver(
-  { cluster }: Run,
-  { name, mayLose, feed, complaints, ...server }: Lane,
-  subscribers: Subscribers,
-  feeding: Feeding,
-  perUser: number,
-): Promise<Figures> {
+async function deliver(run: Run, lane: Lane, subscribers: Subscribers, feeding: Feeding, perUser: number) {
+  const { cluster } = run
   const stamped = feeding.rate !== undefined
   await subscribers.reset(stamped)
-  const cpu = cluster.cpuMeter(server)
+  const cpu = cluster.cpuMeter(lane)
   const walBefore = await cluster.walBytes()
-  const { events, startedAt } = await feed(feeding)
+  const { events, startedAt } = await lane.feed(feeding)
   // The raw source sends to every connection, whoever it belongs to.
-  const deliveries = name === RAW_SOURCE ? events : events * perUser
-  const received = await (mayLose
+  const deliveries = lane.name === RAW_SOURCE ? events : events * perUser
+  const received = await (lane.mayLose
     ? subscribers.received(deliveries, QUIET_LOSING_MS)
-    : subscribers.receivedAll(deliveries, complaints))
+    : subscribers.receivedAll(deliveries, lane.complaints))
   const used = cpu(received.events)
   const missing = deliveries - received.events
   if (missing > deliveries * MOST_MISSING) throw new Error(`${missing} of ${deliveries} events did not come`)

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { scrape } from '../test/support/metrics.ts'
 import { startNats } from './harness/brokers.ts'
-import { startEach, startGlimpse, startInstance, startRelay } from './harness/contenders.ts'
-import { sqlFeed } from './harness/feeds.ts'
+import { sqlFeed, startEach, startGlimpse, startInstance, startRelay } from './harness/contenders.ts'
 import { alternate, progress } from './harness/rounds.ts'
 import type { Server } from './harness/server.ts'
 import { Subscribers } from './harness/subscribers.ts'
@@ -40,21 +39,20 @@ const FALLBACK_LIMIT_MS = 30_000
 /** What an event costs by the number of instances, by the rows of a statement, and by how instances hear of it. */
 async function* measure(run: Run): AsyncGenerator<Trial> {
   const { quick } = run.options
-  const groups = await startEach(run, {
-    LISTEN: () => startGroup(run, 'LISTEN'),
-    NATS: () => startGroup(run, 'NATS'),
-  })
+  const starts = BUSES.map((bus) => [bus, () => startGroup(run, bus)] as const)
+  const groups = await startEach(run, Object.fromEntries(starts))
   for (const count of quick ? [1, 4] : INSTANCES) {
     for (const group of groups) await grow(run, group, count)
     progress.show(`${count} instances, idle`)
-    const contenders = groups.map(async (group) => {
+    const idled = groups.map(async (group) => {
       const busy = await busyMeter(run, group)
       await sleep(quick ? 1000 : IDLE_MS)
       return { ...group, name: clusterName(group.bus, count), idle: (await busy()).cores }
     })
+    const contenders = await Promise.all(idled)
     for (const rows of quick ? [1, 20] : ROWS) {
       const plan = { scenario: COST, level: rows, seconds: 2.8 }
-      yield* await alternate(run, plan, await Promise.all(contenders), (group) => feedGroup(run, group, rows))
+      yield* await alternate(run, plan, contenders, (group) => feedGroup(run, group, rows))
     }
   }
 }

@@ -10,9 +10,9 @@ import { signToken } from './load/streams.ts'
 import type { WriteJobs } from './load/writes.ts'
 import { type BenchPart, type Claim, claimOf } from './report/part.ts'
 import { seriesOf } from './report/plot.ts'
-import type { Figures, Trial, View } from './report/results.ts'
+import type { Row, Trial, View } from './report/results.ts'
 import { ratios } from './report/statistics.ts'
-import { type Column, column, numberText, tableOf, timesText } from './report/table.ts'
+import { column, numberText, tableOf, timesText } from './report/table.ts'
 import type { Run } from './run.ts'
 
 export const GLIMPSE = 'Glimpse'
@@ -75,17 +75,12 @@ async function prepare<C extends Contender>(contender: C) {
   return { ...contender, stories, hotStories, next: new Map<string, number>() }
 }
 
-async function write(
-  { cluster, options: { quick } }: Run,
-  worker: Worker<WriteJobs>,
-  target: Target,
-  scenario: string,
-  connections: number,
-): Promise<Figures> {
-  const cpu = cluster.cpuMeter(target)
+async function write(run: Run, worker: Worker<WriteJobs>, target: Target, scenario: string, level: number) {
+  const { quick } = run.options
+  const cpu = run.cluster.cpuMeter(target)
   const { sent, failed, nextPair, figures } = await worker.run('write', {
     url: target.url,
-    connections,
+    connections: level,
     warmUpMs: quick ? 300 : 500,
     measureMs: quick ? 700 : 1400,
     stories: scenario === HOT ? target.hotStories : target.stories,
@@ -146,6 +141,7 @@ async function read(run: Run, glimpse: Target): Promise<Trial[]> {
 }
 
 const TONES = { [GLIMPSE]: 'own', [INSERT]: 'peer', [INSERT_FASTIFY]: 'peer-2', [BARE]: 'bound' } as const
+const RATE = column.spreads(0, { 'requests/s': 'perSecond' })
 const COSTS = [
   ...column.spreads(2, { 'p50 ms': 'p50Ms', 'p99 ms': 'p99Ms' }),
   ...column.medians(0, { 'server CPU µs': 'serverUs', 'Postgres CPU µs': 'postgresUs' }),
@@ -171,21 +167,23 @@ export const writes: BenchPart = {
   ],
   tables: (view) => {
     const table = (scenario: string, title: string) => {
-      const times: Column = [
-        'Glimpse is',
-        ({ name, level }) =>
-          name === GLIMPSE ? '' : timesText(view.row(scenario, level, GLIMPSE).over(name, 'perSecond')),
+      const glimpseIs = ({ name, level }: Row) =>
+        name === GLIMPSE ? '' : timesText(view.row(scenario, level, GLIMPSE).over(name, 'perSecond'))
+      const columns = [
+        column.name(),
+        column.level('connections'),
+        ...RATE,
+        ['Glimpse is', glimpseIs] as const,
+        ...COSTS,
       ]
-      const rate = [column.level('connections'), ...column.spreads(0, { 'requests/s': 'perSecond' }), times]
-      const columns = [column.name(), ...rate, ...COSTS, column.cores('generator cores')]
-      return tableOf(view.rows(scenario), columns, title)
+      return tableOf(view.rows(scenario), [...columns, column.cores('generator cores')], title)
     }
-    const reading = tableOf(view.rows(READ), [column.name('story'), ...COSTS], 'Reading')
+    const reading = view.rows(READ)
     return [
       table(DISTINCT, 'Distinct users'),
       table(HOT, 'One hot author'),
       table(REPEATED, 'Repeated views'),
-      ...(reading.rows.length === 0 ? [] : [reading]),
+      ...(reading.length === 0 ? [] : [tableOf(reading, [column.name('story'), ...COSTS], 'Reading')]),
     ]
   },
   claims: (view) => {
@@ -217,14 +215,10 @@ export const writes: BenchPart = {
     const rate = (name: string) => numberText(view.row(DISTINCT, 1, name).median('perSecond'))
     const ratioAt = (level: number) => view.row(DISTINCT, level, GLIMPSE).over(INSERT, 'perSecond').median
     if (!(ratioAt(1) < 1)) return []
-    const from = view.levels(DISTINCT).find((level) => ratioAt(level) > 1)
-    const turn =
-      from === undefined
-        ? ''
-        : ` With ${numberText(from)} concurrent requests or more, Glimpse records more (${numberText(ratioAt(from), 2)}×), because requests share a statement.`
-    return [
-      `**A lone view.** With one request at a time Glimpse records ${rate(GLIMPSE)} views a second, and a server with one INSERT for each request ${rate(INSERT)} (${numberText(ratioAt(1), 2)}×).${turn}`,
-    ]
+    const from = view.levels(DISTINCT).find((level) => ratioAt(level) > 1) ?? Number.NaN
+    const lone = `**A lone view.** With one request at a time Glimpse records ${rate(GLIMPSE)} views a second, and a server with one INSERT for each request ${rate(INSERT)} (${numberText(ratioAt(1), 2)}×).`
+    const turn = ` With ${numberText(from)} concurrent requests or more, Glimpse records more (${numberText(ratioAt(from), 2)}×), because requests share a statement.`
+    return [Number.isNaN(from) ? lone : lone + turn]
   },
 }
 

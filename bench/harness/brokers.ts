@@ -4,8 +4,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { stablePort } from '../../test/faults/prover/ports.ts'
 import type { Run } from '../run.ts'
-import { startPeer } from './contenders.ts'
-import { workerFeed } from './feeds.ts'
+import { startPeer, workerFeed } from './contenders.ts'
 import { type Server, startProgram } from './server.ts'
 
 /** Where Debian and others put programs, since a user's PATH often lacks the sbin folders, and nginx' modules. */
@@ -14,9 +13,8 @@ const FOLDERS =
 
 /** The path of an installed file; throws with the Debian packages that would bring it. */
 function findInstalled(name: string, packages: string): string {
-  const path = FOLDERS.split(' ')
-    .map((folder) => join(folder, name))
-    .find(existsSync)
+  const paths = FOLDERS.split(' ').map((folder) => join(folder, name))
+  const path = paths.find(existsSync)
   if (path === undefined) throw new Error(`${name} is not installed (Debian: ${packages})`)
   return path
 }
@@ -25,9 +23,9 @@ function findInstalled(name: string, packages: string): string {
 async function configured(files: readonly string[], values: Readonly<Record<string, string | number>>) {
   const folder = await mkdtemp(join(tmpdir(), 'glimpse-bench-peer-'))
   await mkdir(join(folder, 'logs'))
+  const all: typeof values = { ...values, folder }
   for (const file of files) {
     const text = await readFile(new URL(`../peers/${file}`, import.meta.url), 'utf8')
-    const all: typeof values = { ...values, folder }
     const filled = text.replaceAll(/@(\w+)@/g, (_, name: string) => String(all[name]))
     await writeFile(join(folder, file), filled)
   }
@@ -60,9 +58,9 @@ export async function startPushpin(run: Run) {
   const packages = 'pushpin, which brings zurl'
   const [pushpin, zurl] = [findInstalled('pushpin', packages), findInstalled('zurl', packages)]
   const origin = await startPeer(run, 'streams', 'pushpin-origin')
-  const [port, control] = [await stablePort(), await stablePort()]
-  const inside = { pull: await stablePort(), sub: await stablePort(), command: await stablePort() }
-  const values = { port, control, ...inside }
+  const ports = Array.from({ length: 5 }, stablePort)
+  const [port = 0, control = 0, pull = 0, sub = 0, command = 0] = await Promise.all(ports)
+  const values = { port, control, pull, sub, command }
   const { folder, clean } = await configured(['pushpin.conf', 'zurl.conf'], values)
   await writeFile(join(folder, 'routes'), `* ${new URL(origin.url).host}\n`)
   const config = (name: string) => `--config=${join(folder, name)}`

@@ -35,8 +35,8 @@ const STOP_TIMEOUT_MS = 15_000
 export async function startProgram(run: Pick<Run, 'defer'>, program: Program): Promise<Server> {
   const { command, env, port, clean } = program
   const [file, ...args] = command
-  const stdio = ['ignore', 'pipe', 'pipe'] as const
-  const child = spawn(file, args, { env: { PATH: process.env.PATH, ...env }, stdio: [...stdio] })
+  const environment = { PATH: process.env.PATH, ...env }
+  const child = spawn(file, args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'] })
   running.add(child)
   const lines: string[] = []
   for (const input of [child.stdout, child.stderr])

@@ -6,38 +6,40 @@ const PAGE_BYTES = 4096
 
 /** User and system time of processes so far. Read from /proc, so Linux only; NaN elsewhere, and where one is not there. */
 export function cpuMsOf(...pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => sum + (readStat(pid)?.cpuMs() ?? Number.NaN), 0)
+  return pids.reduce((sum, pid) => sum + readStat(pid).cpuMs(), 0)
 }
 
-/** Resident memory; NaN where it is unknown. */
+/** Resident memory. */
 export function rssBytesOf(pid: number): number {
-  return readStat(pid)?.rssBytes ?? Number.NaN
+  return readStat(pid).rssBytes
 }
 
 /** CPU of a process, its living children, and those it has already reaped: a postmaster and its backends. */
 export function familyCpuMs(pid: number): number {
   const head = readStat(pid)
-  if (head === undefined) return Number.NaN
+  if (Number.isNaN(head.parent)) return Number.NaN
   let cpuMs = head.cpuMs() + head.reapedMs
-  for (const name of readdirSync('/proc')) {
-    const stat = /^\d+$/.test(name) ? readStat(Number(name)) : undefined
-    if (stat?.parent === pid) cpuMs += stat.cpuMs() + stat.reapedMs
+  for (const name of readdirSync('/proc').filter((one) => /^\d+$/.test(one))) {
+    const stat = readStat(Number(name))
+    if (stat.parent === pid) cpuMs += stat.cpuMs() + stat.reapedMs
   }
   // A child reaped while the others were read would be in neither sum, and a busy backend is missed by seconds.
-  return readStat(pid)?.reapedMs === head.reapedMs ? cpuMs : familyCpuMs(pid)
+  return readStat(pid).reapedMs === head.reapedMs ? cpuMs : familyCpuMs(pid)
 }
 
-/** The process that started this one; NaN where it is unknown. */
+/** The process that started this one. */
 export function parentOf(pid: number): number {
-  return readStat(pid)?.parent ?? Number.NaN
+  return readStat(pid).parent
 }
 
-/** proc_pid_stat(5). The second field may hold spaces and brackets, so fields are counted from its last bracket. */
+/**
+ * proc_pid_stat(5), NaN for a process that is not there. The second field may hold spaces and brackets, so fields are
+ * counted from its last bracket.
+ */
 function readStat(pid: number) {
   const text = read(`/proc/${pid}/stat`)
-  if (text === undefined) return undefined
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  const field = (number: number) => Number(fields[number - 3])
+  const field = (number: number) => Number(fields[number - 3] ?? Number.NaN)
   return {
     parent: field(4),
     /** Read only when asked for: of most processes nobody wants to know. */
@@ -52,17 +54,17 @@ function readStat(pid: number) {
 function scheduledMs(pid: number): number | undefined {
   try {
     const tasks = readdirSync(`/proc/${pid}/task`).map((task) => read(`/proc/${pid}/task/${task}/schedstat`))
-    const sum = tasks.reduce((total, task) => total + Number(task?.split(' ')[0]), 0)
+    const sum = tasks.reduce((total, task) => total + Number(task.split(' ')[0] || Number.NaN), 0)
     return sum > 0 ? sum / 1e6 : undefined
   } catch {
     return undefined
   }
 }
 
-function read(path: string): string | undefined {
+function read(path: string): string {
   try {
     return readFileSync(path, 'latin1')
   } catch {
-    return undefined
+    return ''
   }
 }

@@ -19,24 +19,23 @@ export class Worker<Own extends Jobs> {
   }
 
   /** Rejects with what the load generator reports, or when it ends or exceeds the time. */
-  run<Name extends keyof Own & string>(
+  async run<Name extends keyof Own & string>(
     name: Name,
     job: Parameters<Own[Name]>[0],
   ): Promise<Awaited<ReturnType<Own[Name]>>> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        // Whatever it is stuck in must not load the machine for the contenders that follow.
-        this.stop()
-        this.#settle({ fault: `no result within ${PATIENCE_MS} ms` })
-      }, PATIENCE_MS)
-      this.#settle = (reply) => {
-        clearTimeout(timer)
-        if ('fault' in reply) reject(new Error(reply.fault))
-        else resolve(reply.result as Awaited<ReturnType<Own[Name]>>)
-      }
-      this.#child ??= this.#start()
-      this.#child.send({ name, job })
+    this.#child ??= this.#start()
+    this.#child.send({ name, job })
+    const timer = setTimeout(() => {
+      // Whatever it is stuck in must not load the machine for the contenders that follow.
+      this.stop()
+      this.#settle({ fault: `no result within ${PATIENCE_MS} ms` })
+    }, PATIENCE_MS)
+    const reply = await new Promise<Reply>((resolve) => {
+      this.#settle = resolve
     })
+    clearTimeout(timer)
+    if ('fault' in reply) throw new Error(reply.fault)
+    return reply.result as Awaited<ReturnType<Own[Name]>>
   }
 
   stop(): void {

@@ -131,8 +131,7 @@ function openPushpin(url: string): ReturnType<typeof openNchan> {
   return { send, close: () => pool.close() }
 }
 
-const jobs = {
+const jobs = answerJobs({
   feed: (job: FeedJob) => (job.source === 'sql' ? insert(job) : publish(BROKERS[job.source], job)),
-}
+})
 export type FeedJobs = typeof jobs
-answerJobs(jobs)

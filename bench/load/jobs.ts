@@ -6,7 +6,7 @@ export type Jobs = Readonly<Record<string, (job: never) => unknown>>
 export type Reply = { readonly result: unknown } | { readonly fault: string }
 
 /** The load generator's half of harness/worker.ts: answers each `{name, job}`, and ends when the orchestrator does. */
-export function answerJobs(jobs: Jobs): void {
+export function answerJobs<Own extends Jobs>(jobs: Own): Own {
   const reply = (answer: Reply) => process.send?.(answer)
   process.on('message', async ({ name, job }: { readonly name: string; readonly job: unknown }) => {
     try {
@@ -18,6 +18,7 @@ export function answerJobs(jobs: Jobs): void {
   process.on('disconnect', () => process.exit())
   // It may have ended while this file was being loaded, and nobody would say so again.
   if (!process.connected) process.exit()
+  return jobs
 }
 
 /**

@@ -101,6 +101,5 @@ async function openPath({ route, url, ...job }: RoundTripJob, arrive: (text: str
   }
 }
 
-const jobs = { roundTrips }
+const jobs = answerJobs({ roundTrips })
 export type RoundTripJobs = typeof jobs
-answerJobs(jobs)

@@ -51,13 +51,11 @@ const OPENINGS: Readonly<Record<Protocol, Opening>> = {
   },
 }
 
-/** `identity`: Glimpse verifies a token, the peers take the user's name. `cursor`: where to resume. */
-export function handshake(
-  protocol: Protocol,
-  url: string,
-  identity: { readonly token: string } | { readonly user: string },
-  cursor?: string,
-) {
+/** Glimpse verifies a token, the peers take the user's name. */
+type Identity = { readonly token: string } | { readonly user: string }
+
+/** `cursor`: where to resume. */
+export function handshake(protocol: Protocol, url: string, identity: Identity, cursor?: string) {
   const opening = OPENINGS[protocol]
   const { host } = new URL(url)
   const query = new URLSearchParams({ ...identity, ...(cursor && { last_event_id: cursor }) })

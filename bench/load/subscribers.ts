@@ -58,7 +58,7 @@ setInterval(() => {
   for (const { socket, bytes } of kept) socket.write(bytes)
 }, KEEP_ALIVE_MS)
 
-const jobs = {
+const jobs = answerJobs({
   open,
   /** Starts the count anew; with `stamped`, reads from each event when it was sent. */
   reset: (stamped: boolean) => {
@@ -73,6 +73,5 @@ const jobs = {
     return { events, outOfOrder, lost, lastAt, cores: cores() }
   },
   latencies: () => percentilesOf(samples ?? []),
-}
+})
 export type SubscriberJobs = typeof jobs
-answerJobs(jobs)

@@ -73,6 +73,5 @@ async function write({ url, connections, warmUpMs, measureMs, stories, viewers, 
   return { sent, failed, nextPair, figures: { perSecond, p50Ms, p99Ms, clientCores } }
 }
 
-const jobs = { write }
+const jobs = answerJobs({ write })
 export type WriteJobs = typeof jobs
-answerJobs(jobs)

@@ -39,18 +39,15 @@ export function strain(figures: Figures, instances: number, load: Load) {
   }
 }
 
+type Listening = Readonly<Record<'instances' | 'statements' | 'rows', number>>
+
 /** Cores that are busy because of listening and delivering, to one connection a user, by who keeps them busy. */
-export function listeningCores(
-  { own, foreign, ownByNats, wakeUpUs, ...figures }: Figures,
-  bus: BusName,
-  { instances, statements, rows }: Record<'instances' | 'statements' | 'rows', number>,
-) {
+export function listeningCores(figures: Figures, bus: BusName, { instances, statements, rows }: Listening) {
+  const { own, foreign, relay, nats, ownByNats, wakeUpUs } = figures
   const cores = ({ event, statement }: Cost) => (statements * (statement + rows * event)) / 1e6
   const wakeUp = (sessions: number) => cores({ event: 0, statement: sessions * wakeUpUs })
-  if (bus === 'NATS') {
-    const [relay, nats] = [cores(figures.relay), cores(figures.nats)]
-    return { postgres: wakeUp(1), relay, nats, instances: cores(ownByNats) }
-  }
+  if (bus === 'NATS')
+    return { postgres: wakeUp(1), relay: cores(relay), nats: cores(nats), instances: cores(ownByNats) }
   // Of the statements, those that have an event for an instance's own users.
   const share = 1 - (1 - 1 / instances) ** rows
   const statement = share * own.statement + (1 - share) * foreign.statement

@@ -19,11 +19,10 @@ export const BENCH: Readonly<Record<Part, BenchPart>> = { writes, delivery, late
 /** Makes every page, plot and generated passage from the results; returns the files' paths below the root. */
 export async function writePages(root: string, results: Results): Promise<string[]> {
   const measured = PARTS.flatMap((part) => results[part] ?? [])
-  const plots = measured.flatMap((one) => BENCH[one.part].plots(new View(one)))
+  const plots = [...measured.flatMap((one) => BENCH[one.part].plots(new View(one))), scalingPlot(results)]
   const files: [path: string, content: string][] = [
     ['docs/benchmarks.md', page(results)],
     ...plots.map((plot): [string, string] => [`docs/plots/${plot.file}`, drawn(plot)]),
-    ['docs/plots/scaling.svg', drawn(scalingPlot(results))],
   ]
   const passages = {
     'README.md': { benchmarks: fiveNumbers(results), slower: slowerList(results, 3) },
@@ -101,16 +100,14 @@ export function targetsTable(results: Results): Table {
 }
 
 /** What, Glimpse's figure, and beside it the peer's: a table that hides where a peer is ahead is worth nothing. */
-function comparisonTable(claims: readonly Claim[]): string | undefined {
+function comparisonTable(claims: readonly Claim[]): string {
   const measured = claims.filter(({ own }) => Number.isFinite(own?.median))
-  if (measured.length === 0) return undefined
-  return toMarkdown(
-    tableOf(measured, [
-      ['what', ({ what }) => what],
-      ['Glimpse', ({ own, digits, unit }) => spreadText(own as Spread, digits, unit)],
-      ['against', against],
-    ]),
-  )
+  const table = tableOf(measured, [
+    ['what', ({ what }) => what],
+    ['Glimpse', ({ own, digits, unit }) => spreadText(own as Spread, digits, unit)],
+    ['against', against],
+  ])
+  return measured.length === 0 ? '' : toMarkdown(table)
 }
 
 function against({ better, ratio, peer, beside = '–' }: Claim): string {
@@ -125,7 +122,7 @@ const machineOf = (results: Results) =>
 /** The README's five numbers. */
 export function fiveNumbers(results: Results): string {
   const table = comparisonTable(claimsOf(results).filter(({ headline }) => headline))
-  if (table === undefined) return ''
+  if (table === '') return ''
   return `${table}
 
 Median (smallest–largest), measured on ${machineOf(results)}, with Postgres and the clients on the same cores.`
@@ -134,18 +131,15 @@ Median (smallest–largest), measured on ${machineOf(results)}, with Postgres an
 /** The tables and the plot of docs/comparison.md. */
 export function headline(results: Results): string {
   const table = comparisonTable(claimsOf(results))
-  if (table === undefined) return ''
+  if (table === '') return ''
   const apart = orientationTable(new View(results.delivery))
-  const orientation = `
-For orientation, and not like with like: apart from Glimpse, these store, number and commit nothing.
-
-${apart}`
+  const orientation = `For orientation, and not like with like: apart from Glimpse, these store, number and commit nothing.\n\n${apart}`
   return `${table}
 
 Median (smallest–largest) of rounds that alternate with the peers' on one shared machine (${machineOf(results)}), Postgres durable and on the same cores; ratios are the point. [All figures, and how they were taken](benchmarks.md); [where the limits lie](scaling.md).
 
 ![Views per second against connections](plots/writes.svg)
-${apart === '' ? '' : orientation}`
+${apart && `\n${orientation}`}`
 }
 
 /** The most important first. */

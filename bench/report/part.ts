@@ -62,12 +62,11 @@ export function partMarkdown({ title, note, ...part }: BenchPart, results: PartR
 
 /** Who was not there and what went wrong: nothing of that may be lost between the figures. */
 function remarksOf({ absent, trials }: PartResults): string[] {
-  const faults = trials
-    .filter((trial) => trial.faults.length > 0)
-    .map(({ contender, scenario, level, faults, rounds }) => {
-      const failed = rounds.filter((round) => round === null).length
-      return `**${contender}**, ${scenario} (${level}): ${failed} of ${rounds.length} rounds without a figure. ${[...new Set(faults)].map(oneLine).join('; ')}`
-    })
+  const faulty = trials.filter(({ faults }) => faults.length > 0)
+  const faults = faulty.map(({ contender, scenario, level, faults, rounds }) => {
+    const failed = rounds.filter((round) => round === null).length
+    return `**${contender}**, ${scenario} (${level}): ${failed} of ${rounds.length} rounds without a figure. ${[...new Set(faults)].map(oneLine).join('; ')}`
+  })
   const most = Math.max(...trials.map(({ rounds }) => rounds.length))
   const short = trials.filter(({ rounds }) => rounds.length < most)
   const late = new Set(short.map(({ scenario, level, rounds }) => `${scenario} (${level}): ${rounds.length}`))

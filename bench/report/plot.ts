@@ -31,11 +31,6 @@ const DARK = `<style>@media(prefers-color-scheme:dark){${Object.values(COLOURS)
   .map(([light, dark]) => `[fill="${light}"]{fill:${dark}}[stroke="${light}"]{stroke:${dark}}`)
   .join('')}}</style>`
 
-interface Titles {
-  readonly title: string
-  readonly subtitle?: string
-}
-
 export interface Series {
   readonly name: string
   readonly tone: Tone
@@ -58,18 +53,20 @@ export function seriesOf(
 }
 
 /** A file of its own below docs/plots, shown in the page. */
-export type Plot = (LinePlot | BarPlot) & {
+interface Titles {
   readonly file: string
   /** What a reader who does not see it should know. */
   readonly alt: string
+  readonly title: string
+  readonly subtitle?: string
 }
+
+export type Plot = LinePlot | BarPlot
 
 /** The content of an SVG file. */
-export function drawn(plot: LinePlot | BarPlot): string {
-  return 'bars' in plot ? barPlot(plot) : linePlot(plot)
-}
+export const drawn = (plot: Plot) => ('bars' in plot ? barPlot(plot) : linePlot(plot))
 
-export interface LinePlot extends Titles {
+interface LinePlot extends Titles {
   /** `steps`: each value at its own place, evenly spaced. */
   readonly x: { readonly label: string; readonly scale: 'value' | 'steps'; readonly tick?: typeof tickText }
   readonly y: { readonly label: string; readonly scale: 'value' | 'log' }

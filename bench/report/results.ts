@@ -58,9 +58,7 @@ export class View {
 
   /** One contender at one level of a scenario. */
   row(scenario: string, level: number, name: string) {
-    const trial = this.#trials.find(
-      (one) => one.scenario === scenario && one.level === level && one.contender === name,
-    )
+    const trial = this.#at(scenario, level).find(({ contender }) => contender === name)
     // NaN has no JSON, so it was written as null.
     const values = (...figures: string[]) =>
       (trial?.rounds ?? []).map((round) =>
@@ -84,10 +82,12 @@ export class View {
   /** All contenders of a scenario, level by level. */
   rows(scenario: string, levels = this.levels(scenario)): Row[] {
     return levels.flatMap((level) =>
-      this.#trials
-        .filter((trial) => trial.scenario === scenario && trial.level === level)
-        .map(({ contender }) => this.row(scenario, level, contender)),
+      this.#at(scenario, level).map(({ contender }) => this.row(scenario, level, contender)),
     )
+  }
+
+  #at(scenario: string, level: number) {
+    return this.#trials.filter((trial) => trial.scenario === scenario && trial.level === level)
   }
 }
 

@@ -3,7 +3,7 @@ import { type Figures, figuresOf } from '../model/figures.ts'
 import { simulateStorm } from '../model/storm.ts'
 import { instancesFor, listeningCores, mostEvents, strain } from '../model/system.ts'
 import { BUSES, type BusName } from '../scale.ts'
-import type { LinePlot } from './plot.ts'
+import type { Plot } from './plot.ts'
 import type { Results } from './results.ts'
 import { spread } from './statistics.ts'
 import { type Column, numberText, type Table, tableOf, toMarkdown } from './table.ts'
@@ -191,7 +191,7 @@ export function scalingPassages(results: Results): Readonly<Record<string, strin
 }
 
 /** Cores for listening from one instance to a thousand. */
-export function scalingPlot(results: Results): LinePlot {
+export function scalingPlot(results: Results): Plot {
   const figures = figuresOf(results)
   const load = { statements: 1000, rows: 5 }
   const line = (bus: BusName, what: string, dashed: boolean, coresOf: (cores: Cores) => number) => {
@@ -200,6 +200,8 @@ export function scalingPlot(results: Results): LinePlot {
     return { name: `${bus}, ${what}`, tone: bus === 'LISTEN' ? 'own' : 'peer', dashed, points } as const
   }
   return {
+    file: 'scaling.svg',
+    alt: 'What listening costs',
     title: 'What listening costs, from one instance to a thousand',
     subtitle: 'Computed for 1,000 statements a second of 5 rows each',
     x: { label: 'instances on one database', scale: 'steps' },

@@ -1,20 +1,13 @@
-/** Median, smallest and largest of the rounds. */
-export interface Spread {
-  readonly median: number
-  readonly min: number
-  readonly max: number
-}
+/** Of the rounds. */
+export type Spread = Readonly<Record<'median' | 'min' | 'max', number>>
 
 /** The spread of the finite values; NaN thrice where there is none. */
 export function spread(values: readonly number[]): Spread {
   const sorted = values.filter(Number.isFinite).sort((a, b) => a - b)
   const at = (index: number) => sorted[index] ?? Number.NaN
   const middle = (sorted.length - 1) / 2
-  return {
-    median: (at(Math.floor(middle)) + at(Math.ceil(middle))) / 2,
-    min: at(0),
-    max: at(sorted.length - 1),
-  }
+  const median = (at(Math.floor(middle)) + at(Math.ceil(middle))) / 2
+  return { median, min: at(0), max: at(sorted.length - 1) }
 }
 
 /**
@@ -26,10 +19,7 @@ export function ratios(of: readonly number[], to: readonly number[]): Spread {
 }
 
 /** Straight line through the points by least squares; NaN where fewer than two levels were measured. */
-export function fitLine(points: readonly (readonly [x: number, y: number])[]): {
-  readonly intercept: number
-  readonly slope: number
-} {
+export function fitLine(points: readonly (readonly [x: number, y: number])[]) {
   const finite = points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y))
   const mean = (pick: 0 | 1) => finite.reduce((sum, point) => sum + point[pick], 0) / finite.length
   const [mx, my] = [mean(0), mean(1)]

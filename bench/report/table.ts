@@ -45,13 +45,10 @@ export const column = {
     },
   ],
   /** Cores of a load generator, marked where it was itself the limit. */
-  cores: (title: string): Column => [
-    title,
-    (row) => {
-      const cores = row.median('clientCores')
-      return `${numberText(cores, 2)}${cores >= SATURATED ? '*' : ''}`
-    },
-  ],
+  cores: (title: string): Column => {
+    const saturated = (row: Row) => row.median('clientCores') >= SATURATED
+    return [title, (row) => numberText(row.median('clientCores'), 2, saturated(row) ? '*' : '')]
+  },
 }
 
 /** Text to the left, figures to the right. */

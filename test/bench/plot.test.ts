@@ -3,6 +3,8 @@ import { drawn } from '../../bench/report/plot.ts'
 import { spread } from '../../bench/report/statistics.ts'
 
 const line = drawn({
+  file: 'line.svg',
+  alt: 'Views',
   title: 'Views & more <fast>',
   subtitle: 'as "measured"',
   x: { label: 'connections', scale: 'steps' },
@@ -14,6 +16,8 @@ const line = drawn({
   ],
 })
 const bars = drawn({
+  file: 'bars.svg',
+  alt: 'Deliveries',
   title: 'Deliveries',
   subtitle: 'by contender',
   label: 'a second',
