@@ -1,3 +1,4 @@
+import { scaling } from '../scripts/scaling/page.ts'
 import { build, circumstances, root } from './harness/build.ts'
 import { startCluster } from './harness/postgres.ts'
 import { progress } from './harness/rounds.ts'
@@ -9,8 +10,10 @@ import { type Options, parseOptions, Run } from './run.ts'
 /** Whether Glimpse itself came through without a fault. */
 async function main(options: Options): Promise<boolean> {
   const measured = options.parts.length === 0 ? [] : await measureAll(options)
-  if (options.write)
-    for (const path of await writePages(root, await loadResults(root))) console.error(`wrote ${path}`)
+  if (options.write) {
+    const results = await loadResults(root)
+    for (const path of await writePages(root, results, scaling(results))) console.error(`wrote ${path}`)
+  }
   return measured.every(isFaultless)
 }
 

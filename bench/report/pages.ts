@@ -8,26 +8,28 @@ import { storm } from '../storm.ts'
 import { writes } from '../writes.ts'
 import { replaceBetween } from './markers.ts'
 import { type BenchPart, type Claim, partMarkdown } from './part.ts'
-import { drawn } from './plot.ts'
+import { drawn, type Plot } from './plot.ts'
 import { PARTS, type Part, type Results, View } from './results.ts'
-import { scalingPassages, scalingPlot } from './scaling.ts'
 import type { Spread } from './statistics.ts'
 import { spreadText, type Table, tableOf, timesText, toMarkdown } from './table.ts'
 
 export const BENCH: Readonly<Record<Part, BenchPart>> = { writes, delivery, latency, idle, storm, scale }
 
-/** Makes every page, plot and generated passage from the results; returns the files' paths below the root. */
-export async function writePages(root: string, results: Results): Promise<string[]> {
+/** Plots, and texts by the path of their page and the name of their markers. */
+export type Made = Readonly<{ plots: readonly Plot[]; passages: Record<string, Record<string, string>> }>
+
+/** Makes every page, plot and passage from the results, `more` among them; returns the files' paths below the root. */
+export async function writePages(root: string, results: Results, more: Made): Promise<string[]> {
   const measured = PARTS.flatMap((part) => results[part] ?? [])
-  const plots = [...measured.flatMap((one) => BENCH[one.part].plots(new View(one))), scalingPlot(results)]
+  const plots = [...measured.flatMap((one) => BENCH[one.part].plots(new View(one))), ...more.plots]
   const files: [path: string, content: string][] = [
     ['docs/benchmarks.md', page(results)],
     ...plots.map((plot): [string, string] => [`docs/plots/${plot.file}`, drawn(plot)]),
   ]
-  const passages = {
+  const passages: Made['passages'] = {
     'README.md': { benchmarks: fiveNumbers(results), slower: slowerList(results, 3) },
     'docs/comparison.md': { benchmarks: headline(results), slower: slowerList(results) },
-    'docs/scaling.md': scalingPassages(results),
+    ...more.passages,
   }
   for (const [path, texts] of Object.entries(passages)) {
     let content = await readFile(join(root, path), 'utf8')

@@ -11,6 +11,7 @@ import { PARTS, type Part, type Results, type Trial } from '../../bench/report/r
 import * as scale from '../../bench/scale.ts'
 import * as storm from '../../bench/storm.ts'
 import * as writes from '../../bench/writes.ts'
+import { scaling } from '../../scripts/scaling/page.ts'
 import { partResults, trial } from '../support/bench-results.ts'
 
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
@@ -106,7 +107,7 @@ describe('the pages of a whole run', () => {
     root = await mkdtemp(join(tmpdir(), 'glimpse-pages-'))
     for (const path of ['README.md', join('docs', 'comparison.md'), join('docs', 'scaling.md')])
       await cp(join(REPOSITORY, path), join(root, path))
-    written = await writePages(root, RESULTS)
+    written = await writePages(root, RESULTS, scaling(RESULTS))
   })
   afterAll(() => rm(root, { recursive: true }))
 
@@ -151,14 +152,14 @@ describe('the pages of a whole run', () => {
   })
 
   it('compute the model from the figures, the same for the same', async () => {
-    const scaling = await text('docs/scaling.md')
+    const page = await text('docs/scaling.md')
     // w, n, h and re are what the results have; e follows from 655 µs with a row a statement and 30 with 500.
-    expect(scaling).toMatch(/further session that listens +\| +`w` \| +30\.0 µs/)
-    expect(scaling).toMatch(/statement it only hears of +\| +`n` \| +9\.0 µs/)
-    expect(scaling).toMatch(/event it only hears +\| +`h` \| +1\.0 µs/)
-    expect(scaling).toMatch(/Postgres, for each event +\| +`e` \| +2\d\.\d µs/)
-    expect(scaling).toMatch(/the relay, for each event +\| +`re` \| +15\.0 µs/)
-    await writePages(root, RESULTS)
-    expect(await text('docs/scaling.md')).toBe(scaling)
+    expect(page).toMatch(/further session that listens +\| +`w` \| +30\.0 µs/)
+    expect(page).toMatch(/statement it only hears of +\| +`n` \| +9\.0 µs/)
+    expect(page).toMatch(/event it only hears +\| +`h` \| +1\.0 µs/)
+    expect(page).toMatch(/Postgres, for each event +\| +`e` \| +2\d\.\d µs/)
+    expect(page).toMatch(/the relay, for each event +\| +`re` \| +15\.0 µs/)
+    await writePages(root, RESULTS, scaling(RESULTS))
+    expect(await text('docs/scaling.md')).toBe(page)
   })
 })

@@ -1,12 +1,12 @@
-import * as delivery from '../delivery.ts'
-import * as idle from '../idle.ts'
-import * as latency from '../latency.ts'
-import { ROWS_PER_INSERT } from '../load/jobs.ts'
-import { type Part, type Results, View } from '../report/results.ts'
-import { fitLine, spread } from '../report/statistics.ts'
-import { type BusName, COST, clusterName, INSTANCES, ROWS } from '../scale.ts'
-import * as storm from '../storm.ts'
-import * as writes from '../writes.ts'
+import * as delivery from '../../bench/delivery.ts'
+import * as idle from '../../bench/idle.ts'
+import * as latency from '../../bench/latency.ts'
+import { ROWS_PER_INSERT } from '../../bench/load/jobs.ts'
+import { type Part, type Results, View } from '../../bench/report/results.ts'
+import { fitLine, spread } from '../../bench/report/statistics.ts'
+import { type BusName, COST, clusterName, INSTANCES, ROWS } from '../../bench/scale.ts'
+import * as storm from '../../bench/storm.ts'
+import * as writes from '../../bench/writes.ts'
 
 /** CPU in µs of one core: that of an event in a statement of so many rows is event + statement ÷ rows. */
 export type Cost = Readonly<Record<'event' | 'statement', number>>

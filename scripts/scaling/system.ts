@@ -1,5 +1,5 @@
+import type { BusName } from '../../bench/scale.ts'
 import { batchOf, HEADROOM, INSTANCE_CONNECTIONS } from '../../src/cli/sizing.ts'
-import type { BusName } from '../scale.ts'
 import type { Cost, Figures } from './figures.ts'
 
 /** What one Postgres and its instances are asked to carry. */

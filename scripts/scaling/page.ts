@@ -1,12 +1,13 @@
+import type { Made } from '../../bench/report/pages.ts'
+import type { Plot } from '../../bench/report/plot.ts'
+import type { Results } from '../../bench/report/results.ts'
+import { spread } from '../../bench/report/statistics.ts'
+import { type Column, numberText, type Table, tableOf, toMarkdown } from '../../bench/report/table.ts'
+import { BUSES, type BusName } from '../../bench/scale.ts'
 import { connectionsOfInstance, HEADROOM } from '../../src/cli/sizing.ts'
-import { type Figures, figuresOf } from '../model/figures.ts'
-import { simulateStorm } from '../model/storm.ts'
-import { instancesFor, listeningCores, mostEvents, strain } from '../model/system.ts'
-import { BUSES, type BusName } from '../scale.ts'
-import type { Plot } from './plot.ts'
-import type { Results } from './results.ts'
-import { spread } from './statistics.ts'
-import { type Column, numberText, type Table, tableOf, toMarkdown } from './table.ts'
+import { type Figures, figuresOf } from './figures.ts'
+import { simulateStorm } from './storm.ts'
+import { instancesFor, listeningCores, mostEvents, strain } from './system.ts'
 
 /** A column of numbers with so many digits after the point. */
 const figure = <T>(title: string, of: (about: T) => number, digits = 0, unit = ''): Column<T> => [
@@ -183,16 +184,15 @@ const PASSAGES: Readonly<Record<string, (figures: Figures) => Table>> = {
   },
 }
 
-/** The generated passages of docs/scaling.md. */
-export function scalingPassages(results: Results): Readonly<Record<string, string>> {
+/** What docs/scaling.md has of the results: its generated passages and its plot. */
+export function scaling(results: Results): Made {
   const figures = figuresOf(results)
-  const passages = Object.entries(PASSAGES).map(([name, table]) => [name, toMarkdown(table(figures))])
-  return Object.fromEntries(passages)
+  const tables = Object.entries(PASSAGES).map(([name, table]) => [name, toMarkdown(table(figures))])
+  return { passages: { 'docs/scaling.md': Object.fromEntries(tables) }, plots: [scalingPlot(figures)] }
 }
 
 /** Cores for listening from one instance to a thousand. */
-export function scalingPlot(results: Results): Plot {
-  const figures = figuresOf(results)
+function scalingPlot(figures: Figures): Plot {
   const load = { statements: 1000, rows: 5 }
   const line = (bus: BusName, what: string, dashed: boolean, coresOf: (cores: Cores) => number) => {
     const cores = (instances: number) => coresOf(listeningCores(figures, bus, { ...load, instances }))

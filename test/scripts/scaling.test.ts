@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { type Figures, figuresOf } from '../../bench/model/figures.ts'
-import { simulateStorm } from '../../bench/model/storm.ts'
-import { instancesFor, listeningCores, mostEvents, strain } from '../../bench/model/system.ts'
-import { scalingPassages } from '../../bench/report/scaling.ts'
+import { type Figures, figuresOf } from '../../scripts/scaling/figures.ts'
+import { scaling } from '../../scripts/scaling/page.ts'
+import { simulateStorm } from '../../scripts/scaling/storm.ts'
+import { instancesFor, listeningCores, mostEvents, strain } from '../../scripts/scaling/system.ts'
 import { HEADROOM } from '../../src/cli/sizing.ts'
 
 const figures: Figures = {
@@ -149,7 +149,7 @@ describe('without results', () => {
       typeof one === 'number' ? one : Object.values(one),
     )
     expect(values.every((value) => Number.isNaN(value) || value === 0)).toBe(true)
-    for (const passage of Object.values(scalingPassages({}))) {
+    for (const passage of Object.values(scaling({}).passages).flatMap((page) => Object.values(page))) {
       expect(passage).toContain('–')
       expect(passage).not.toMatch(/NaN|undefined|Infinity/)
     }
