@@ -63,18 +63,16 @@ const MAX_IN_FLIGHT = 2
 const VANISHED_TRIES = 3
 /** How often the queue looks for rows that have waited too long. */
 const EXPIRE_INTERVAL_MS = 500
-/** Fewer rows than this do not start a second statement: they wait for the next. */
-const FEW = 8
 
 /**
  * Rows that wait to be written, and the statements that write them. What arrives while a statement is in flight goes
  * together in the next one.
  *
  * ```
- *        push                     half as many wait as are in flight (pipelined only)
- * idle ────────▶ one in flight ────────────────────────────────────────────────────▶ two in flight
- *   ◀──────────────┘       ◀───────────────────────────────────────────────────────────┘
- *     nothing waits                  one ended, few wait
+ *        push                     as many wait as are in flight (pipelined only)
+ * idle ────────▶ one in flight ───────────────────────────────────────────────▶ two in flight
+ *   ◀──────────────┘       ◀──────────────────────────────────────────────────────┘
+ *     nothing waits                  one ended, fewer wait
  * ```
  *
  * A row:
@@ -123,13 +121,15 @@ export class WriteQueue<Row, Result> {
   }
 
   /**
-   * Whether to send another statement while `inFlight` are in flight. A second one needs half as many rows as are in flight:
-   * small statements cost more per row than the pause of Postgres between two.
+   * Whether to send another statement while `inFlight` are in flight. A second one needs as many rows as are in flight: then
+   * few callers never wait for an answer's way to this process, and statements under load stay large, as small ones cost
+   * more per row than the pause of Postgres between two.
    */
   #isWorthAnother(inFlight: number): boolean {
     if (inFlight === 0) return this.#queue.length > 0
     if (!this.#options.pipelined || inFlight >= MAX_IN_FLIGHT) return false
-    return this.#queue.length >= Math.max(FEW, this.#keys.size / 2)
+    // No key is in flight while a loop is about to take its rows, and while it pauses.
+    return this.#keys.size > 0 && this.#queue.length >= this.#keys.size
   }
 
   async #loop(): Promise<void> {

@@ -111,11 +111,13 @@ describe('rows', () => {
     expect([scene.answers, scene.batcher.waiting]).toEqual([['a', 'b'], 0])
   })
 
-  it('go out behind a statement in flight where there are enough of them', async () => {
+  it('go out behind a statement in flight where they are as many as its own', async () => {
     const scene = new Scene()
-    await scene.submit('a')
-    await scene.submit(...upTo(8).map((n) => `b${n}`))
-    expect(scene.statements.map(({ rows }) => rows.length)).toEqual([1, 8])
+    await scene.submit('a', 'b', 'c')
+    await scene.submit('d', 'e')
+    expect(scene.rows).toEqual(['a, b, c'])
+    await scene.submit('f')
+    expect(scene.rows).toEqual(['a, b, c', 'd, e, f'])
   })
 
   it('are at most 500 in a statement', async () => {
@@ -355,12 +357,14 @@ describe('a statement that settled nothing', () => {
     await scene.submit('a', 'b')
     await settle(scene)
     const { length } = scene.statements
+    // What comes meanwhile is no reason to end the pause.
+    await scene.submit('c', 'd')
     await pass(9)
     expect(scene.statements).toHaveLength(length)
     await pass(1)
-    expect(scene.at(length).rows).toEqual(['a', 'b'])
+    expect(scene.at(length).rows).toEqual(['a', 'b', 'c', 'd'])
     await scene.at(length).end()
-    expect(scene.answers).toEqual(['a', 'b'])
+    expect(scene.answers).toEqual(['a', 'b', 'c', 'd'])
   })
 })
 
