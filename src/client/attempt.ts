@@ -88,8 +88,7 @@ function typeOf({ headers }: Response): string {
 /** Reads a refusal (RFC 9457) and how long it asks to wait (RFC 9110 §10.2.3: seconds or a date). */
 async function refusalOf(response: Response): Promise<Refused> {
   const isProblem = typeOf(response).includes('problem+json')
-  const problem = isProblem ? await response.json().catch(() => undefined) : undefined
-  if (!isProblem) void response.body?.cancel().catch(() => {})
+  const problem = await (isProblem ? response.json() : response.body?.cancel())?.catch(() => {})
   const asked = response.headers.get('retry-after') ?? ''
   const retryAfterMs = /^\d+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - Date.now()
   const message = problem?.detail ?? problem?.title ?? `status ${response.status}`

@@ -13,9 +13,8 @@ export async function readPage(caller: Caller, after: string | undefined, limit 
  */
 export function openPoll(heartbeatMs: number, pause: (signal: AbortSignal) => Promise<void>): Open {
   return async function* (attempt: Attempt) {
-    attempt.renew = (token) => {
-      attempt.token = token
-    }
+    // The next request has the new token.
+    attempt.renew = () => {}
     let after = attempt.after
     let known = ''
     for (;;) {

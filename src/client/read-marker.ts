@@ -21,7 +21,7 @@ export async function markRead(
     return (await ask(caller, 'me/read', JSON_TYPE, {}, init)).json()
   }
   const work = put().catch((error) => {
-    if (error.status !== 401 || !tokens.renewable) throw error
+    if (error.status !== 401 || !tokens.mayImprove) throw error
     tokens.refuse()
     return put()
   })

@@ -69,7 +69,7 @@ export class Recovery {
     const { reason = '', reconnect = true, retry_ms = 0 } = closeMessage ?? {}
     if (reason === 'token_expired') {
       const { tokens } = this.#context
-      if (!tokens.renewable) throw new StreamError('token_expired', 'the token has expired')
+      if (!tokens.mayImprove) throw new StreamError('token_expired', 'the token has expired')
       tokens.refuse()
       // Tokens that expire at once must not make the client ask for tokens in a loop.
       return livedMs > STABLE_MS ? AT_ONCE : this.backoff('the token has expired')
@@ -98,8 +98,7 @@ export class Recovery {
     if (status === 401) {
       const { tokens, timing } = this.#context
       const now = Date.now()
-      if (this.#refusals === 0) this.#refusedAt = now
-      this.#refusals += 1
+      if (this.#refusals++ === 0) this.#refusedAt = now
       const tried = this.#refusals > MIN_REFUSALS && now - this.#refusedAt > timing.refusedMs
       if (!tokens.mayImprove || tried) throw new StreamError('unauthorized', message, { status })
       tokens.refuse()

@@ -216,9 +216,9 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
     if (this.#away) return PUT_AWAY
     const transport = this.#fallback.current
     this.#setState({ name: 'connecting', transport })
-    let token: string | undefined
+    const { tokens } = this.#context
     try {
-      token = await this.#context.tokens.current()
+      await tokens.current()
     } catch (error) {
       if (error instanceof StreamError) throw error
       return this.#recovery.backoff(`no token: ${wordsOf(error)}`)
@@ -228,7 +228,8 @@ export class Stream<Own extends object = object> implements AsyncIterable<EventO
       this.#tabs = await findTabs(this.#context, this.#options, Stream)
     }
     if (this.#ending !== undefined) return AT_ONCE
-    const session = new Session(this.#context, transport, token, this.cursor)
+    // Read only now: the caller may have set another one meanwhile.
+    const session = new Session(this.#context, transport, tokens.token, this.cursor)
     this.#session = session
     let cause: unknown
     try {

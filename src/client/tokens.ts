@@ -10,8 +10,11 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1
 /** What can stand after `Bearer` (RFC 6750 §2.1); an error page of a token service does not match. */
 const TOKEN = /^[\w.~+/=-]+$/
 
-/** How long to wait for a token that is not valid yet. */
-const CLOCK_SKEW_MS = 30_000
+/**
+ * How long to try a token that is not valid yet, or that was just set: what the service refuses then may be the one before,
+ * because its answer was on the way.
+ */
+const PATIENCE_MS = 30_000
 
 /** The caller's token: requested when there is none, kept while it is valid, and always of the same user. */
 export class Tokens {
@@ -24,6 +27,7 @@ export class Tokens {
   /** The user that the first token named; undefined before it, with a cookie, and if the claim can't be read. */
   user: string | undefined
   #refused = false
+  #setAt = 0
   #asking: Promise<string> | undefined
 
   /** @param signal ends the wait for `getToken`, as `answerTimeoutMs` does */
@@ -46,7 +50,8 @@ export class Tokens {
 
   /** Whether the token that was refused, or another one, may be accepted later. */
   get mayImprove(): boolean {
-    return this.renewable || Number(claimsOf(this.token).nbf) * 1000 > Date.now() - CLOCK_SKEW_MS
+    const { nbf = 0 } = claimsOf(this.token)
+    return this.renewable || Math.max(Number(nbf) * 1000, this.#setAt) + PATIENCE_MS > Date.now()
   }
 
   /**
@@ -55,8 +60,7 @@ export class Tokens {
    * @throws StreamError `signed_out` or `another_user`; anything else means that there is no token at the moment
    */
   async current(): Promise<string | undefined> {
-    if (this.token !== undefined || this.#getToken === undefined) return this.token
-    return this.#ask(this.#getToken)
+    return this.token ?? this.fresh()
   }
 
   /** A new token, shortly before the last one expires. Rejects as `current` does. */
@@ -72,6 +76,7 @@ export class Tokens {
   set(token: string | null): void {
     this.token = this.#accept(token)
     this.#refused = false
+    this.#setAt = Date.now()
   }
 
   /** The service refused the token: the next `current` asks for another. */

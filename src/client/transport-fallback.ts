@@ -26,12 +26,11 @@ export class TransportFallback {
   }
 
   get current(): Transport {
-    const [first] = this.#transports
     const standing = this.#transports.find(
       (transport) => (this.#failures.get(transport) ?? 0) < (this.#worked.has(transport) ? PATIENCE : 1),
     )
     if (standing === undefined) this.#failures.clear()
-    return standing ?? first ?? 'poll'
+    return standing ?? this.#transports[0] ?? 'poll'
   }
 
   /** Whether there is more than one transport to choose from. */

@@ -50,12 +50,13 @@ export function openWebSocket(WebSocket: WebSocketConstructor | undefined): Open
     const socket = new WebSocket(url.href)
     const aborted = () => end(signal.reason)
     signal.addEventListener('abort', aborted)
-    const send = (message: object) => {
-      if (socket.readyState === 1) socket.send(JSON.stringify(message))
-    }
-    attempt.probe = () => send({ type: 'ping' })
-    attempt.renew = (fresh) => send({ type: 'auth', token: fresh })
+    const send = (message: object) => socket.send(JSON.stringify(message))
     listen(socket, {
+      // Not before: a socket that connects can send nothing, and a token that comes meanwhile needs another.
+      onopen: () => {
+        attempt.probe = () => send({ type: 'ping' })
+        attempt.renew = (token) => send({ type: 'auth', token })
+      },
       onmessage: ({ data }: { data: unknown }) => {
         attempt.alive()
         if (typeof data !== 'string' || ended !== undefined) return

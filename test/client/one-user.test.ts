@@ -1,6 +1,7 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { SignedOutError, type Transport } from '../../src/client/index.ts'
 import { openFake, pass, tokenOf } from '../support/fake-client.ts'
+import { FakeService } from '../support/fake-service.ts'
 
 const TRANSPORTS: readonly Transport[] = ['sse', 'websocket', 'poll']
 const MALLORY = { reason: 'another_user' }
@@ -110,6 +111,71 @@ describe('signing out', () => {
 })
 
 describe('setToken', () => {
+  const fresh = tokenOf('alice', { jti: 2 })
+
+  it.each<[Transport, asked: string]>([
+    ['sse', 'GET /events'],
+    ['poll', 'GET /events'],
+    ['websocket', 'POST /tickets'],
+    ['websocket', 'GET /ws'],
+  ])('is not lost while the client connects over %s: %s', async (transport, moment) => {
+    const service = new FakeService()
+    let client: ReturnType<typeof openFake> | undefined
+    const begun = (request: string) => {
+      if (client?.stream.state.name === 'connecting' && request.startsWith(moment))
+        client.stream.setToken(fresh)
+    }
+    const tickets: boolean[] = []
+    service.intercept = (request, { headers }) => {
+      if (request === 'POST /tickets')
+        tickets.push(new Headers(headers).get('authorization') === `Bearer ${fresh}`)
+      begun(request)
+      return undefined
+    }
+    const Socket = service.webSocket()
+    class WebSocket extends Socket {
+      constructor(address: string) {
+        super(address)
+        begun('GET /ws')
+      }
+    }
+    client = openFake({ transport, WebSocket, timing: { pollIntervalMs: 500 } }, service)
+    await pass(2000)
+    expect(client.stream.state.name).toBe('live')
+    // The ticket of the last socket was for the new one.
+    if (transport === 'websocket') expect(tickets).toEqual([false, true])
+    service.refuse = (token) => (token === fresh ? undefined : 401)
+    service.cut()
+    await pass(2000)
+    expect(client.stream.state.name).toBe('live')
+  })
+
+  it('is not lost while the module that shares tabs loads', async () => {
+    const client = openFake({ share: 'tabs' })
+    const tokens: string[] = []
+    client.service.refuse = (token) => void tokens.push(token)
+    await pass(0)
+    expect(client.stream.state.name).toBe('connecting')
+    client.stream.setToken(fresh)
+    await vi.dynamicImportSettled()
+    await pass(1000)
+    expect(tokens).toEqual([fresh])
+  })
+
+  it('while a mark is refused has it sent again with the new one', async () => {
+    const client = openFake()
+    await pass(1000)
+    client.service.make('alice')
+    await pass(1000)
+    client.service.intercept = () => {
+      client.stream.setToken(fresh)
+      return undefined
+    }
+    client.service.refuse = (token) => (token === fresh ? undefined : 401)
+    await client.stream.markRead()
+    expect(client.service.read.get('alice')).toBe(1)
+  })
+
   it('rejects text that is not a token', async () => {
     const client = openFake()
     await pass(1000)

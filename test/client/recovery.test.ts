@@ -148,6 +148,23 @@ describe('after the token has expired', () => {
   })
 })
 
+describe('where a token was set a moment ago, what the service refuses may be the one before', () => {
+  const fresh = jwt({ sub: 'alice', n: 3 })
+
+  it.each<[string, Session, cause?: unknown]>([
+    ['refused', ended({ transport: 'poll' }), refusal(401)],
+    ['expired', dismissed('token_expired')],
+  ])('%s: the new one is tried for half a minute', async (_, session, cause) => {
+    const { decide, context } = scene()
+    context.tokens.set(fresh)
+    await vi.advanceTimersByTimeAsync(29_999)
+    expect(await decide(session, cause)).toMatchObject({ ms: 500 })
+    expect(context.tokens.token).toBe(fresh)
+    await vi.advanceTimersByTimeAsync(1)
+    await expect(decide(session, cause)).rejects.toThrow(StreamError)
+  })
+})
+
 describe('after a newer connection took its place', () => {
   const replaced = dismissed('replaced', { reconnect: false })
   const reason = 'a newer connection took its place'
