@@ -118,8 +118,13 @@ function isLoopback(host: string): boolean {
  * Parses the environment. It reports all problems at once, each as `NAME: what is wrong`, so that an operator can fix them in
  * one round. Values are never repeated, because they may be secrets. An empty variable counts as unset, because shells and
  * compose files write unset variables so. Files of NAME_FILE variables are read once, now.
+ *
+ * @param role a relay verifies no token, may have LISTEN_DATABASE_URL alone, and takes no port unless it is given one
  */
-export function parseConfig(environment: Readonly<Record<string, string | undefined>>): ConfigResult {
+export function parseConfig(
+  environment: Readonly<Record<string, string | undefined>>,
+  role: 'instance' | 'relay' = 'instance',
+): ConfigResult {
   const { environment: withSecrets, fromFile, problems: unreadable } = readSecretFiles(environment)
   const given = Object.fromEntries(Object.entries(withSecrets).filter(([, value]) => value !== ''))
   /** The variable as the operator wrote it. */
@@ -186,9 +191,9 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
   if (isGiven('JWT_SECRET_PREVIOUS') && !isGiven('JWT_SECRET'))
     problems.push('JWT_SECRET_PREVIOUS: set without JWT_SECRET')
   if (given.NODE_ENV === 'production') {
-    if (!isGiven('JWT_SECRET') && !isGiven('JWKS_URL'))
+    if (role === 'instance' && !isGiven('JWT_SECRET') && !isGiven('JWKS_URL'))
       problems.push('JWT_SECRET, JWKS_URL: with NODE_ENV=production at least one of the two must be set')
-    if (!isGiven('DATABASE_URL'))
+    if (!isGiven('DATABASE_URL') && (role === 'instance' || !isGiven('LISTEN_DATABASE_URL')))
       problems.push(
         'DATABASE_URL: with NODE_ENV=production it must be set (the embedded Postgres is for development)',
       )
@@ -205,8 +210,11 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       'HEADERS_TIMEOUT_MS: must not be greater than REQUEST_TIMEOUT_MS, which spans headers and body',
     )
   // Port 0 is any free port, so two of them differ.
-  if (alone('PORT') && alone('PORT') === alone('ADMIN_PORT')) problems.push('ADMIN_PORT: must not be PORT')
-  if (isGiven('LISTEN_DATABASE_URL') && !isGiven('DATABASE_URL'))
+  if (alone('PORT') && alone('PORT') === alone('ADMIN_PORT') && (role === 'instance' || isGiven('PORT')))
+    problems.push(
+      `ADMIN_PORT: must not be PORT${isGiven('PORT') ? '' : ', which is 8080 where it is not set'}`,
+    )
+  if (role === 'instance' && isGiven('LISTEN_DATABASE_URL') && !isGiven('DATABASE_URL'))
     problems.push('LISTEN_DATABASE_URL: set without DATABASE_URL')
   if (!parsed.success || problems.length > 0) return { ok: false, problems }
 

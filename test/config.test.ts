@@ -193,7 +193,9 @@ describe('ADMIN_PORT and PAGES', () => {
     expect(problems({ ADMIN_PORT: '65536' })).toEqual([
       expect.stringMatching(/^ADMIN_PORT: must be a whole number/),
     ])
-    expect(problems({ ADMIN_PORT: '8080' })).toEqual(['ADMIN_PORT: must not be PORT'])
+    expect(problems({ ADMIN_PORT: '8080' })).toEqual([
+      'ADMIN_PORT: must not be PORT, which is 8080 where it is not set',
+    ])
     expect(problems({ ADMIN_PORT: '0', PORT: '0' })).toEqual([])
   })
 })
@@ -344,5 +346,26 @@ describe('CORS_ORIGINS', () => {
   ])('refuses %s', (text) => {
     const parsed = parse(text)
     expect(parsed.ok ? [] : parsed.problems).toEqual([expect.stringMatching(/^CORS_ORIGINS: /)])
+  })
+})
+
+describe('for a relay', () => {
+  const problems = (environment: Record<string, string>) => {
+    const parsed = parseConfig({ NODE_ENV: 'production', ...environment }, 'relay')
+    return parsed.ok ? [] : parsed.problems
+  }
+  const DATABASE_URL = 'postgres://u@127.0.0.1/d'
+
+  it('no key is needed, and one of the two ways to the database', () => {
+    expect(problems({ DATABASE_URL })).toEqual([])
+    expect(problems({ LISTEN_DATABASE_URL: DATABASE_URL })).toEqual([])
+    expect(problems({})).toEqual([expect.stringMatching(/^DATABASE_URL: with NODE_ENV=production it must/)])
+  })
+
+  it('ADMIN_PORT may be the port that an instance has by default, but not PORT', () => {
+    expect(problems({ DATABASE_URL, ADMIN_PORT: '8080' })).toEqual([])
+    expect(problems({ DATABASE_URL, ADMIN_PORT: '8080', PORT: '8080' })).toEqual([
+      'ADMIN_PORT: must not be PORT',
+    ])
   })
 })

@@ -4,10 +4,14 @@ import { StartError } from '../errors.ts'
 import { INFO } from '../http/documents/info.ts'
 import { listen, stopListening } from '../http/listen.ts'
 import { createProbeServer } from '../http/probe-server.ts'
+import { pause } from '../limits/pause.ts'
 import { registerRelayGauges } from '../observability/gauges.ts'
 import { createLogger, instanceOf, type Logger } from '../observability/log.ts'
 import { countRelay, createRelayMetrics } from '../observability/metrics.ts'
 import { logStrayOutput } from '../observability/stray-output.ts'
+import { cannotConnect } from '../postgres/connection-error.ts'
+import type { ConnectionOptions } from '../postgres/connection-url.ts'
+import { refusePooled } from '../store/requirements.ts'
 import { UndoStack } from '../undo.ts'
 import { type Command, type Environment, EXIT, parse, UsageError } from './command.ts'
 
@@ -28,7 +32,10 @@ Exit codes: 0 stopped, 1 it could not start, 2 called wrongly.
 
 /** What concerns a relay; whatever else is wrong with the service's variables does not. */
 const CONCERNS =
-  /^(?:(?:LISTEN_)?DATABASE_URL(?:_FILE)?$|PG|BUS_|NODE_ENV$|LOG_LEVEL$|HOST$|(?:ADMIN_)?PORT$|DRAIN_TIMEOUT_MS$)/
+  /^(?:(?:LISTEN_)?DATABASE_URL(?:_FILE)?$|DATABASE_POOLER$|PG|BUS_|NODE_ENV$|LOG_LEVEL$|HOST$|(?:ADMIN_)?PORT$|DRAIN_TIMEOUT_MS$)/
+
+/** Between two attempts to reach Postgres. */
+const RETRY_MS = 500
 
 /** If stopping takes this much longer than DRAIN_TIMEOUT_MS, the process ends anyway. */
 const LATE_MS = 100
@@ -44,8 +51,7 @@ export const relay: Command = {
 /** The variables of a relay, parsed as those of the service are. */
 export function parseRelayConfig(environment: Environment): ConfigResult {
   const own = Object.entries(environment).filter(([name]) => CONCERNS.test(name))
-  // In production keys must be given, of which a relay has no use.
-  return parseConfig({ ...Object.fromEntries(own), JWKS_URL: 'https://unused.invalid' })
+  return parseConfig(Object.fromEntries(own), 'relay')
 }
 
 /** Relays until it is interrupted; resolves to the exit code of a start that failed. */
@@ -84,6 +90,29 @@ async function runRelay(environment: Environment, interrupted: AbortSignal): Pro
   process.exit(EXIT.ok)
 }
 
+/**
+ * Waits for Postgres, and refuses a transaction pooler: its lock would stay in the pooler, where nobody else could take it,
+ * and no notification would come out.
+ */
+async function checkWay(
+  variable: 'DATABASE_URL' | 'LISTEN_DATABASE_URL',
+  connection: ConnectionOptions,
+  log: Logger,
+  interrupted: AbortSignal,
+): Promise<void> {
+  for (let told = false; !interrupted.aborted; told = true) {
+    try {
+      return await refusePooled(variable, connection, interrupted)
+    } catch (error) {
+      if (error instanceof StartError) throw error
+      const reason = cannotConnect(variable, connection, error as Error).message
+      if (!told && !interrupted.aborted)
+        log.warn({ reason }, 'the relay cannot listen to Postgres; trying again')
+      await pause(RETRY_MS, interrupted)
+    }
+  }
+}
+
 async function start(
   config: Config,
   environment: Environment,
@@ -91,16 +120,17 @@ async function start(
   undo: UndoStack,
   interrupted: AbortSignal,
 ): Promise<void> {
-  const { bus, database, listenDatabase = database } = config
-  if (bus === undefined || listenDatabase === undefined)
-    throw new StartError('glimpse relay needs BUS_URL and DATABASE_URL')
+  const { bus, database, listenDatabase } = config
+  const connection = listenDatabase ?? database
+  if (bus === undefined || connection === undefined)
+    throw new StartError('glimpse relay needs BUS_URL and DATABASE_URL or LISTEN_DATABASE_URL')
   const metrics = createRelayMetrics()
   metrics.eventLoop.start()
   undo.push('event loop', () => metrics.eventLoop.stop())
   const { onConnected, ...counting } = countRelay(metrics)
   const link = openLink(bus, log, instanceOf(log), onConnected)
   const relaying = createRelay(bus, link, {
-    connection: listenDatabase,
+    connection,
     log,
     name: instanceOf(log),
     ...counting,
@@ -124,6 +154,12 @@ async function start(
 
   undo.push('NATS', () => link.close())
   await startLink(link)
+  await checkWay(
+    listenDatabase === undefined ? 'DATABASE_URL' : 'LISTEN_DATABASE_URL',
+    connection,
+    log,
+    interrupted,
+  )
   if (interrupted.aborted) return
   undo.push('relay', () => relaying.close())
   relaying.start()

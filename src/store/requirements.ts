@@ -97,18 +97,33 @@ export async function checkPoolers(
   },
   signal?: AbortSignal,
 ): Promise<void> {
-  const pooled = (variable: string, connection: ConnectionOptions) =>
-    isTransactionPooled(connection, signal).catch((error: NodeJS.ErrnoException) => {
+  const refuse = (variable: Way, connection: ConnectionOptions) =>
+    refusePooled(variable, connection, signal).catch((error: NodeJS.ErrnoException) => {
+      if (error instanceof StartError) throw error
       throw signal?.aborted ? signal.reason : cannotConnect(variable, connection, error)
     })
-  if (!ways.declared && (await pooled('DATABASE_URL', ways.database)))
-    throw refusal(
-      'it goes through a transaction pooler: set DATABASE_POOLER=transaction, and LISTEN_DATABASE_URL to a direct connection to the same database',
-    )
-  if (ways.listen !== ways.database && (await pooled('LISTEN_DATABASE_URL', ways.listen)))
-    throw new StartError(
-      'LISTEN_DATABASE_URL: it goes through a transaction pooler, where LISTEN receives nothing; set it to a direct connection to the same database',
-    )
+  if (!ways.declared) await refuse('DATABASE_URL', ways.database)
+  if (ways.listen !== ways.database) await refuse('LISTEN_DATABASE_URL', ways.listen)
+}
+
+const POOLED = {
+  DATABASE_URL:
+    'it goes through a transaction pooler: set DATABASE_POOLER=transaction, and LISTEN_DATABASE_URL to a direct connection to the same database',
+  LISTEN_DATABASE_URL:
+    'it goes through a transaction pooler, where LISTEN receives nothing; set it to a direct connection to the same database',
+}
+type Way = keyof typeof POOLED
+
+/**
+ * @param variable the one that holds the URL of the connection
+ * @throws StartError one line if a transaction pooler is in between; what isTransactionPooled throws
+ */
+export async function refusePooled(
+  variable: Way,
+  connection: ConnectionOptions,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (await isTransactionPooled(connection, signal)) throw new StartError(`${variable}: ${POOLED[variable]}`)
 }
 
 function readRequirements(sql: Pool) {

@@ -306,14 +306,15 @@ describe.skipIf(withoutNats)(`of NATS, glimpse doctor (${withoutNats ?? 'nats-se
     })
 
     it('--relay needs no key, no port and no rights of an instance', async () => {
-      const [{ code, findings }, bare] = await Promise.all([
-        examine(['--relay'], {
-          NODE_ENV: 'production',
-          DATABASE_URL: database.url,
-          BUS_URL: nats.urlFor('relay'),
-        }),
+      const environment = { NODE_ENV: 'production', BUS_URL: nats.urlFor('relay') }
+      const [{ code, findings }, direct, bare] = await Promise.all([
+        examine(['--relay'], { ...environment, DATABASE_URL: database.url }),
+        examine(['--relay'], { ...environment, LISTEN_DATABASE_URL: database.url, ADMIN_PORT: '8080' }),
         examine(['--relay'], {}),
       ])
+      expect(direct.findings.map(({ check, verdict }) => [check, verdict])).toEqual(
+        findings.map(({ check, verdict }) => [check, verdict]),
+      )
       expect(findings.filter(({ verdict }) => verdict !== 'ok').map(({ check }) => check)).toEqual([
         'nats relay',
       ])
@@ -333,7 +334,9 @@ describe.skipIf(withoutNats)(`of NATS, glimpse doctor (${withoutNats ?? 'nats-se
       expect([bare.code, bare.findings]).toEqual([
         1,
         expect.arrayContaining([
-          expect.objectContaining({ says: 'glimpse relay needs BUS_URL and DATABASE_URL' }),
+          expect.objectContaining({
+            says: 'glimpse relay needs BUS_URL and DATABASE_URL or LISTEN_DATABASE_URL',
+          }),
         ]),
       ])
     })

@@ -24,6 +24,14 @@ describe('glimpse relay', () => {
   it.each([
     [{}, /glimpse relay needs BUS_URL and DATABASE_URL/],
     [{ BUS_URL: 'nats://127.0.0.1' }, /glimpse relay needs BUS_URL and DATABASE_URL/],
+    [
+      {
+        BUS_URL: 'nats://127.0.0.1',
+        DATABASE_URL: 'postgres://u@127.0.0.1/d',
+        DATABASE_POOLER: 'transaction',
+      },
+      /DATABASE_POOLER, LISTEN_DATABASE_URL: behind a transaction pooler LISTEN needs a direct way/,
+    ],
     [{ BUS_URL: 'http://127.0.0.1', DATABASE_URL: 'postgres://u@127.0.0.1/d' }, /BUS_URL: must be a nats/],
     [
       { BUS_URL: 'nats://nats.example', DATABASE_URL: 'postgres://u@127.0.0.1/d', NODE_ENV: 'production' },
@@ -110,7 +118,8 @@ describe('glimpse relay', () => {
       const [server, database] = await Promise.all([NatsServer.start(), createDatabase()])
       const child = spawnGlimpse(['relay'], {
         environment: {
-          DATABASE_URL: database.url,
+          // Of the two ways to the database it needs only this.
+          LISTEN_DATABASE_URL: database.url,
           BUS_URL: server.url,
           PORT: '0',
           DRAIN_TIMEOUT_MS: '500',
@@ -141,6 +150,36 @@ describe('glimpse relay', () => {
       expect(await exited).toBe(0)
     },
   )
+
+  it.skipIf(withoutNats)('waits for a Postgres that is away, and stops all the same', async () => {
+    const server = await NatsServer.start()
+    const child = spawnGlimpse(['relay'], {
+      environment: {
+        DATABASE_URL: `postgres://u@127.0.0.1:${await stablePort()}/d`,
+        BUS_URL: server.url,
+        PORT: '0',
+      },
+    })
+    const exited = new Promise((resolve) => child.once('close', resolve))
+    const lines: { msg: string; url?: string; reason?: string }[] = []
+    createInterface({ input: child.stdout ?? process.stdin }).on('line', (line) =>
+      lines.push(JSON.parse(line)),
+    )
+    onTestFinished(async () => {
+      child.kill('SIGKILL')
+      await server.kill()
+    })
+    await expect
+      .poll(() => lines.map(({ reason }) => reason), { timeout: 30_000 })
+      .toContainEqual(expect.stringMatching(/database in DATABASE_URL .*: connection refused/))
+    const url = lines.find((line) => line.url !== undefined)?.url ?? ''
+    expect((await call(url, '/readyz')).json).toEqual({
+      status: 'not ready',
+      reasons: ['no session with Postgres'],
+    })
+    child.kill('SIGTERM')
+    expect(await exited).toBe(0)
+  })
 
   it('does not start where its port is taken, and names the variable', async () => {
     const { port } = (await listening()).address() as AddressInfo

@@ -2,10 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { call } from '../support/api.ts'
-import { glimpse } from '../support/cli.ts'
+import { glimpse, spawnGlimpse } from '../support/cli.ts'
 import { open } from '../support/clients/index.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { type Environment, MainProcess, spawnInstance, startInstance } from '../support/instance.ts'
+import { NatsServer, withoutNats } from '../support/nats-server.ts'
 import { PgBouncer, type PgBouncerOptions, pgBouncerVersion } from '../support/pgbouncer.ts'
 import { insertStory, upTo } from '../support/sql-writer.ts'
 import { signToken, TEST_SECRET } from '../support/token.ts'
@@ -207,6 +208,43 @@ describe.skipIf(pgBouncerVersion() === undefined)('behind a real PgBouncer', () 
     expect(doctor.code).toBe(1)
     expect(doctor.stdout).toMatch(/transaction pooler that is not declared/)
   })
+
+  it.skipIf(withoutNats)(
+    'in transaction mode, a relay refuses it, and takes the direct way beside it',
+    async () => {
+      const { url } = await database()
+      const [pooler, nats] = await Promise.all([bouncer({ mode: 'transaction' }), NatsServer.start()])
+      onTestFinished(() => nats.kill())
+      const pooled = { DATABASE_URL: pooler.urlFor(url), BUS_URL: nats.url }
+      const relay = await glimpse(['relay'], { environment: pooled })
+      expect([relay.code, relay.stdout]).toEqual([
+        1,
+        expect.stringMatching(/DATABASE_POOLER=transaction.*LISTEN_DATABASE_URL/),
+      ])
+      const alone = { LISTEN_DATABASE_URL: pooler.urlFor(url), BUS_URL: nats.url }
+      expect((await glimpse(['relay'], { environment: alone })).stdout).toMatch(
+        /LISTEN_DATABASE_URL: it goes through/,
+      )
+      for (const environment of [pooled, alone]) {
+        const doctor = await glimpse(['doctor', '--relay'], { environment })
+        expect(doctor.stdout).toMatch(/goes through a transaction pooler/)
+      }
+
+      const right = { ...pooled, DATABASE_POOLER: 'transaction', LISTEN_DATABASE_URL: url }
+      const { code, stdout } = await glimpse(['doctor', '--relay'], { environment: right })
+      expect([code, stdout]).toEqual([
+        0,
+        expect.stringMatching(/declared to go through a transaction pooler/),
+      ])
+      const child = spawnGlimpse(['relay'], { environment: right })
+      onTestFinished(() => void child.kill('SIGKILL'))
+      let said = ''
+      child.stdout?.on('data', (bytes) => {
+        said += bytes
+      })
+      await expect.poll(() => said).toContain('relaying from Postgres to NATS')
+    },
+  )
 
   it('in transaction mode, with one connection and load of others, it is still found', async () => {
     const { url } = await database()

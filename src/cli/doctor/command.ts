@@ -100,15 +100,20 @@ function report(
 /** A relay serves nobody and writes nothing: of the database it needs LISTEN alone. */
 async function examineRelay(environment: Environment): Promise<Finding[]> {
   const { findings, config, databaseUnknown, busUnknown } = checkConfiguration(environment, parseRelayConfig)
-  const { database, bus } = config
-  if ((bus === undefined && !busUnknown) || (database === undefined && !databaseUnknown))
+  const { database, listenDatabase, bus } = config
+  const ways = { database: database ?? listenDatabase, listen: listenDatabase }
+  if ((bus === undefined && !busUnknown) || (ways.database === undefined && !databaseUnknown))
     findings.push(
-      problem('configuration', 'glimpse relay needs BUS_URL and DATABASE_URL', 'set both in its environment'),
+      problem(
+        'configuration',
+        'glimpse relay needs BUS_URL and DATABASE_URL or LISTEN_DATABASE_URL',
+        'set both in its environment',
+      ),
     )
   const [listen, nats] = await Promise.all([
-    database === undefined
-      ? [skipped('database', 'DATABASE_URL has to be fixed first')]
-      : attempt('database', () => checkRelayDatabase(config, database), 40_000),
+    ways.database === undefined
+      ? [skipped('database', 'the variables of the database have to be fixed first')]
+      : attempt('database', () => checkRelayDatabase(config, ways.database as ConnectionOptions), 40_000),
     natsFindings(config, 'relay', busUnknown),
   ])
   return [...checkNode(process.version), ...findings, ...listen, ...nats]
@@ -119,23 +124,20 @@ async function natsFindings(config: Config, role: Role, unknown: boolean): Promi
   return attempt('nats', () => checkNats(config, role), 40_000)
 }
 
-async function checkRelayDatabase(config: Config, database: ConnectionOptions): Promise<readonly Finding[]> {
+async function checkRelayDatabase(
+  { listenDatabase: listen, databasePooler: pooler }: Config,
+  database: ConnectionOptions,
+): Promise<readonly Finding[]> {
   let session: Session
   try {
-    session = await openDatabase(database, config.databasePooler)
+    session = await openDatabase(database, database === listen ? 'none' : pooler)
   } catch (error) {
-    return [connectionProblem('DATABASE_URL', database, error)]
+    return [connectionProblem(database === listen ? 'LISTEN_DATABASE_URL' : 'DATABASE_URL', database, error)]
   }
   try {
     const { sql } = session
     const [delivery, readable] = await Promise.all([
-      readSurvey(sql).then((survey) =>
-        checkDelivery(sql, survey, {
-          database,
-          listen: config.listenDatabase,
-          pooler: config.databasePooler,
-        }),
-      ),
+      readSurvey(sql).then((survey) => checkDelivery(sql, survey, { database, listen, pooler })),
       sql`select glimpse.epoch(), channel from glimpse.history`.then(
         () => ok('rights', 'the role may read where events are notified'),
         (error: Error) =>

@@ -49,7 +49,8 @@ export async function checkDelivery(
           'both must lead to the same database of the same server',
         ),
       ]
-    const pooled = await checkPooler(survey, ways)
+    // A relay may have LISTEN_DATABASE_URL alone.
+    const pooled = ways.database === ways.listen ? [] : await checkPooler(survey, ways)
     return [
       ...pooled,
       await listenAndNotify({ sql, listener, payload, heard, variable, pooled: place.pooled }),

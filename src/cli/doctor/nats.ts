@@ -129,12 +129,13 @@ async function checkWay(
   role: Role,
   connection: NatsConnection,
 ): Promise<Finding[]> {
-  const { database } = config
+  // A relay may have LISTEN_DATABASE_URL alone.
+  const database = config.database ?? config.listenDatabase
   const subjects = new Subjects(namespace)
   if (database === undefined) return [skipped('nats relay', 'DATABASE_URL is not set')]
   let session: Session
   try {
-    session = await openDatabase(database, config.databasePooler)
+    session = await openDatabase(database, database === config.database ? config.databasePooler : 'none')
   } catch {
     return [skipped('nats relay', 'without the database it cannot be tried')]
   }
