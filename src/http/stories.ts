@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { GlimpseError } from '../errors.ts'
-import { type Recorded, removeReaction, repeatedReaction } from '../store/recording.ts'
+import { type Recorded, removeReaction, unchangedReaction } from '../store/recording.ts'
 import {
   createStory,
   deleteStory,
@@ -114,8 +114,10 @@ export const postReaction: Handler = async (context) => {
       `${id} ${user}`,
       () => context.app.reactions.submit(reaction),
       ({ outcome }) => outcome === 'recorded',
-      // Whoever got no answer to their last change sends it again.
-      () => stored(context, () => repeatedReaction(context.app.sql, reaction)),
+      // Whoever got no answer to their last change sends it again, perhaps while it is still being written.
+      () =>
+        context.app.reactions.join(reaction) ??
+        stored(context, () => unchangedReaction(context.app.sql, reaction)),
     ),
   )
   return { status: 200, body: { story_id: id, user_id: user, emoji, reacted_at: at, recorded } }

@@ -62,7 +62,7 @@ export class Limits {
   /**
    * Runs work and counts it, unless it fails or changed nothing.
    *
-   * @param repeated asked once the limit is reached: the result of work that would change nothing, which no limit refuses
+   * @param unchanged asked once the limit is reached: the result of work that would change nothing, which no limit refuses
    * @throws GlimpseError as `count` does, before the work is begun
    */
   async counted<Result>(
@@ -70,11 +70,11 @@ export class Limits {
     who: string,
     work: () => Promise<Result>,
     changed: (result: Result) => boolean = () => true,
-    repeated?: () => Promise<Result | undefined>,
+    unchanged?: () => Promise<Result | undefined>,
   ): Promise<Result> {
     const waitMs = this.#rates.get(limit)?.take(who) ?? 0
     if (waitMs > 0) {
-      const result = await repeated?.()
+      const result = await unchanged?.()
       if (result === undefined) throw this.#refusal(limit, waitMs)
       return result
     }

@@ -109,6 +109,22 @@ export class Batcher<Row, Result> {
    *   available; then the row may or may not be stored, and writing it again is harmless
    */
   submit(row: Row): Promise<Result> {
+    const key = this.#options.keyOf(row)
+    return this.join(row, key) ?? this.#wait((caller) => this.#push(row, key, caller))
+  }
+
+  /**
+   * Waits for an identical request of another caller that is not answered yet.
+   *
+   * @returns as `submit`; undefined where there is no such request
+   */
+  join(row: Row, key = this.#options.keyOf(row)): Promise<Result> | undefined {
+    const twin = this.#unsettled.get(key)
+    if (twin === undefined || !this.#options.same(twin.row, row)) return undefined
+    return this.#wait((caller) => void twin.callers.push(caller))
+  }
+
+  #wait(begin: (caller: Caller<Result>) => void): Promise<Result> {
     if (this.#waiting >= this.#options.maxWaiting) {
       this.#options.onOverload()
       return Promise.reject(
@@ -116,24 +132,19 @@ export class Batcher<Row, Result> {
       )
     }
     this.#waiting++
-    return new Promise((resolve, reject) => {
-      const caller: Caller<Result> = { resolve, reject }
-      const key = this.#options.keyOf(row)
-      const twin = this.#unsettled.get(key)
-      if (twin !== undefined && this.#options.same(twin.row, row)) {
-        twin.callers.push(caller)
-        return
-      }
-      const entry: Entry<Row, Result> = {
-        row,
-        key,
-        queuedAt: performance.now(),
-        callers: [caller],
-        settled: false,
-      }
-      this.#unsettled.set(key, entry)
-      this.#main.push(entry)
-    })
+    return new Promise((resolve, reject) => begin({ resolve, reject }))
+  }
+
+  #push(row: Row, key: string, caller: Caller<Result>): void {
+    const entry: Entry<Row, Result> = {
+      row,
+      key,
+      queuedAt: performance.now(),
+      callers: [caller],
+      settled: false,
+    }
+    this.#unsettled.set(key, entry)
+    this.#main.push(entry)
   }
 
   /** The first caller gets the result; the others, who asked for the same meanwhile, get it as repeated. */

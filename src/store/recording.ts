@@ -65,15 +65,19 @@ export async function recordReactions(
   return outcomes(reactions.length, recording)
 }
 
-/** The outcome of a reaction that the user has at this very moment; undefined where recording it would change something. */
-export async function repeatedReaction(
+/** The outcome of a reaction without recording it; undefined where that would change something. */
+export async function unchangedReaction(
   sql: Pool,
   { storyId, userId, emoji }: Reaction,
 ): Promise<Recorded | undefined> {
-  const [row] = await sql<{ at: string }[]>`
-    select glimpse.rfc3339(r.reacted_at) as at from glimpse.story_reactions r join glimpse.stories s on s.id = r.story_id
-     where r.story_id = ${storyId} and r.user_id = ${userId} and r.emoji = ${emoji} and s.expires_at > now()`
-  return row && { outcome: 'repeated', at: row.at }
+  const [row] = await sql<{ at: string | null; expired: boolean }[]>`
+    select glimpse.rfc3339(r.reacted_at) as at, s.expires_at <= now() as expired
+      from glimpse.stories s
+      left join glimpse.story_reactions r on r.story_id = s.id and r.user_id = ${userId} and r.emoji = ${emoji}
+     where s.id = ${storyId} and s.expires_at > '-infinity'`
+  if (row === undefined) return { outcome: 'unknown_story' }
+  if (row.expired) return { outcome: 'expired_story' }
+  return row.at === null ? undefined : { outcome: 'repeated', at: row.at }
 }
 
 /** Removes a user's reaction. It makes no event. */

@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { type Caller, call, newCallers, type Problem, type Reply } from '../support/api.ts'
 import { open, STATUSES, STREAMING } from '../support/clients/index.ts'
@@ -210,6 +212,32 @@ describe('what one user can cause', () => {
     )
     expect((await react(other, '👍')).status).toBe(200)
     expect(await limited('reaction_changes')).toBe(2)
+  })
+
+  it('of changes refuses neither the last one that is still being written nor a story that is gone', async () => {
+    const { alice, bob } = await scene({ REACTION_CHANGES_PER_DAY: '2' })
+    const story = await alice.post()
+    const react = (emoji: string) => bob.call<Problem>('POST', `/stories/${story}/reactions`, { emoji })
+    expect((await react('👍')).status).toBe(200)
+    const sql = postgres(instance.database.url, { max: 1 })
+    onTestFinished(() => sql.end())
+    const asked: Promise<Reply<Problem>>[] = []
+    await sql.begin(async (tx) => {
+      await tx`select from glimpse.streams where user_id = ${alice.user} for update`
+      for (let i = 0; i < 2; i++) {
+        asked.push(react('🎉'))
+        await sleep(200)
+      }
+    })
+    expect(await Promise.all(asked)).toMatchObject([
+      { status: 200, json: { recorded: true } },
+      { status: 200, json: { recorded: false } },
+    ])
+    expectTooMany(await react('🔥'))
+    await sql`update glimpse.stories set expires_at = now() where id = ${story}`
+    expect((await react('🔥')).json).toMatchObject({ type: 'urn:glimpse:problem:expired_story' })
+    expect((await alice.call('DELETE', `/stories/${story}`)).status).toBe(204)
+    expect((await react('🔥')).json).toMatchObject({ type: 'urn:glimpse:problem:unknown_story' })
   })
 
   it('is so many open tickets, however many are asked for at once; a used one makes room', async () => {

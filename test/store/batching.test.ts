@@ -176,6 +176,19 @@ describe('the same request of several callers', () => {
     expect([scene.answers, scene.batcher.waiting]).toEqual([['a', 'a again', 'a again'], 0])
   })
 
+  it('can be joined while it is not answered, and bounded like any other', async () => {
+    const scene = new Scene({ maxWaiting: 2 })
+    expect(scene.batcher.join('a')).toBeUndefined()
+    await scene.submit('a x first')
+    expect(scene.batcher.join('a x second')).toBeUndefined()
+    const joined = scene.batcher.join('a x first')
+    await expect(scene.batcher.join('a x first')).rejects.toMatchObject({ code: 'overloaded' })
+    await scene.at(0).end()
+    expect(await joined).toBe('a x first again')
+    expect(scene.batcher.join('a x first')).toBeUndefined()
+    expect(scene.rows).toEqual(['a x first'])
+  })
+
   it('fails for all of them', async () => {
     const scene = new Scene()
     await scene.submit('a', 'a')
