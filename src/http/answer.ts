@@ -5,6 +5,8 @@ export interface Answer {
   readonly status: number
   readonly headers?: OutgoingHttpHeaders
   readonly body?: unknown
+  /** To a HEAD, whose GET has a body of a length that nobody has looked for. */
+  readonly lengthUnknown?: boolean
 }
 
 /** An answer's body in the form in which it is sent. */
@@ -39,8 +41,10 @@ export function sendAnswer(
     'X-Content-Type-Options': 'nosniff',
     'Referrer-Policy': 'no-referrer',
     ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
-    // RFC 9110 §8.6: no Content-Length in a 204, and in a 304 only that of the corresponding 200.
-    ...(answer.status === 204 || answer.status === 304 ? {} : { 'Content-Length': Buffer.byteLength(bytes) }),
+    // RFC 9110 §8.6: no Content-Length in a 204, and to a HEAD or in a 304 only that of the 200 to a GET.
+    ...(answer.status === 204 || answer.status === 304 || answer.lengthUnknown
+      ? {}
+      : { 'Content-Length': Buffer.byteLength(bytes) }),
     ...headers,
     ...answer.headers,
   })

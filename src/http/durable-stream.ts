@@ -88,6 +88,7 @@ async function describe(context: Context, identity: Identity): Promise<Answer> {
     status: 200,
     headers: { ...SECURITY, ...JSON_MODE, 'Stream-Next-Offset': await tailOf(context, identity) },
     body: '',
+    lengthUnknown: true,
   }
 }
 

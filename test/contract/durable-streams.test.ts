@@ -44,6 +44,8 @@ async function history(events = 0) {
 async function tailOf(caller: Caller): Promise<string> {
   const { status, headers } = await read(caller, '', { method: 'HEAD' })
   expect(status).toBe(200)
+  // That of a GET, if any (RFC 9110 §8.6).
+  expect([headers.get('content-length'), headers.get('transfer-encoding')]).toEqual([null, null])
   return headers.get('stream-next-offset') ?? ''
 }
 
