@@ -1,7 +1,8 @@
 import { CONNECTIONS } from '../postgres/database.ts'
 
 /**
- * Figures measured for docs/scaling.md, and those of docs/sizing.md. CPU in µs of one core, sizes in bytes.
+ * Figures as in docs/scaling.md, of the slower of the machines that were measured, so that a plan has room on an unknown one;
+ * and those of docs/sizing.md. CPU in µs of one core, sizes in bytes.
  */
 export const FIGURES = {
   postgresEventUs: 30.4,
