@@ -100,9 +100,8 @@ function report(
 /** A relay serves nobody and writes nothing: of the database it needs LISTEN alone. */
 async function examineRelay(environment: Environment): Promise<Finding[]> {
   const { findings, config, databaseUnknown, busUnknown } = checkConfiguration(environment, parseRelayConfig)
-  const { database, listenDatabase, bus } = config
-  const ways = { database: database ?? listenDatabase, listen: listenDatabase }
-  if ((bus === undefined && !busUnknown) || (ways.database === undefined && !databaseUnknown))
+  const { bus, database = config.listenDatabase } = config
+  if ((bus === undefined && !busUnknown) || (database === undefined && !databaseUnknown))
     findings.push(
       problem(
         'configuration',
@@ -111,9 +110,9 @@ async function examineRelay(environment: Environment): Promise<Finding[]> {
       ),
     )
   const [listen, nats] = await Promise.all([
-    ways.database === undefined
+    database === undefined
       ? [skipped('database', 'the variables of the database have to be fixed first')]
-      : attempt('database', () => checkRelayDatabase(config, ways.database as ConnectionOptions), 40_000),
+      : attempt('database', () => checkRelayDatabase(config, database), 40_000),
     natsFindings(config, 'relay', busUnknown),
   ])
   return [...checkNode(process.version), ...findings, ...listen, ...nats]
