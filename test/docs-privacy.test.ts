@@ -40,7 +40,7 @@ beforeAll(async () => {
   sql = postgres(database.url, { max: 2, onnotice: () => {} })
 })
 afterAll(async () => {
-  await sql.end()
+  await sql.end({ timeout: 1 })
   await database.drop()
 })
 

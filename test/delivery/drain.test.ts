@@ -15,7 +15,7 @@ async function spawned(environment: Record<string, string> = {}) {
   const main = await spawnInstance({ DATABASE_URL: database.url, DRAIN_TIMEOUT_MS: '500', ...environment })
   onTestFinished(async () => {
     await main.kill('SIGKILL')
-    await sql.end()
+    await sql.end({ timeout: 1 })
     await database.drop()
   })
   return { main, sql, url: main.url, database }

@@ -11,7 +11,7 @@ async function scene() {
   const database = await createDatabase()
   onTestFinished(() => database.drop())
   const sql = postgres(database.url, { max: 2, onnotice: () => {} })
-  onTestFinished(() => sql.end())
+  onTestFinished(() => sql.end({ timeout: 1 }))
   const pool = createPool(database.url, 1, 'cleaner-test')
   onTestFinished(() => pool.end())
   const story = await insertStory(sql, 'alice')

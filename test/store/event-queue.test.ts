@@ -15,7 +15,7 @@ beforeAll(async () => {
   sql = postgres(database.url, { max: 6, onnotice: () => {} })
 })
 afterAll(async () => {
-  await sql.end()
+  await sql.end({ timeout: 1 })
   await database.drop()
 })
 beforeEach(async () => {

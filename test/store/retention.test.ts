@@ -11,7 +11,7 @@ beforeAll(async () => {
   sql = postgres(database.url, { max: 4 })
 })
 afterAll(async () => {
-  await sql.end()
+  await sql.end({ timeout: 1 })
   await database.drop()
 })
 beforeEach(async () => {

@@ -17,7 +17,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await pool.end()
-  await sql.end()
+  await sql.end({ timeout: 1 })
   await database.drop()
 })
 beforeEach(async () => {
