@@ -69,7 +69,7 @@ async function whileFull(bench: Bench, disk: SmallDisk, of: string, act: () => P
  */
 async function useUpLog(bench: Bench): Promise<void> {
   const { pid } = bench.postgres
-  const over = await until(10_000, async () => {
+  const over = await until(30_000, async () => {
     if (!runs(pid)) return true
     const outcome = bench.sql`select pg_logical_emit_message(false, 'prover', ''), pg_switch_wal()`.then(
       () => '',
