@@ -20,6 +20,16 @@ async function listening(): Promise<Server> {
   return server
 }
 
+/** The command in a process of its own, with the lines of its log, and how it ends. */
+function start(environment: Record<string, string>) {
+  const child = spawnGlimpse(['relay'], { environment })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const exited = new Promise((resolve) => child.once('close', resolve))
+  const lines: { msg: string; url?: string; reason?: string }[] = []
+  createInterface({ input: child.stdout ?? process.stdin }).on('line', (line) => lines.push(JSON.parse(line)))
+  return { child, exited, lines }
+}
+
 describe('glimpse relay', () => {
   it.each([
     [{}, /glimpse relay needs BUS_URL and DATABASE_URL/],
@@ -52,26 +62,20 @@ describe('glimpse relay', () => {
       ])
       const sql = postgres(database.url, { max: 1 })
       const adminPort = String(await stablePort())
-      const child = spawnGlimpse(['relay'], {
-        environment: {
-          DATABASE_URL: database.url,
-          BUS_URL: server.urlFor('relay'),
-          NODE_ENV: 'production',
-          ADMIN_PORT: adminPort,
-          PORT: '0',
-        },
-      })
-      const exited = new Promise((resolve) => child.once('close', resolve))
-      const lines: string[] = []
-      createInterface({ input: child.stdout ?? process.stdin }).on('line', (line) => lines.push(line))
       onTestFinished(async () => {
-        child.kill('SIGKILL')
         await sql.end()
         await server.kill()
         await database.drop()
       })
+      const { child, exited, lines } = start({
+        DATABASE_URL: database.url,
+        BUS_URL: server.urlFor('relay'),
+        NODE_ENV: 'production',
+        ADMIN_PORT: adminPort,
+        PORT: '0',
+      })
       await expect
-        .poll(() => lines.join('\n'), { timeout: 30_000 })
+        .poll(() => lines.map(({ msg }) => msg), { timeout: 30_000 })
         .toContain('relaying from Postgres to NATS')
       const instance = await startInstance(
         { BUS_URL: server.urlFor('instance'), BUS_RELAY: 'off' },
@@ -88,7 +92,7 @@ describe('glimpse relay', () => {
 
       // What Kubernetes and Prometheus ask it.
       const admin = `http://127.0.0.1:${adminPort}`
-      const { url } = lines.map((line) => JSON.parse(line)).find(({ msg }) => msg === 'starting to relay')
+      const url = lines.find(({ msg }) => msg === 'starting to relay')?.url ?? ''
       for (const base of [admin, url]) {
         for (const path of ['/livez', '/healthz', '/readyz'])
           expect([path, (await call(base, path)).status]).toEqual([path, 200])
@@ -116,24 +120,16 @@ describe('glimpse relay', () => {
     'says why it is not ready, and stops in time though NATS takes no byte',
     async () => {
       const [server, database] = await Promise.all([NatsServer.start(), createDatabase()])
-      const child = spawnGlimpse(['relay'], {
-        environment: {
-          // Of the two ways to the database it needs only this.
-          LISTEN_DATABASE_URL: database.url,
-          BUS_URL: server.url,
-          PORT: '0',
-          DRAIN_TIMEOUT_MS: '500',
-        },
-      })
-      const exited = new Promise((resolve) => child.once('close', resolve))
-      const lines: { msg: string; url?: string }[] = []
-      createInterface({ input: child.stdout ?? process.stdin }).on('line', (line) =>
-        lines.push(JSON.parse(line)),
-      )
       onTestFinished(async () => {
-        child.kill('SIGKILL')
         await server.kill()
         await database.drop()
+      })
+      const { child, exited, lines } = start({
+        // Of the two ways to the database it needs only this.
+        LISTEN_DATABASE_URL: database.url,
+        BUS_URL: server.url,
+        PORT: '0',
+        DRAIN_TIMEOUT_MS: '500',
       })
       await expect
         .poll(() => lines.map(({ msg }) => msg), { timeout: 30_000 })
@@ -153,21 +149,11 @@ describe('glimpse relay', () => {
 
   it.skipIf(withoutNats)('waits for a Postgres that is away, and stops all the same', async () => {
     const server = await NatsServer.start()
-    const child = spawnGlimpse(['relay'], {
-      environment: {
-        DATABASE_URL: `postgres://u@127.0.0.1:${await stablePort()}/d`,
-        BUS_URL: server.url,
-        PORT: '0',
-      },
-    })
-    const exited = new Promise((resolve) => child.once('close', resolve))
-    const lines: { msg: string; url?: string; reason?: string }[] = []
-    createInterface({ input: child.stdout ?? process.stdin }).on('line', (line) =>
-      lines.push(JSON.parse(line)),
-    )
-    onTestFinished(async () => {
-      child.kill('SIGKILL')
-      await server.kill()
+    onTestFinished(() => server.kill())
+    const { child, exited, lines } = start({
+      DATABASE_URL: `postgres://u@127.0.0.1:${await stablePort()}/d`,
+      BUS_URL: server.url,
+      PORT: '0',
     })
     await expect
       .poll(() => lines.map(({ reason }) => reason), { timeout: 30_000 })
